@@ -1,0 +1,49 @@
+# make run   sets up and generates a certified Darcy data set, compares, draws it
+# make test  sets up and runs every test;   make lint  format, lint, types
+# Nothing is reinstalled until pyproject.toml changes.
+
+PYTHON ?= python3
+NUM_SAMPLES ?= 256
+OUT ?= build/darcy64
+VENV := .venv
+BIN := $(VENV)/bin
+export PYTHONSAFEPATH := 1
+
+.PHONY: run test lint docs clean
+
+run: $(VENV)/run.stamp
+	$(BIN)/krylax generate darcy --num-samples $(NUM_SAMPLES) --num-points 64 64 --out $(OUT)
+	$(BIN)/krylax verify $(OUT)
+	$(BIN)/python benchmarks/recycling.py $(OUT)
+	$(BIN)/krylax preview $(OUT)
+
+test: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest --durations=5 -q
+
+lint: $(VENV)/dev.stamp
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+
+docs: $(VENV)/docs.stamp
+	$(BIN)/mkdocs build --strict
+
+clean:
+	rm -rf build dist site
+
+$(VENV)/run.stamp: pyproject.toml
+	$(call install,cli)
+
+$(VENV)/dev.stamp: pyproject.toml
+	$(call install,dev)
+	touch $(VENV)/run.stamp
+
+$(VENV)/docs.stamp: pyproject.toml
+	$(call install,docs)
+
+# One editable install; pip checks what an extra adds to an existing environment.
+define install
+test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[$(1)]"
+touch $@
+endef

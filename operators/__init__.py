@@ -1,0 +1,18 @@
+"""Operators: maps from fields to fields, and the algebra of the linear ones."""
+
+from ._banded import Banded as Banded
+from ._check import check_operator as check_operator
+from ._dense import Dense as Dense
+from ._diagonal import Diagonal as Diagonal
+from ._diffusion import Diffusion as Diffusion
+from ._function import Function as Function
+from ._identity import Identity as Identity
+from ._laplacian import Laplacian as Laplacian
+from ._operator import AbstractLinearOperator as AbstractLinearOperator
+from ._operator import AbstractOperator as AbstractOperator
+from ._operator import Composition as Composition
+from ._operator import Conjugate as Conjugate
+from ._operator import Product as Product
+from ._operator import Scaled as Scaled
+from ._operator import Sum as Sum
+from ._operator import Transpose as Transpose

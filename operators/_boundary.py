@@ -1,0 +1,76 @@
+"""Boundary conditions and spacings of grid operators, in the form that stencils want."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias, get_args
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, DTypeLike, Float
+
+from ._field import is_traced
+
+Condition: TypeAlias = Literal["dirichlet", "neumann", "periodic"]
+Faces: TypeAlias = tuple[tuple[Condition, Condition], ...]
+BoundaryLike: TypeAlias = Condition | Sequence[Condition | tuple[Condition, Condition]]
+
+
+def as_faces(boundary: Any, num_axes: int) -> Faces:
+    """Return (low, high) conditions for every axis.
+
+    Args:
+        boundary: one condition for all faces, or a sequence with, per axis, one
+            condition or a (low, high) pair.
+        num_axes: number of axes of the grid.
+
+    Raises:
+        ValueError: a wrong count, an unknown condition, or an axis of which only one
+            face is periodic.
+    """
+    axes = [boundary] * num_axes if isinstance(boundary, str) else list(boundary)
+    if len(axes) != num_axes:
+        raise ValueError(
+            f"boundary must be one condition or one entry for each of the {num_axes} "
+            f"axes, got {len(axes)} entries"
+        )
+    pairs = tuple((a, a) if isinstance(a, str) else tuple(a) for a in axes)
+    for pair in pairs:
+        _require_pair(pair)
+    return pairs  # pyright: ignore[reportReturnType]  # checked by _require_pair
+
+
+def inverse_squares(
+    spacing: Any, num_axes: int, dtype: DTypeLike
+) -> Float[Array, " axes"]:
+    """Return 1/h² per axis from one spacing or one per axis.
+
+    Raises:
+        ValueError: a wrong count, or a spacing that is not positive and finite.
+    """
+    if is_traced(spacing):
+        h = jnp.asarray(spacing, dtype)
+    else:
+        h = np.asarray(spacing, np.float64)
+        if not (np.all(np.isfinite(h)) and np.all(h > 0)):
+            raise ValueError(f"spacing must be positive and finite, got {spacing}")
+    if h.shape not in ((), (num_axes,)):
+        raise ValueError(
+            f"spacing must be one number or one for each of the {num_axes} axes, got "
+            f"shape {h.shape}"
+        )
+    return jnp.broadcast_to(jnp.asarray(1 / h**2, dtype), (num_axes,))
+
+
+def has_dirichlet(faces: Faces) -> bool:
+    """Whether any face holds the value, so that the operator is not singular."""
+    return any("dirichlet" in pair for pair in faces)
+
+
+def _require_pair(pair: tuple[Any, ...]) -> None:
+    conditions = get_args(Condition)
+    if len(pair) != 2 or any(face not in conditions for face in pair):
+        raise ValueError(
+            f"each axis takes one of {conditions} or a (low, high) pair of them, got "
+            f"{pair}"
+        )
+    if (pair[0] == "periodic") != (pair[1] == "periodic"):
+        raise ValueError(f"an axis is periodic on both faces or on none, got {pair}")

@@ -1,0 +1,101 @@
+"""Dense matrices."""
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import equinox as eqx
+import jax.numpy as jnp
+from jax.lax import Precision
+from jaxtyping import Array, Inexact
+
+from ._field import Structure, array_structure, as_inexact, require_finite
+from ._nullspace import as_nullspace
+from ._operator import AbstractLinearOperator
+from ._tags import as_tags
+
+
+class Dense(AbstractLinearOperator):
+    """A matrix A as an operator on vectors, y_i = Σ_j a_ij x_j.
+
+    Args:
+        matrix: the matrix A, floating or complex, shape (rows, columns).
+        tags: promises such as `symmetric` or `positive_definite`.
+        nullspace: null vectors of A and Aᴴ, stacked along a first axis, or "constant".
+
+    Raises:
+        ValueError: not two-dimensional, integer, not finite, 64-bit while
+            `jax_enable_x64` is off, or an unknown tag.
+
+    Cost: 2 rows·columns operations; the matrix is read once per product, and once for
+    many right-hand sides in `mm`.
+
+    Example:
+        >>> import jax.numpy as jnp, krylax as kx
+        >>> A = kx.operators.Dense(jnp.array([[2.0, 1.0], [1.0, 3.0]]))
+        >>> A @ jnp.array([1.0, 1.0])
+        Array([3., 4.], dtype=float64)
+    """
+
+    matrix: Inexact[Array, "rows columns"]
+    null_vectors: Inexact[Array, "k columns"] | None
+    promised: frozenset[str] = eqx.field(static=True)
+
+    def __init__(
+        self,
+        matrix: Any,
+        *,
+        tags: Iterable[str] = (),
+        nullspace: Any | Literal["constant"] | None = None,
+    ):
+        self.matrix = as_inexact(matrix, "matrix")
+        if self.matrix.ndim != 2:
+            raise ValueError(
+                f"matrix must have two axes, got shape {self.matrix.shape}; for a "
+                "batch of matrices use jax.vmap over Dense"
+            )
+        require_finite(self.matrix, "matrix")
+        self.promised = as_tags(tags, self.in_structure)
+        self.null_vectors = as_nullspace(nullspace, self.in_structure)
+
+    @property
+    def in_structure(self) -> Structure:
+        """A vector of as many entries as A has columns."""
+        return array_structure(self.matrix.shape[1:], self.matrix.dtype)
+
+    @property
+    def out_structure(self) -> Structure:
+        """A vector of as many entries as A has rows."""
+        return array_structure(self.matrix.shape[:1], self.matrix.dtype)
+
+    @property
+    def tags(self) -> frozenset[str]:
+        """What was promised, and what follows."""
+        return self.promised
+
+    @property
+    def nullspace(self) -> Inexact[Array, "k columns"] | None:
+        """The declared null vectors, orthonormal."""
+        return self.null_vectors
+
+    @property
+    def T(self) -> "Dense":
+        """The transposed matrix."""
+        if "symmetric" in self.promised:
+            return self
+        return Dense(self.matrix.T, tags=self.promised, nullspace=self.null_vectors)
+
+    def mv(self, x: Inexact[Array, " columns"]) -> Inexact[Array, " rows"]:
+        """Return A x."""
+        return jnp.matmul(self.matrix, x, precision=Precision.HIGHEST)
+
+    def mm(self, xs: Inexact[Array, "k columns"]) -> Inexact[Array, "k rows"]:
+        """Return A applied to each row of xs, by one matrix product."""
+        return jnp.matmul(xs, self.matrix.T, precision=Precision.HIGHEST)
+
+    def diagonal(self) -> Inexact[Array, " rows"]:
+        """The diagonal of A."""
+        return jnp.diagonal(self.matrix)
+
+    def as_matrix(self) -> Inexact[Array, "rows columns"]:
+        """The matrix."""
+        return self.matrix

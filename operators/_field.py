@@ -1,0 +1,126 @@
+"""Fields and their structures: what operators take and return.
+
+A field is an array of any rank (grid-shaped where there is a grid) or a pytree of such
+arrays; its structure is the same pytree of `jax.ShapeDtypeStruct`. Arrays that enter the
+library pass through `as_field` once, which is where wrong input is told apart.
+"""
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, DTypeLike, Inexact, PyTree
+
+Field: TypeAlias = PyTree[Inexact[Array, "..."]]
+Structure: TypeAlias = PyTree[jax.ShapeDtypeStruct]
+FrozenStructure: TypeAlias = tuple[Any, tuple[jax.ShapeDtypeStruct, ...]]
+
+
+def as_field(values: Any, name: str) -> Field:
+    """Convert the leaves of `values` to JAX arrays of a floating or complex type.
+
+    Args:
+        values: array or pytree of arrays, NumPy's or JAX's.
+        name: what the caller calls it, for the error.
+
+    Raises:
+        ValueError: a leaf is an integer or boolean array, or asks for 64 bits while
+            `jax_enable_x64` is off.
+    """
+    return jax.tree.map(lambda leaf: as_inexact(leaf, name), values)
+
+
+def as_inexact(values: Any, name: str) -> Inexact[Array, "..."]:
+    """Convert one array; see `as_field`."""
+    if isinstance(values, jax.Array):
+        dtype = values.dtype
+    else:
+        values = np.asarray(values)
+        dtype = values.dtype
+    if not jnp.issubdtype(dtype, jnp.inexact):
+        raise ValueError(
+            f"{name} must be an array of a floating or complex type, got dtype "
+            f"{dtype}; convert it, for example with {name}.astype(float)"
+        )
+    require_x64(dtype, name)
+    return jnp.asarray(values)
+
+
+def require_x64(dtype: DTypeLike, name: str) -> None:
+    """Refuse 64-bit types while JAX would silently turn them into 32-bit ones."""
+    wide = np.dtype(dtype) in (np.dtype(np.float64), np.dtype(np.complex128))
+    if wide and not jax.config.read("jax_enable_x64"):
+        raise ValueError(
+            f"{name} asks for {np.dtype(dtype).name} while jax_enable_x64 is off; turn "
+            'it on at the start of the program with jax.config.update("jax_enable_x64",'
+            f" True), or convert {name} to 32 bits"
+        )
+
+
+def require_finite(values: Array, name: str) -> None:
+    """Refuse infinities and NaN in a concrete array; traced ones get a status later."""
+    if not is_traced(values) and not np.all(np.isfinite(values)):
+        count = int(np.sum(~np.isfinite(values)))
+        raise ValueError(
+            f"{name} must be finite, got {count} of {values.size} values that are "
+            "infinite or NaN; look at where they come from"
+        )
+
+
+def is_traced(values: Any) -> bool:
+    """Whether any leaf is being traced, so that its values are not known yet."""
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
+
+
+def structure_of(field: Field) -> Structure:
+    """Shapes and types of a field."""
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), field)
+
+
+def freeze(structure: Structure) -> FrozenStructure:
+    """A hashable form of a structure, for static fields: a dict is not hashable."""
+    leaves, tree = jax.tree.flatten(structure)
+    return tree, tuple(leaves)
+
+
+def thaw(frozen: FrozenStructure) -> Structure:
+    """The structure that was frozen."""
+    tree, leaves = frozen
+    return tree.unflatten(leaves)
+
+
+def array_structure(shape: Sequence[int], dtype: DTypeLike) -> jax.ShapeDtypeStruct:
+    """Structure of a field that is one array."""
+    return jax.ShapeDtypeStruct(tuple(shape), jnp.dtype(dtype))
+
+
+def require_structure(field: Field, structure: Structure, name: str) -> None:
+    """Raise a `ValueError` that names both structures where they differ."""
+    got = structure_of(field)
+    same_tree = jax.tree.structure(got) == jax.tree.structure(structure)
+    if same_tree and jax.tree.leaves(got) == jax.tree.leaves(structure):
+        return
+    raise ValueError(
+        f"{name} has structure {describe(got)}, the operator expects "
+        f"{describe(structure)}; reshape or convert {name}, or build the operator in "
+        "its shape and dtype"
+    )
+
+
+def describe(structure: Structure) -> str:
+    """Short text of a structure, such as `float64[64, 64]`."""
+    texts = jax.tree.map(lambda s: f"{s.dtype.name}{list(s.shape)}", structure)
+    return str(texts).replace("'", "")
+
+
+def real_dtype(structure: Structure) -> jnp.dtype:
+    """The real type in which norms of a field are measured."""
+    dtype = jnp.result_type(*jax.tree.leaves(structure))
+    return jnp.finfo(dtype).dtype
+
+
+def size_of(structure: Structure) -> int:
+    """Number of unknowns."""
+    return sum(int(np.prod(s.shape)) for s in jax.tree.leaves(structure))

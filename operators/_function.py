@@ -1,0 +1,86 @@
+"""Matrix-free linear operators from a function."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
+
+import equinox as eqx
+import jax
+
+from ._field import Field, FrozenStructure, Structure, freeze, thaw
+from ._nullspace import as_nullspace
+from ._operator import AbstractLinearOperator
+from ._tags import as_tags
+
+
+class Function(AbstractLinearOperator):
+    """The linear operator x ↦ function(x).
+
+    Gradients flow to arrays that the function closes over when the operator is built
+    inside the differentiated function, and to the leaves of `function` when it is a
+    pytree (an Equinox module, `jax.tree_util.Partial`).
+
+    Args:
+        function: linear map from a field to a field; linearity is trusted, and probed by
+            `check_operator`.
+        in_structure: the field's structure, such as `jax.eval_shape(lambda: x)`.
+        tags: promises such as `symmetric` or `positive_definite`. The transpose of an
+            operator that is not tagged symmetric is made by `jax.linear_transpose`.
+        nullspace: null vectors of A and Aᴴ, stacked along a first axis, or "constant".
+
+    Raises:
+        ValueError: an unknown tag, or null vectors of another structure.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, krylax as kx
+        >>> x = jnp.array([1.0, 2.0, 3.0])
+        >>> A = kx.operators.Function(jnp.cumsum, jax.eval_shape(lambda: x))
+        >>> A.T @ x
+        Array([6., 5., 3.], dtype=float64)
+    """
+
+    function: Callable[[Field], Field]
+    null_vectors: Field | None
+    frozen_in: FrozenStructure = eqx.field(static=True)
+    frozen_out: FrozenStructure = eqx.field(static=True)
+    promised: frozenset[str] = eqx.field(static=True)
+
+    def __init__(
+        self,
+        function: Callable[[Any], Any],
+        in_structure: Structure,
+        *,
+        tags: Iterable[str] = (),
+        nullspace: Any | Literal["constant"] | None = None,
+    ):
+        # A plain function is no pytree leaf that jax.jit takes; inside a Partial it is
+        # part of the tree's structure.
+        is_leaf = jax.tree.leaves(function) == [function]
+        self.function = jax.tree_util.Partial(function) if is_leaf else function
+        self.frozen_in = freeze(in_structure)
+        self.frozen_out = freeze(jax.eval_shape(function, in_structure))
+        self.promised = as_tags(tags, in_structure)
+        self.null_vectors = as_nullspace(nullspace, in_structure)
+
+    @property
+    def in_structure(self) -> Structure:
+        """What was given."""
+        return thaw(self.frozen_in)
+
+    @property
+    def out_structure(self) -> Structure:
+        """What the function returns."""
+        return thaw(self.frozen_out)
+
+    @property
+    def tags(self) -> frozenset[str]:
+        """What was promised, and what follows."""
+        return self.promised
+
+    @property
+    def nullspace(self) -> Field | None:
+        """The declared null vectors, orthonormal."""
+        return self.null_vectors
+
+    def mv(self, x: Field) -> Field:
+        """Return function(x)."""
+        return self.function(x)

@@ -1,0 +1,404 @@
+"""The one abstraction: operators map fields to fields; linear ones form an algebra.
+
+Stencils, matrices, inverses, preconditioners and learned maps are all operators. The
+algebra's results (sum, multiple, product, transpose, conjugate) live here beside the two
+abstract classes, because `A + B` must know `Sum` and `Sum` must know what an operator is.
+"""
+
+from abc import abstractmethod
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Inexact
+
+from ._field import (
+    Field,
+    Structure,
+    as_field,
+    describe,
+    real_dtype,
+    require_structure,
+    size_of,
+)
+from ._tags import is_real
+
+
+class AbstractOperator(eqx.Module):
+    """A map from fields to fields, linear or not.
+
+    `op(x)` applies it, `op @ x` too, `op @ other` composes. `in_structure` and
+    `out_structure` are pytrees of `jax.ShapeDtypeStruct`, or `None` for an operator that
+    works at any resolution.
+    """
+
+    @property
+    @abstractmethod
+    def in_structure(self) -> Structure | None:
+        """Structure of the fields that it takes, `None` where any will do."""
+
+    @property
+    @abstractmethod
+    def out_structure(self) -> Structure | None:
+        """Structure of the fields that it returns, `None` where it follows the input."""
+
+    @abstractmethod
+    def __call__(self, x: Field) -> Field:
+        """Return the operator's value at `x`."""
+
+    def __matmul__(self, other: Any) -> Any:
+        if isinstance(other, AbstractLinearOperator) and isinstance(
+            self, AbstractLinearOperator
+        ):
+            return Product(self, other)
+        if isinstance(other, AbstractOperator):
+            return Composition(self, other)
+        return self(as_field(other, "the operand of @"))
+
+
+class AbstractLinearOperator(AbstractOperator):
+    """A linear map A from fields to fields.
+
+    A subclass gives `in_structure`, `out_structure` and `mv`; the rest has a default that
+    a subclass replaces where it knows better. Derivatives: `mv` is linear, so JAX's
+    forward and reverse modes go through it, with respect to x and to every array inside.
+    """
+
+    @abstractmethod
+    def mv(self, x: Field) -> Field:
+        """Return A x, without looking at the structure of x."""
+
+    @property
+    def tags(self) -> frozenset[str]:
+        """Promises about A out of `TAGS`; `check_operator` probes them."""
+        return frozenset()
+
+    @property
+    def nullspace(self) -> Field | None:
+        """Orthonormal null vectors of A and Aᴴ along a new first axis, if declared.
+
+        The solvers then work in its orthogonal complement: they want b there and return
+        the solution there.
+        """
+        return None
+
+    @property
+    def T(self) -> "AbstractLinearOperator":
+        """The transpose Aᵀ, without conjugation."""
+        return self if "symmetric" in self.tags else Transpose(self)
+
+    @property
+    def H(self) -> "AbstractLinearOperator":
+        """The adjoint Aᴴ, the conjugate of the transpose."""
+        if "hermitian" in self.tags:
+            return self
+        return self.T if is_real(self.in_structure) else Conjugate(self.T)
+
+    def mm(self, xs: Field) -> Field:
+        """Return A applied to many fields, stacked along a new first axis."""
+        return jax.vmap(self.mv)(xs)
+
+    def diagonal(self) -> Field:
+        """Return the diagonal of A as a field; needs a square A.
+
+        Cost: without knowledge of A, one product per unknown, so small operators only.
+        """
+        matrix = self.as_matrix()
+        return _unravel(jnp.diagonal(matrix), self.in_structure)
+
+    def as_matrix(self) -> Inexact[Array, "rows columns"]:
+        """Return the dense matrix of A, fields flattened leaf after leaf, row-major.
+
+        Cost: n products and n² numbers; meant for tests and small systems.
+        """
+        size = size_of(self.in_structure)
+        dtype = jnp.result_type(*jax.tree.leaves(self.in_structure))
+        columns = jax.vmap(
+            lambda e: _ravel(self.mv(_unravel(e, self.in_structure))), out_axes=1
+        )
+        return columns(jnp.eye(size, dtype=dtype))
+
+    def __call__(self, x: Field) -> Field:
+        """Return A x; raises a `ValueError` where x does not fit."""
+        if self.in_structure is not None:
+            require_structure(x, self.in_structure, "x")
+        return self.mv(x)
+
+    def __add__(self, other: "AbstractLinearOperator") -> "AbstractLinearOperator":
+        return Sum(self, other)
+
+    def __sub__(self, other: "AbstractLinearOperator") -> "AbstractLinearOperator":
+        return Sum(self, -1.0 * other)
+
+    def __mul__(self, factor: Any) -> "AbstractLinearOperator":
+        return Scaled(factor, self)
+
+    def __rmul__(self, factor: Any) -> "AbstractLinearOperator":
+        return Scaled(factor, self)
+
+    def __truediv__(self, divisor: Any) -> "AbstractLinearOperator":
+        return Scaled(1 / divisor, self)
+
+    def __neg__(self) -> "AbstractLinearOperator":
+        return Scaled(-1.0, self)
+
+
+class Sum(AbstractLinearOperator):
+    """The sum A + B of two linear operators between the same fields."""
+
+    left: AbstractLinearOperator
+    right: AbstractLinearOperator
+
+    def __check_init__(self):
+        _require_equal(self.left.in_structure, self.right.in_structure, "A + B")
+        _require_equal(self.left.out_structure, self.right.out_structure, "A + B")
+
+    @property
+    def in_structure(self) -> Structure:
+        """Structure of the fields that both take."""
+        return self.left.in_structure
+
+    @property
+    def out_structure(self) -> Structure:
+        """Structure of the fields that both return."""
+        return self.left.out_structure
+
+    @property
+    def tags(self) -> frozenset[str]:
+        """Tags that survive addition; one definite summand makes the sum definite."""
+        left, right = self.left.tags, self.right.tags
+        shared = (left & right) - {"singular"}
+        if "positive_semidefinite" in shared:
+            shared |= (left | right) & {"positive_definite"}
+        return shared
+
+    @property
+    def T(self) -> AbstractLinearOperator:
+        """Aᵀ + Bᵀ."""
+        return self if "symmetric" in self.tags else Sum(self.left.T, self.right.T)
+
+    def mv(self, x: Field) -> Field:
+        """Return A x + B x."""
+        return jax.tree.map(jnp.add, self.left.mv(x), self.right.mv(x))
+
+    def diagonal(self) -> Field:
+        """Sum of the diagonals."""
+        return jax.tree.map(jnp.add, self.left.diagonal(), self.right.diagonal())
+
+
+class Scaled(AbstractLinearOperator):
+    """The multiple c A of a linear operator by a scalar."""
+
+    factor: Inexact[Array, ""]
+    operator: AbstractLinearOperator
+
+    def __init__(self, factor: Any, operator: AbstractLinearOperator):
+        if jnp.ndim(factor) != 0:
+            raise ValueError(
+                "an operator can be multiplied by a scalar, got an array of shape "
+                f"{jnp.shape(factor)}; use Diagonal(array) @ A for a row scaling"
+            )
+        dtype = jnp.result_type(*jax.tree.leaves(operator.out_structure))
+        if jnp.iscomplexobj(factor) and not jnp.issubdtype(dtype, jnp.complexfloating):
+            raise ValueError(
+                f"a complex factor needs a complex operator, got {dtype.name}; build "
+                "the operator in a complex dtype"
+            )
+        real = not jnp.iscomplexobj(factor)
+        self.factor = jnp.asarray(
+            factor, real_dtype(operator.out_structure) if real else dtype
+        )
+        self.operator = operator
+
+    @property
+    def in_structure(self) -> Structure:
+        """Structure of the fields that A takes."""
+        return self.operator.in_structure
+
+    @property
+    def out_structure(self) -> Structure:
+        """Structure of the fields that A returns."""
+        return self.operator.out_structure
+
+    @property
+    def tags(self) -> frozenset[str]:
+        """Symmetry stays; definiteness does not, since the sign of c is not static."""
+        kept = {"symmetric", "singular"}
+        kept |= set() if jnp.iscomplexobj(self.factor) else {"hermitian"}
+        return self.operator.tags & kept
+
+    @property
+    def nullspace(self) -> Field | None:
+        """That of A."""
+        return self.operator.nullspace
+
+    @property
+    def T(self) -> AbstractLinearOperator:
+        """The multiple c Aᵀ."""
+        if "symmetric" in self.tags:
+            return self
+        return Scaled(self.factor, self.operator.T)
+
+    def mv(self, x: Field) -> Field:
+        """Return c (A x)."""
+        return jax.tree.map(lambda y: _scale(self.factor, y), self.operator.mv(x))
+
+    def diagonal(self) -> Field:
+        """The multiple of A's diagonal."""
+        diagonal = self.operator.diagonal()
+        return jax.tree.map(lambda d: _scale(self.factor, d), diagonal)
+
+
+class Product(AbstractLinearOperator):
+    """The product A B of two linear operators."""
+
+    left: AbstractLinearOperator
+    right: AbstractLinearOperator
+
+    def __check_init__(self):
+        _require_equal(self.left.in_structure, self.right.out_structure, "A @ B")
+
+    @property
+    def in_structure(self) -> Structure:
+        """Structure of the fields that B takes."""
+        return self.right.in_structure
+
+    @property
+    def out_structure(self) -> Structure:
+        """Structure of the fields that A returns."""
+        return self.left.out_structure
+
+    @property
+    def T(self) -> AbstractLinearOperator:
+        """The product Bᵀ Aᵀ."""
+        return Product(self.right.T, self.left.T)
+
+    def mv(self, x: Field) -> Field:
+        """Return A (B x)."""
+        return self.left.mv(self.right.mv(x))
+
+
+class Transpose(AbstractLinearOperator):
+    """The transpose Aᵀ of an operator that does not know its own, by `linear_transpose`.
+
+    JAX cannot transpose every loop; an operator with a loop inside should give `T` itself.
+    """
+
+    operator: AbstractLinearOperator
+
+    @property
+    def in_structure(self) -> Structure:
+        """Structure of the fields that A returns."""
+        return self.operator.out_structure
+
+    @property
+    def out_structure(self) -> Structure:
+        """Structure of the fields that A takes."""
+        return self.operator.in_structure
+
+    @property
+    def tags(self) -> frozenset[str]:
+        """Those of A."""
+        return self.operator.tags
+
+    @property
+    def nullspace(self) -> Field | None:
+        """That of A, whose null vectors are declared for A and Aᴴ alike."""
+        return self.operator.nullspace
+
+    @property
+    def T(self) -> AbstractLinearOperator:
+        """A itself."""
+        return self.operator
+
+    def mv(self, x: Field) -> Field:
+        """Return Aᵀ x."""
+        (y,) = jax.linear_transpose(self.operator.mv, self.operator.in_structure)(x)
+        return y
+
+
+class Conjugate(AbstractLinearOperator):
+    """The complex conjugate of A, entry by entry."""
+
+    operator: AbstractLinearOperator
+
+    @property
+    def in_structure(self) -> Structure:
+        """Structure of the fields that A takes."""
+        return self.operator.in_structure
+
+    @property
+    def out_structure(self) -> Structure:
+        """Structure of the fields that A returns."""
+        return self.operator.out_structure
+
+    @property
+    def tags(self) -> frozenset[str]:
+        """Those of A: conjugation keeps symmetry and definiteness."""
+        return self.operator.tags
+
+    @property
+    def T(self) -> AbstractLinearOperator:
+        """The conjugate of Aᵀ."""
+        return Conjugate(self.operator.T)
+
+    def mv(self, x: Field) -> Field:
+        """Return the conjugate of A applied to the conjugate of x."""
+        return _conj(self.operator.mv(_conj(x)))
+
+    def diagonal(self) -> Field:
+        """The conjugate of A's diagonal."""
+        return _conj(self.operator.diagonal())
+
+
+class Composition(AbstractOperator):
+    """The composition of two operators of which at least one is not linear."""
+
+    outer: AbstractOperator
+    inner: AbstractOperator
+
+    @property
+    def in_structure(self) -> Structure | None:
+        """Structure of the fields that the inner one takes."""
+        return self.inner.in_structure
+
+    @property
+    def out_structure(self) -> Structure | None:
+        """Structure of the fields that the outer one returns."""
+        return self.outer.out_structure
+
+    def __call__(self, x: Field) -> Field:
+        """Return outer(inner(x))."""
+        return self.outer(self.inner(x))
+
+
+def _require_equal(first: Structure, second: Structure, expression: str) -> None:
+    if first != second:
+        raise ValueError(
+            f"{expression} needs operators whose fields agree, got "
+            f"{describe(first)} and {describe(second)}"
+        )
+
+
+def _scale(factor: Array, y: Array) -> Array:
+    return factor.astype(y.dtype) * y
+
+
+def _conj(x: Field) -> Field:
+    return jax.tree.map(jnp.conj, x)
+
+
+def _ravel(field: Field) -> Inexact[Array, " n"]:
+    return jnp.concatenate([leaf.reshape(-1) for leaf in jax.tree.leaves(field)])
+
+
+def _unravel(vector: Inexact[Array, " n"], structure: Structure) -> Field:
+    leaves, tree = jax.tree.flatten(structure)
+    ends = np.cumsum([int(np.prod(s.shape)) for s in leaves])[:-1]
+    pieces = jnp.split(vector, ends)
+    return tree.unflatten(
+        piece.reshape(s.shape).astype(s.dtype)
+        for piece, s in zip(pieces, leaves, strict=True)
+    )

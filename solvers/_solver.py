@@ -1,0 +1,75 @@
+"""What a solver is, what it gets and what it returns.
+
+`solve` does for all solvers what is the same for all: it checks the input, measures b,
+builds the preconditioner, honours a null space, differentiates, and certifies the result.
+A solver only iterates.
+"""
+
+from abc import abstractmethod
+from typing import Any
+
+import equinox as eqx
+from jaxtyping import Array, Float, Int, PyTree
+
+from ..operators import AbstractLinearOperator, AbstractOperator
+from ..operators._field import Field, Structure
+from ._history import History
+from ._inner_product import InnerProduct
+
+
+class LinearSystem(eqx.Module):
+    """The system A x = b as a solver gets it: checked, b finite and compatible.
+
+    Attributes:
+        operator: A, square.
+        preconditioner: an approximate inverse M⁻¹, `None` for the identity.
+        b: the right-hand side.
+        x0: the start, `None` for zero.
+        target: the residual norm at which to stop.
+        scale: ‖b‖, the unit of the history, or 1 for b = 0.
+    """
+
+    operator: AbstractLinearOperator
+    preconditioner: AbstractOperator | None
+    b: Field
+    x0: Field | None
+    target: Float[Array, ""]
+    scale: Float[Array, ""]
+
+
+class Outcome(eqx.Module):
+    """What a solver returns to `solve`; the counts are of work done inside."""
+
+    value: Field
+    status: Int[Array, ""]
+    num_steps: Int[Array, ""]
+    num_matvecs: Int[Array, ""]
+    num_preconditioner_calls: Int[Array, ""]
+    history: History
+    carry: PyTree = None
+
+
+class AbstractSolver(eqx.Module):
+    """An iterative method for A x = b.
+
+    All solvers aim at ‖b − A x‖ ≤ max(rtol·‖b‖, atol), the true residual.
+
+    Attributes:
+        rtol: tolerance relative to ‖b‖, zero or at least 10 eps of the dtype.
+        atol: absolute tolerance, zero or positive.
+        max_steps: bound on the number of steps.
+        inner_product: how fields are reduced to numbers.
+    """
+
+    rtol: eqx.AbstractVar[float]
+    atol: eqx.AbstractVar[float]
+    max_steps: eqx.AbstractVar[int]
+    inner_product: eqx.AbstractVar[InnerProduct]
+
+    def initial_carry(self, structure: Structure) -> Any:
+        """Return what to hand to the first solve of a sequence, `None` for nothing."""
+        del structure
+
+    @abstractmethod
+    def run(self, system: LinearSystem, carry: Any) -> Outcome:
+        """Iterate from `system.x0` until the residual norm is at most the target."""

@@ -1,0 +1,101 @@
+"""How a solve ended: one enum for all solvers, each member a sentence."""
+
+import enum
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Int
+
+RUNNING = -1
+"""Code of a solve that has not ended; never returned."""
+
+
+class Status(enum.IntEnum):
+    """How a solve ended.
+
+    In a `Solution` it is an int32 array, one entry per system under `vmap`, so that
+    `solution.status == Status.converged` works everywhere; `Status(code).sentence` says
+    what it means and what to do.
+    """
+
+    sentence: str
+
+    def __new__(cls, code: int, sentence: str) -> "Status":
+        """Make a member of a code and a sentence."""
+        member = int.__new__(cls, code)
+        member._value_ = code
+        member.sentence = sentence
+        return member
+
+    @classmethod
+    def _missing_(cls, value: Any) -> "Status | None":
+        # Status(solution.status) should work on the array that a solve returns.
+        return None if isinstance(value, int) else cls(int(value))
+
+    def __str__(self) -> str:
+        return self.sentence
+
+    converged = (
+        0,
+        "The solve converged: the true residual meets the tolerance.",
+    )
+    max_steps_reached = (
+        1,
+        "The solve reached max_steps before the residual met the tolerance; allow more "
+        "steps, loosen rtol, or use a better preconditioner.",
+    )
+    stagnated = (
+        2,
+        "The solve stagnated: further steps do not reduce the true residual; loosen "
+        "rtol, use a higher precision, a longer restart or a better preconditioner.",
+    )
+    breakdown = (
+        3,
+        "The solve broke down: the Krylov space is exhausted but the residual does not "
+        "meet the tolerance; the operator is singular or not what it promises.",
+    )
+    indefinite_operator = (
+        4,
+        "The operator is not positive definite: a search direction p gave pᴴAp <= 0; "
+        "use a solver for indefinite systems, such as GMRES or GCRODR.",
+    )
+    indefinite_preconditioner = (
+        5,
+        "The preconditioner is not positive definite: a residual r gave rᴴM⁻¹r <= 0; "
+        "use a positive definite one, or a solver that does not need it.",
+    )
+    nonfinite_input = (
+        6,
+        "The operator, the right-hand side, the start or the preconditioner holds "
+        "infinite or NaN values; nothing was solved.",
+    )
+    nonfinite = (
+        7,
+        "The solve overflowed or met NaN although its input was finite; rescale the "
+        "system, use a higher precision or another preconditioner.",
+    )
+    incompatible_rhs = (
+        8,
+        "The right-hand side has a part in the null space of the singular operator, so "
+        "no solution exists; subtract that part (for a constant null space, the mean).",
+    )
+
+
+class SolveError(RuntimeError):
+    """Raised by `solve(..., throw=True)` outside `jit`; `solution` holds the result."""
+
+    def __init__(self, message: str, solution: Any):
+        super().__init__(message)
+        self.solution = solution
+
+
+def first_of(
+    *cases: tuple[Bool[Array, ""], Status | Int[Array, ""]],
+) -> Int[Array, ""]:
+    """Return the code of the first case whose condition holds, else `RUNNING`."""
+    conditions = [condition for condition, _ in cases]
+    codes = [
+        jnp.asarray(int(code) if isinstance(code, Status) else code, jnp.int32)
+        for _, code in cases
+    ]
+    return jnp.select(conditions, codes, jnp.asarray(RUNNING, jnp.int32))

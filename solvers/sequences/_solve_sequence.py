@@ -1,0 +1,46 @@
+"""The driver of a sequence: what a solve learns goes to the next one."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from ...operators import AbstractLinearOperator
+from .._solve import Preconditioner, Solution, solve
+from .._solver import AbstractSolver
+
+
+def solve_sequence(
+    systems: Iterable[tuple[AbstractLinearOperator, Any]],
+    solver: AbstractSolver,
+    *,
+    preconditioner: Preconditioner | None = None,
+    carry: Any = None,
+) -> Iterator[Solution]:
+    """Solve systems one after the other, each from the carry of the one before.
+
+    Put related systems next to each other, see `greedy_order`. Systems are taken as they
+    are needed, and all of one structure share one compiled program.
+
+    Args:
+        systems: pairs (A, b).
+        solver: one that carries something, such as `GCRODR`; others work too.
+        preconditioner: an operator, or a factory that makes one from each A.
+        carry: what to start from, for instance the last solution's of another sequence.
+
+    Yields:
+        A `Solution` per system; failures are told by its status, never raised.
+
+    Example:
+        >>> import jax.numpy as jnp, krylax as kx
+        >>> A, b = kx.operators.Laplacian((200,)), jnp.ones(200)
+        >>> systems = [(A, b), (1.01 * A, b), (1.02 * A, b)]
+        >>> solver = kx.solvers.GCRODR(rtol=1e-8, restart=30, num_recycled=10)
+        >>> solutions = list(kx.solvers.sequences.solve_sequence(systems, solver))
+        >>> [int(s.status) for s in solutions]
+        [0, 0, 0]
+    """
+    for A, b in systems:
+        solution = solve(
+            A, b, solver, preconditioner=preconditioner, carry=carry, throw=False
+        )
+        carry = solution.carry
+        yield solution
