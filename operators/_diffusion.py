@@ -20,8 +20,9 @@ from ._boundary import BoundaryLike, Faces, as_faces, has_dirichlet, inverse_squ
 from ._field import Structure, as_inexact, is_traced, require_finite, structure_of
 from ._laplacian import grid_shape, require_declarable
 from ._nullspace import constant_nullspace
+from ._network import Network, make_network
 from ._operator import AbstractLinearOperator
-from ._shift import edge_in_zeros, shift_in_zero
+from ._shift import edge_in_zeros
 from ._tags import as_tags, is_real
 
 FaceMean: TypeAlias = Literal["harmonic", "arithmetic"]
@@ -60,9 +61,7 @@ class Diffusion(AbstractLinearOperator):
                [ 0. , -1.5,  7.5]], dtype=float64)
     """
 
-    centre: Inexact[Array, "..."]
-    links: tuple[Inexact[Array, "..."], ...]
-    faces: Faces = eqx.field(static=True)
+    network: Network
     declared: Literal["constant"] | None = eqx.field(static=True)
 
     def __init__(
@@ -81,33 +80,33 @@ class Diffusion(AbstractLinearOperator):
             raise ValueError(
                 f"face_mean must be one of {get_args(FaceMean)}, got {face_mean!r}"
             )
-        self.faces = as_faces(boundary, len(shape))
-        self.declared = require_declarable(nullspace, self.faces)
+        faces = as_faces(boundary, len(shape))
+        self.declared = require_declarable(nullspace, faces)
         weights = inverse_squares(spacing, len(shape), jnp.finfo(k.dtype).dtype)
-        self.links = tuple(
-            weight.astype(k.dtype) * _link(k, axis, face_mean, self.faces)
+        links = tuple(
+            weight.astype(k.dtype) * _link(k, axis, face_mean, faces)
             for axis, weight in enumerate(weights)
         )
-        self.centre = self._sum_of_links() + _walls(k, weights, self.faces)
+        self.network = make_network(_walls(k, weights, faces), links, faces)
 
     @property
     def in_structure(self) -> Structure:
         """An array with one entry per cell."""
-        return structure_of(self.centre)
+        return structure_of(self.network.centre)
 
     @property
     def out_structure(self) -> Structure:
         """An array with one entry per cell."""
-        return structure_of(self.centre)
+        return structure_of(self.network.centre)
 
     @property
     def tags(self) -> frozenset[str]:
         """Symmetric; for real k positive definite with a Dirichlet face."""
         found = ["symmetric"]
-        if not has_dirichlet(self.faces):
+        if not has_dirichlet(self.network.faces):
             found.append("singular")
         if is_real(self.in_structure):
-            definite = has_dirichlet(self.faces)
+            definite = has_dirichlet(self.network.faces)
             found.append("positive_definite" if definite else "positive_semidefinite")
         return as_tags(found, self.in_structure)
 
@@ -120,28 +119,11 @@ class Diffusion(AbstractLinearOperator):
 
     def mv(self, x: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
         """Return -∇·(k∇x)."""
-        y = self.centre * x
-        for axis, link in enumerate(self.links):
-            y = y - link * shift_in_zero(x, axis, "high")
-            y = y - shift_in_zero(link * x, axis, "low")
-            if self.faces[axis][0] == "periodic":
-                y = y - edge_in_zeros(link, axis, "high", "high") * edge_in_zeros(
-                    x, axis, "low", "high"
-                )
-                y = y - edge_in_zeros(link * x, axis, "high", "low")
-        return y
+        return self.network.mv(x)
 
     def diagonal(self) -> Inexact[Array, "..."]:
         """The sum of the conductances of each cell's faces."""
-        return self.centre
-
-    def _sum_of_links(self) -> Inexact[Array, "..."]:
-        total = jnp.zeros_like(self.links[0])
-        for axis, link in enumerate(self.links):
-            total = total + link + shift_in_zero(link, axis, "low")
-            if self.faces[axis][0] == "periodic":
-                total = total + edge_in_zeros(link, axis, "high", "low")
-        return total
+        return self.network.centre
 
 
 def _link(k: Inexact[Array, "..."], axis: int, face_mean: FaceMean, faces: Faces):

@@ -13,6 +13,7 @@ from jaxtyping import Array, DTypeLike, Float, Inexact
 
 from ._boundary import BoundaryLike, Faces, as_faces, has_dirichlet, inverse_squares
 from ._field import Structure, array_structure, real_dtype, require_x64
+from ._network import Network
 from ._nullspace import constant_nullspace
 from ._operator import AbstractLinearOperator
 from ._shift import Side, edge_in_zeros, opposite, shift_in_zero
@@ -102,6 +103,16 @@ class Laplacian(AbstractLinearOperator):
         for axis, weight in enumerate(self.weights):
             y = y - weight.astype(x.dtype) * self._neighbours(x, axis)
         return y
+
+    def network(self) -> Network:
+        """The conductances 1/h² between nodes, for multigrid."""
+        links = []
+        for axis, weight in enumerate(self.weights):
+            link = jnp.full(self.shape, weight, self.dtype)
+            if self.faces[axis][0] != "periodic":
+                link = link - edge_in_zeros(link, axis, "high", "high")
+            links.append(link)
+        return Network(self.diagonal(), tuple(links), self.faces)
 
     def diagonal(self) -> Inexact[Array, "..."]:
         """Twice Σ 1/h², less 1/h² for every Neumann face that a node touches."""

@@ -6,6 +6,8 @@ from ._gcrodr import GCRODR as GCRODR
 from ._gmres import GMRES as GMRES
 from ._inner_product import InnerProduct as InnerProduct
 from ._jacobi import Jacobi as Jacobi
+from ._multigrid import Multigrid as Multigrid
+from ._multigrid import MultigridCycle as MultigridCycle
 from ._recycle_space import RecycleSpace as RecycleSpace
 from ._solve import Solution as Solution
 from ._solve import Statistics as Statistics
