@@ -1,4 +1,4 @@
-"""Boundary conditions and spacings of grid operators, in the form that stencils want."""
+"""Boundary conditions and spacings of grid operators, as stencils want them."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias, get_args

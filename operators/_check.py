@@ -1,8 +1,11 @@
 """Probing what an operator promises: linearity, adjoint, symmetry, definiteness.
 
-Random probes find a wrong transpose or a wrong symmetry with probability one; a negative
-eigenvalue shows when it is among the extreme ones, which a short Lanczos run reaches.
+Random probes find a wrong transpose or a wrong symmetry with probability one; a
+negative eigenvalue shows when it is among the extreme ones, which a short Lanczos run
+reaches.
 """
+
+from functools import reduce
 
 import jax
 import jax.numpy as jnp
@@ -19,8 +22,8 @@ def check_operator(
 ) -> dict[str, float]:
     """Return the relative error of every promise that the operator makes.
 
-    Probes, with random fields x and y: A(2x + y) = 2Ax + Ay, ⟨y, Ax⟩ = ⟨Aᴴy, x⟩,
-    ⟨yᶜ, Ax⟩ = ⟨(Aᵀy)ᶜ, x⟩, Aᵀx = Ax and Aᴴx = Ax if tagged so, and A N = 0 for a declared
+    Probes, with random fields x and y: A(2x + y) = 2Ax + Ay, ⟨y, Ax⟩ = ⟨Aᴴy, x⟩, ⟨yᶜ,
+    Ax⟩ = ⟨(Aᵀy)ᶜ, x⟩, Aᵀx = Ax and Aᴴx = Ax if tagged so, and A N = 0 for a declared
     null space; for the definite tags, the smallest Ritz value of a Lanczos run of 30
     steps (in units of the largest; the error is its negative part).
 
@@ -108,7 +111,7 @@ def _negative_part(operator: AbstractLinearOperator, key: PRNGKeyArray) -> Array
 
 
 def _raise_broken(errors: dict[str, float], operator: AbstractLinearOperator) -> None:
-    """Allow rounding: an inner product of n terms errs by about √n eps, here times 100."""
+    """Allow rounding: inner products of n terms err by about √n eps; 100 times that."""
     eps = float(jnp.finfo(real_dtype(operator.in_structure)).eps)
     allowed = 100 * size_of(operator.in_structure) ** 0.5 * eps
     # `not <=` instead of `>`, so that NaN counts as broken.
@@ -123,7 +126,8 @@ def _raise_broken(errors: dict[str, float], operator: AbstractLinearOperator) ->
 
 
 def _dot(x: Field, y: Field) -> Array:
-    return sum(jax.tree.leaves(jax.tree.map(jnp.vdot, x, y)))  # pyright: ignore[reportReturnType]  # a sum of arrays
+    terms = jax.tree.leaves(jax.tree.map(jnp.vdot, x, y))
+    return reduce(jnp.add, terms)
 
 
 def _norm(x: Field) -> Array:

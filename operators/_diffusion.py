@@ -1,10 +1,11 @@
 """The diffusion operator with a variable coefficient, by conservative finite volumes.
 
 Integrating -∇·(k∇u) over a cell of a grid with spacing h gives the sum of the fluxes
-through its faces, (A u)_i = Σ_faces c_f (u_i - u_neighbour), with c_f = k_f / h². The face
-value k_f is a mean of the two cells that share it; the harmonic one makes the flux exact
-for a layered medium (Patankar, Numerical Heat Transfer and Fluid Flow, 1980, §4.2-3).
-At a Dirichlet wall, on the cell's face and half a cell from its centre, c_f = 2 k_i / h².
+through its faces, (A u)_i = Σ_faces c_f (u_i - u_neighbour), with c_f = k_f / h². The
+face value k_f is a mean of the two cells that share it; the harmonic one makes the flux
+exact for a layered medium (Patankar, Numerical Heat Transfer and Fluid Flow, 1980,
+§4.2-3). At a Dirichlet wall, on the cell's face and half a cell from its centre, c_f =
+2 k_i / h².
 """
 
 from collections.abc import Sequence
@@ -19,8 +20,8 @@ from jaxtyping import Array, Float, Inexact
 from ._boundary import BoundaryLike, Faces, as_faces, has_dirichlet, inverse_squares
 from ._field import Structure, as_inexact, is_traced, require_finite, structure_of
 from ._laplacian import grid_shape, require_declarable
-from ._nullspace import constant_nullspace
 from ._network import Network, make_network
+from ._nullspace import constant_nullspace
 from ._operator import AbstractLinearOperator
 from ._shift import edge_in_zeros
 from ._tags import as_tags, is_real
@@ -31,8 +32,8 @@ FaceMean: TypeAlias = Literal["harmonic", "arithmetic"]
 class Diffusion(AbstractLinearOperator):
     """The operator -∇·(k∇u) on a 1-D, 2-D or 3-D grid of cells, second order.
 
-    Unknowns sit at cell centres; walls lie on cell faces. Dirichlet walls hold the value
-    zero, Neumann walls let no flux through, periodic axes close on themselves.
+    Unknowns sit at cell centres; walls lie on cell faces. Dirichlet walls hold the
+    value zero, Neumann walls let no flux through, periodic axes close on themselves.
 
     Args:
         coefficient: k, one positive number per cell; its shape is the grid. Complex
@@ -45,10 +46,10 @@ class Diffusion(AbstractLinearOperator):
             and periodic faces alone) annihilates; a solve wants it declared.
 
     Raises:
-        ValueError: a coefficient that is not positive, finite and floating, a bad shape,
-            spacing, face mean or boundary, or 64 bits while `jax_enable_x64` is off.
-            Values that are being traced are not looked at; a solve then reports them by
-            its status.
+        ValueError: a coefficient that is not positive, finite and floating, a bad
+            shape, spacing, face mean or boundary, or 64 bits while `jax_enable_x64` is
+            off. Values that are being traced are not looked at; a solve then reports
+            them by its status.
 
     Cost: per product 4d+1 operations per cell; d+1 numbers per cell are stored.
 

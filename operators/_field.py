@@ -1,8 +1,8 @@
 """Fields and their structures: what operators take and return.
 
 A field is an array of any rank (grid-shaped where there is a grid) or a pytree of such
-arrays; its structure is the same pytree of `jax.ShapeDtypeStruct`. Arrays that enter the
-library pass through `as_field` once, which is where wrong input is told apart.
+arrays; its structure is the same pytree of `jax.ShapeDtypeStruct`. Arrays that enter
+the library pass through `as_field` once, which is where wrong input is told apart.
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, DTypeLike, Inexact, PyTree
 
 Field: TypeAlias = PyTree[Inexact[Array, "..."]]
@@ -71,7 +72,7 @@ def require_finite(values: Array, name: str) -> None:
 
 def is_traced(values: Any) -> bool:
     """Whether any leaf is being traced, so that its values are not known yet."""
-    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
+    return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(values))
 
 
 def structure_of(field: Field) -> Structure:

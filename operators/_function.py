@@ -20,8 +20,8 @@ class Function(AbstractLinearOperator):
     pytree (an Equinox module, `jax.tree_util.Partial`).
 
     Args:
-        function: linear map from a field to a field; linearity is trusted, and probed by
-            `check_operator`.
+        function: linear map from a field to a field; linearity is trusted, and probed
+            by `check_operator`.
         in_structure: the field's structure, such as `jax.eval_shape(lambda: x)`.
         tags: promises such as `symmetric` or `positive_definite`. The transpose of an
             operator that is not tagged symmetric is made by `jax.linear_transpose`.

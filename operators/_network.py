@@ -1,8 +1,8 @@
 """A grid of cells joined by conductances: what second-order stencils have in common.
 
-(A u)_i = w_i u_i + Σ_neighbours c_ij (u_i - u_j): a conductance c to each neighbour along an
-axis and w to the wall. `Diffusion` stores one, `Laplacian` can be seen as one, and
-multigrid coarsens one.
+(A u)_i = w_i u_i + Σ_neighbours c_ij (u_i - u_j): a conductance c to each neighbour
+along an axis and w to the wall. `Diffusion` stores one, `Laplacian` can be seen as one,
+and multigrid coarsens one.
 """
 
 import equinox as eqx
@@ -18,8 +18,8 @@ class Network(eqx.Module):
 
     Attributes:
         centre: the diagonal of A, Σ c + w, one entry per cell.
-        links: per axis, the conductance to the next cell, one entry per cell; at the last
-            cell that of the wrap of a periodic axis, else zero.
+        links: per axis, the conductance to the next cell, one entry per cell; at the
+            last cell that of the wrap of a periodic axis, else zero.
         faces: the boundary conditions, of which only "periodic" matters here.
     """
 

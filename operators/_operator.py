@@ -1,8 +1,9 @@
 """The one abstraction: operators map fields to fields; linear ones form an algebra.
 
 Stencils, matrices, inverses, preconditioners and learned maps are all operators. The
-algebra's results (sum, multiple, product, transpose, conjugate) live here beside the two
-abstract classes, because `A + B` must know `Sum` and `Sum` must know what an operator is.
+algebra's results (sum, multiple, product, transpose, conjugate) live here beside the
+two abstract classes, because `A + B` must know `Sum` and `Sum` must know what an
+operator is.
 """
 
 from abc import abstractmethod
@@ -30,8 +31,8 @@ class AbstractOperator(eqx.Module):
     """A map from fields to fields, linear or not.
 
     `op(x)` applies it, `op @ x` too, `op @ other` composes. `in_structure` and
-    `out_structure` are pytrees of `jax.ShapeDtypeStruct`, or `None` for an operator that
-    works at any resolution.
+    `out_structure` are pytrees of `jax.ShapeDtypeStruct`, or `None` for an operator
+    that works at any resolution.
     """
 
     @property
@@ -42,7 +43,7 @@ class AbstractOperator(eqx.Module):
     @property
     @abstractmethod
     def out_structure(self) -> Structure | None:
-        """Structure of the fields that it returns, `None` where it follows the input."""
+        """Structure of the fields that it returns, `None` where any may come."""
 
     @abstractmethod
     def __call__(self, x: Field) -> Field:
@@ -61,9 +62,10 @@ class AbstractOperator(eqx.Module):
 class AbstractLinearOperator(AbstractOperator):
     """A linear map A from fields to fields.
 
-    A subclass gives `in_structure`, `out_structure` and `mv`; the rest has a default that
-    a subclass replaces where it knows better. Derivatives: `mv` is linear, so JAX's
-    forward and reverse modes go through it, with respect to x and to every array inside.
+    A subclass gives `in_structure`, `out_structure` and `mv`; the rest has a default
+    that a subclass replaces where it knows better. Derivatives: `mv` is linear, so
+    JAX's forward and reverse modes go through it, with respect to x and to every array
+    inside.
     """
 
     @abstractmethod
@@ -281,9 +283,10 @@ class Product(AbstractLinearOperator):
 
 
 class Transpose(AbstractLinearOperator):
-    """The transpose Aᵀ of an operator that does not know its own, by `linear_transpose`.
+    """The transpose Aᵀ of an operator that does not know it, by `linear_transpose`.
 
-    JAX cannot transpose every loop; an operator with a loop inside should give `T` itself.
+    JAX cannot transpose every loop; an operator with a loop inside should give `T`
+    itself.
     """
 
     operator: AbstractLinearOperator

@@ -2,8 +2,8 @@
 
 The two forms below were the fastest of seven on the CPU (XLA of jaxlib 0.10.2, float64,
 7-point stencil at 128³ in a loop: 1.1 ms; `jnp.roll` and wrapped concatenations 5.6 to
-9 ms, see benchmarks/stencils.py). No array is updated from its own slice, which XLA's CPU
-backend has been seen to get wrong (openxla/xla issue 49176).
+9 ms, see benchmarks/stencils.py). No array is updated from its own slice, which XLA's
+CPU backend has been seen to get wrong (openxla/xla issue 49176).
 """
 
 from typing import Literal

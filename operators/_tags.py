@@ -1,6 +1,7 @@
 """Tags: promises about a linear operator, and what they imply.
 
-`TAGS` is the list of them; `as_tags` checks a caller's and closes them under implication.
+`TAGS` is the list of them; `as_tags` checks a caller's and closes them under
+implication.
 """
 
 from collections.abc import Iterable

@@ -1,15 +1,16 @@
 """The conjugate gradient method, preconditioned.
 
-For hermitian positive definite A and M: M. R. Hestenes and E. Stiefel, Methods of conjugate
-gradients for solving linear systems, J. Res. NBS 49 (1952), doi:10.6028/jres.049.044, in
-the form of Y. Saad, Iterative Methods for Sparse Linear Systems, 2nd ed. (2003), Alg. 9.1.
+For hermitian positive definite A and M: M. R. Hestenes and E. Stiefel, Methods of
+conjugate gradients for solving linear systems, J. Res. NBS 49 (1952),
+doi:10.6028/jres.049.044, in the form of Y. Saad, Iterative Methods for Sparse Linear
+Systems, 2nd ed. (2003), Alg. 9.1.
 
 Differs from the source:
-1. A step begins with the preconditioner, not ends with it: a solve of s steps calls it s
-   times, and the compiled program holds it once.
-2. When the residual of the recurrence meets the target, the true one is computed; if that
-   does not, the iteration restarts from it (residual replacement), and stops as stagnated
-   when a restart does not halve it.
+1. A step begins with the preconditioner, not ends with it: a solve of s steps calls it
+   s times, and the compiled program holds it once.
+2. When the residual of the recurrence meets the target, the true one is computed; if
+   that does not, the iteration restarts from it (residual replacement), and stops as
+   stagnated when a restart does not halve it.
 3. pᴴAp ≤ 0 and rᴴM⁻¹r ≤ 0 end the solve with a status.
 """
 

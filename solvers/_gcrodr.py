@@ -1,16 +1,17 @@
 """GCRO-DR: restarted GMRES that keeps a subspace between cycles and between systems.
 
-With the recycled pair A U = C, CᴴC = I, a cycle builds V by Arnoldi steps with
-(I - C Cᴴ) A M⁻¹, which gives A [U D, M⁻¹V] = [C, V] Ḡ with Ḡ = [[D, B], [0, H̄]], minimises
-the residual over both, and keeps the k most useful vectors of the search space.
-M. L. Parks, E. de Sturler, G. Mackey, D. D. Johnson, S. Maiti, SIAM J. Sci. Comput. 28
-(2006), doi:10.1137/040607277, Appendix, Algorithm 2. With k = 0 it is GMRES(m): Y. Saad,
-M. H. Schultz, SIAM J. Sci. Stat. Comput. 7 (1986), doi:10.1137/0907058.
+With the recycled pair A U = C, CᴴC = I, a cycle builds V by Arnoldi steps with (I - C
+Cᴴ) A M⁻¹, which gives A [U D, M⁻¹V] = [C, V] Ḡ with Ḡ = [[D, B], [0, H̄]], minimises
+the residual over both, and keeps the k most useful vectors of the search space. M. L.
+Parks, E. de Sturler, G. Mackey, D. D. Johnson, S. Maiti, SIAM J. Sci. Comput. 28
+(2006), doi:10.1137/040607277, Appendix, Algorithm 2. With k = 0 it is GMRES(m): Y.
+Saad, M. H. Schultz, SIAM J. Sci. Stat. Comput. 7 (1986), doi:10.1137/0907058.
 
 Differs from the paper:
-1. C and V are one block W of m+1 rows, V starting at row `first`, the number of recycled
-   vectors; the Gram-Schmidt process runs twice over the whole block, so that V cannot
-   drift into C. A cold start has `first` = 0 and uses all m columns, in the same program.
+1. C and V are one block W of m+1 rows, V starting at row `first`, the number of
+   recycled vectors; the Gram-Schmidt process runs twice over the whole block, so that V
+   cannot drift into C. A cold start has `first` = 0 and uses all m columns, in the same
+   program.
 2. Right preconditioning, with M⁻¹V stored, so that the residual is the true one, M may
    change between steps, and updating U needs no preconditioner calls.
 3. The residual is recomputed as b - A x after every cycle and only that is trusted.
@@ -18,14 +19,14 @@ Differs from the paper:
 5. A cycle that makes no progress drops the recycled space; without one the solve stops.
 """
 
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.lax import Precision
-from jaxtyping import Array, Bool, Float, Inexact, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from ..operators._field import Field, Structure, structure_of
 from ._arnoldi import LeastSquares, orthogonalise, start_least_squares
@@ -61,6 +62,7 @@ class _State(eqx.Module):
     r: Field
     norm: Float[Array, ""]
     space: RecycleSpace
+    is_first: Bool[Array, ""]  # of its sequence: it began without a recycled space
     num_steps: Int[Array, ""]
     num_matvecs: Int[Array, ""]
     status: Int[Array, ""]
@@ -84,9 +86,9 @@ class GCRODR(AbstractSolver):
     """GMRES with a recycled subspace, for sequences of general square systems.
 
     Give each solve the `carry` of the one before. On a single system it is GMRES with
-    deflated restarting. With `num_recycled=0` it is GMRES(restart). It pays on indefinite
-    and nonsymmetric systems with weak preconditioners; for positive definite ones with a
-    good preconditioner, CG is faster.
+    deflated restarting. With `num_recycled=0` it is GMRES(restart). It pays on
+    indefinite and nonsymmetric systems with weak preconditioners; for positive definite
+    ones with a good preconditioner, CG is faster.
 
     The preconditioner acts from the right and may be nonlinear where vectors are
     recycled.
@@ -99,8 +101,9 @@ class GCRODR(AbstractSolver):
         selection: "svd" keeps the directions that A M⁻¹ shrinks most, by a hermitian
             eigenproblem of size m; "harmonic" the harmonic Ritz vectors of smallest
             modulus, as in the paper, by a general one (CPU and CUDA only).
-        refresh: when the recycled space is chosen anew: after every "cycle", once per
-            "system", or "never" once there is one.
+        refresh: when the recycled space is chosen anew: after every "cycle", at the end
+            of each "system", or "never"; the first system of a sequence does it after
+            every cycle all the same.
         max_steps: bound on the number of Arnoldi steps.
         inner_product: how fields are reduced to numbers.
 
@@ -190,6 +193,7 @@ class GCRODR(AbstractSolver):
             r=r,
             norm=norm,
             space=space,
+            is_first=space.num_vectors == 0,
             num_steps=zero,
             num_matvecs=space.num_vectors + (0 if x0 is None else 1),
             status=first_of((norm <= system.target, Status.converged)),
@@ -231,7 +235,8 @@ class GCRODR(AbstractSolver):
             x=select(is_finite, x, state.x),
             r=r,
             norm=norm,
-            space=self._next_space(space, scaled, cycle, status, is_stuck),
+            space=self._next_space(state, scaled, cycle, status, is_stuck),
+            is_first=state.is_first,
             num_steps=cycle.num_steps,
             num_matvecs=state.num_matvecs + 1 + cycle.num_steps - state.num_steps,
             status=status,
@@ -266,8 +271,8 @@ class GCRODR(AbstractSolver):
         S = None if cycle.S is None else _set_row(cycle.S, j, z)
         if S is not None:
             # Reading z back makes all that needs row j of W come before row j+1 is
-            # written; otherwise XLA copies all of W twice a step, which costs as much as
-            # the rest of it (64 x 64, m = 40).
+            # written; otherwise XLA copies all of W twice a step, which costs as much
+            # as the rest of it (64 x 64, m = 40).
             z = _row(S, j)
         w, h, below = orthogonalise(system.operator.mv(z), cycle.W, self.inner_product)
         problem = cycle.problem.add_column(h, below, j)
@@ -296,20 +301,20 @@ class GCRODR(AbstractSolver):
 
     def _next_space(
         self,
-        space: RecycleSpace,
+        state: _State,
         scaled: "_Scaled",
         cycle: _Cycle,
         status: Int[Array, ""],
         is_stuck: Bool[Array, ""],
     ) -> RecycleSpace:
         """The space for the next cycle or system, by the rule of `refresh`."""
+        space = state.space
         if self.num_recycled == 0:
             return space
-        is_cold = space.num_vectors == 0
         is_due = {
             "cycle": jnp.ones((), bool),
-            "system": is_cold | (status != RUNNING),
-            "never": is_cold,
+            "system": state.is_first | (status != RUNNING),
+            "never": state.is_first,
         }[self.refresh]
         empty = jax.tree.map(jnp.zeros_like, space)
         kept = select(is_stuck & (status == RUNNING), empty, space)
@@ -354,7 +359,7 @@ class GCRODR(AbstractSolver):
 
 
 class _Scaled(eqx.Module):
-    """U and Y with the factors D that make the vectors of Y unit; zero rows stay zero."""
+    """U and Y times the factors D that make the vectors of Y unit; zeros stay zero."""
 
     U: Field
     Y: Field
@@ -380,9 +385,9 @@ def _is_stuck(
 ) -> Bool[Array, ""]:
     """Whether a cycle made no progress: none at all, or none where it claimed some.
 
-    The claim is the residual of the small problem; where the true one stays although the
-    claim halves, the limit is rounding. GMRES(m) may creep for many cycles on indefinite
-    systems, so that small progress must count.
+    The claim is the residual of the small problem; where the true one stays although
+    the claim halves, the limit is rounding. GMRES(m) may creep for many cycles on
+    indefinite systems, so that small progress must count.
     """
     is_still = norm > (1 - jnp.sqrt(jnp.finfo(norm.dtype).eps)) * before
     is_rounding = (norm > 0.9 * before) & (estimate < norm / 2)

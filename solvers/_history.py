@@ -1,9 +1,9 @@
 """A bounded record of residual norms inside a compiled loop.
 
-The record has a fixed length; when it is full, every second entry is dropped and from then
-on half as many are kept, so that it always covers the whole solve. Fixed and short also
-because XLA's CPU backend may rewrite the whole array at each small update (jax issue
-40101).
+The record has a fixed length; when it is full, every second entry is dropped and from
+then on half as many are kept, so that it always covers the whole solve. Fixed and short
+also because XLA's CPU backend may rewrite the whole array at each small update (jax
+issue 40101).
 """
 
 import equinox as eqx

@@ -4,6 +4,7 @@ A solver asks its inner product for every dot product and norm, so that a field 
 spread over devices needs another inner product and no other change.
 """
 
+from functools import reduce
 from typing import Any
 
 import equinox as eqx
@@ -55,7 +56,7 @@ class InnerProduct(eqx.Module):
 
     def _reduce(self, dot: Any, x: Field, y: Field) -> Array:
         terms = jax.tree.leaves(jax.tree.map(dot, x, y))
-        total = sum(terms[1:], terms[0])
+        total = reduce(jnp.add, terms)
         return total if self.axis_name is None else jax.lax.psum(total, self.axis_name)
 
 

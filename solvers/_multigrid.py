@@ -3,11 +3,12 @@
 A V-cycle of cell-centred aggregation: pairs of cells along every axis merge, fields are
 summed on the way down and copied on the way up, and conductances merge as resistors do,
 half a cell of each side in series with the face between them. That is the finite-volume
-discretisation on the coarse grid, and avoids the factor of two by which plain aggregation
-overestimates it (P. Wesseling, An Introduction to Multigrid Methods, 1992, §5.4).
+discretisation on the coarse grid, and avoids the factor of two by which plain
+aggregation overestimates it (P. Wesseling, An Introduction to Multigrid Methods, 1992,
+§5.4).
 
-Smoothing is Jacobi with the steps of a Chebyshev polynomial on [1/2, 2], the upper part of
-the spectrum of D⁻¹A, so that the cycle is symmetric and CG may use it.
+Smoothing is Jacobi with the steps of a Chebyshev polynomial on [1/2, 2], the upper part
+of the spectrum of D⁻¹A, so that the cycle is symmetric and CG may use it.
 """
 
 from typing import Any
@@ -109,9 +110,7 @@ class MultigridCycle(AbstractLinearOperator):
         for step in self.steps[1:]:
             x = x + step * (inverse * (b - network.mv(x)))
         coarse_shape = self.networks[level + 1].centre.shape
-        correction = self._cycle(
-            level + 1, _sum_pairs(b - network.mv(x), coarse_shape)
-        )
+        correction = self._cycle(level + 1, _sum_pairs(b - network.mv(x), coarse_shape))
         x = x + _copy_pairs(correction, b.shape)
         for step in reversed(self.steps):
             x = x + step * (inverse * (b - network.mv(x)))

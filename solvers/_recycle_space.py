@@ -24,7 +24,8 @@ class RecycleSpace(eqx.Module):
     """What GCRO-DR hands to the next system.
 
     Attributes:
-        U: k fields along a first axis, with A U = C for the A of the solve it came from.
+        U: k fields along a first axis, with A U = C for the A of the solve it came
+            from.
         C: k orthonormal fields.
         Y: M U, the same vectors before the preconditioner M⁻¹; U itself without one.
         num_vectors: how many of the k count; the rest are zero.
@@ -89,10 +90,10 @@ def choose_subspace(
     """Return an orthonormal basis of the part of the search space worth keeping.
 
     With A V = W Q R, W and Q orthonormal, write a search vector as V z and y = R z, so
-    that ‖A V z‖ = ‖y‖. "svd" maximises ‖V z‖ / ‖A V z‖: the leading eigenvectors of
-    R⁻ᴴ (VᴴV) R⁻¹, by a hermitian eigenproblem on any backend. "harmonic" takes the
-    harmonic Ritz vectors of smallest modulus, (A V)ᴴ (A V) z = θ (A V)ᴴ V z, that is the
-    leading eigenvectors of Qᴴ (WᴴV) R⁻¹ with eigenvalues 1/θ (Parks et al., eq. 3.2).
+    that ‖A V z‖ = ‖y‖. "svd" maximises ‖V z‖ / ‖A V z‖: the leading eigenvectors of R⁻ᴴ
+    (VᴴV) R⁻¹, by a hermitian eigenproblem on any backend. "harmonic" takes the harmonic
+    Ritz vectors of smallest modulus, (A V)ᴴ (A V) z = θ (A V)ᴴ V z, that is the leading
+    eigenvectors of Qᴴ (WᴴV) R⁻¹ with eigenvalues 1/θ (Parks et al., eq. 3.2).
 
     Args:
         selection: "svd" or "harmonic".
@@ -122,5 +123,6 @@ def _real_span(vectors: Inexact[Array, "m k"], dtype: jnp.dtype, num_kept: int):
     if jnp.issubdtype(dtype, jnp.complexfloating):
         return jnp.linalg.qr(vectors.astype(dtype))[0]
     parts = jnp.concatenate([vectors.real, vectors.imag], axis=1).astype(dtype)
-    # Where a conjugate pair is cut in two, k+1 directions remain; the k leading ones stay.
+    # Where a conjugate pair is cut in two, k+1 directions remain; the k leading ones
+    # stay.
     return jnp.linalg.svd(parts, full_matrices=False)[0][:, :num_kept]

@@ -1,8 +1,8 @@
 """The top-level solve: checks, differentiation by the implicit rule, certification.
 
-For A x = b the derivative of x solves a system with the same operator, A x' = b' - A' x,
-and its transpose one with Aᵀ; `jax.lax.custom_linear_solve` arranges both, so that no
-iteration is differentiated.
+For A x = b the derivative of x solves a system with the same operator, A x' = b' - A'
+x, and its transpose one with Aᵀ; `jax.lax.custom_linear_solve` arranges both, so that
+no iteration is differentiated.
 """
 
 from collections.abc import Callable
@@ -140,7 +140,14 @@ def solve(
 
 
 @eqx.filter_jit
-def _compiled(A, b, solver, preconditioner, x0, carry) -> Solution:
+def _compiled(
+    A: AbstractLinearOperator,
+    b: Field,
+    solver: AbstractSolver,
+    preconditioner: Preconditioner | None,
+    x0: Field | None,
+    carry: Any,
+) -> Solution:
     if preconditioner is not None and not isinstance(preconditioner, AbstractOperator):
         preconditioner = preconditioner(A)
     _require_preconditioner(preconditioner, A)
@@ -212,7 +219,9 @@ def _iterate(
     return value, (status, stats, carry)
 
 
-def _useful_start(A, rhs: Field, x0: Field, inner_product: InnerProduct) -> Field:
+def _useful_start(
+    A: AbstractLinearOperator, rhs: Field, x0: Field, inner_product: InnerProduct
+) -> Field:
     """The start, or zero where that is closer.
 
     Derivatives are solves of the same code with another right-hand side, for which a
@@ -327,6 +336,6 @@ def _raise_failure(solution: Solution) -> Solution:
     raise SolveError(
         f"{Status(code).sentence} (status {Status(code).name}, "
         f"{int(solution.stats.num_steps)} steps, relative residual "
-        f"{float(solution.stats.relative_residual):.2e}; throw=False returns the result)",
+        f"{float(solution.stats.relative_residual):.2e}); throw=False returns it",
         solution,
     )

@@ -1,8 +1,8 @@
 """What a solver is, what it gets and what it returns.
 
 `solve` does for all solvers what is the same for all: it checks the input, measures b,
-builds the preconditioner, honours a null space, differentiates, and certifies the result.
-A solver only iterates.
+builds the preconditioner, honours a null space, differentiates, and certifies the
+result. A solver only iterates.
 """
 
 from abc import abstractmethod

@@ -3,15 +3,15 @@
 import math
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float
 
+from ..operators._field import is_traced
 from ._solver import AbstractSolver
 
 MARGIN = 0.99
-"""Solvers aim 1 % below the tolerance, so that a residual that someone else computes, with
-other rounding, is below it too; one per cent costs less than a tenth of a step."""
+"""Solvers aim 1 % below the tolerance, so that a residual that someone else computes,
+with other rounding, is below it too; it costs less than a tenth of a step."""
 
 
 def threshold(solver: AbstractSolver, b_norm: Float[Array, ""]) -> Float[Array, ""]:
@@ -46,7 +46,7 @@ def require_reachable(solver: AbstractSolver, dtype: DTypeLike) -> None:
         ValueError: 0 < rtol < 10 eps.
     """
     eps = float(jnp.finfo(dtype).eps)
-    if isinstance(solver.rtol, jax.core.Tracer) or not 0 < solver.rtol < 10 * eps:
+    if is_traced(solver.rtol) or not 0 < solver.rtol < 10 * eps:
         return
     raise ValueError(
         f"rtol={solver.rtol:.1e} is below 10 eps = {10 * eps:.1e} of {jnp.dtype(dtype)}"

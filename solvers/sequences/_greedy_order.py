@@ -1,14 +1,14 @@
 """The greedy ordering of a family of systems, by the distance of their features.
 
-Sorting Krylov Recycling: H. Wang et al., Accelerating data generation for neural operators
-via Krylov subspace recycling, ICLR 2024, arXiv:2401.09516, Algorithm 1: start anywhere and
-append the nearest system that is left.
+Sorting Krylov Recycling: H. Wang et al., Accelerating data generation for neural
+operators via Krylov subspace recycling, ICLR 2024, arXiv:2401.09516, Algorithm 1: start
+anywhere and append the nearest system that is left.
 
 Differs from the paper:
 1. All distances of a group come from one matrix product, |f_i|² + |f_j|² - 2 f_i·f_j.
-2. More than `group_size` systems are first cut into groups at the median of their widest
-   feature, again and again, as a k-d tree does; each group starts nearest to where the
-   last one ended. The paper leaves the cutting open.
+2. More than `group_size` systems are first cut into groups at the median of their
+   widest feature, again and again, as a k-d tree does; each group starts nearest to
+   where the last one ended. The paper leaves the cutting open.
 """
 
 import numpy as np

@@ -17,8 +17,8 @@ def solve_sequence(
 ) -> Iterator[Solution]:
     """Solve systems one after the other, each from the carry of the one before.
 
-    Put related systems next to each other, see `greedy_order`. Systems are taken as they
-    are needed, and all of one structure share one compiled program.
+    Put related systems next to each other, see `greedy_order`. Systems are taken as
+    they are needed, and all of one structure share one compiled program.
 
     Args:
         systems: pairs (A, b).

@@ -1,5 +1,7 @@
 """Noise belongs to (seed, stream, id) and to the mode, not to the run or the grid."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.fft import dctn
@@ -9,11 +11,9 @@ from krylax.datasets import CosineKL
 FIELD = CosineKL()
 
 
-def _sample(
-    num_points: tuple[int, ...], sample_id: int, **changes: object
-) -> np.ndarray:
-    options = {"seed": 0, "stream": "train", **changes}
-    return FIELD.sample(num_points, sample_id=sample_id, **options)  # pyright: ignore[reportArgumentType]  # one dict for two types
+def _sample(num_points: tuple[int, ...], sample_id: int, **changes: Any) -> np.ndarray:
+    options: dict[str, Any] = {"seed": 0, "stream": "train", **changes}
+    return FIELD.sample(num_points, sample_id=sample_id, **options)
 
 
 def _coefficients(field: np.ndarray) -> np.ndarray:
@@ -40,7 +40,7 @@ def test_a_sample_does_not_depend_on_the_ones_before_it() -> None:
 
 
 @pytest.mark.parametrize("changes", [{"seed": 1}, {"stream": "test"}])
-def test_seed_and_stream_change_every_sample(changes: dict[str, object]) -> None:
+def test_seed_and_stream_change_every_sample(changes: dict[str, Any]) -> None:
     assert not np.any(_sample((6, 6), 3, **changes) == _sample((6, 6), 3))
 
 

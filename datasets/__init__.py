@@ -1,0 +1,17 @@
+"""Problem families and the generation of certified data sets from them."""
+
+from ._cosine_kl import CosineKL as CosineKL
+from ._darcy import Darcy as Darcy
+from ._dataset import Dataset as Dataset
+from ._dataset import open_dataset as open_dataset
+from ._describe import describe as describe
+from ._describe import summary as summary
+from ._estimate import Estimate as Estimate
+from ._estimate import estimate as estimate
+from ._family import AbstractFamily as AbstractFamily
+from ._generate import generate as generate
+from ._preview import preview as preview
+from ._skr_released import SKRReleased as SKRReleased
+from ._space import OutOfSpaceError as OutOfSpaceError
+from ._verify import Verification as Verification
+from ._verify import verify as verify

@@ -1,0 +1,71 @@
+"""The data card: what a data set is, for someone who finds only its folder."""
+
+from typing import Any
+
+from ._configuration import record_text
+
+_ENTRIES = (
+    ("equation", "Equation"),
+    ("domain", "Domain"),
+    ("boundary", "Boundary conditions"),
+    ("discretisation", "Discretisation"),
+    ("spacing", "Spacing per axis"),
+    ("right_hand_side", "Right-hand side"),
+    ("parameters", "Parameters"),
+)
+
+
+def data_card(attributes: dict[str, Any]) -> str:
+    """Returns the data card in Markdown, from the data set's attributes alone."""
+    card, configuration = attributes["card"], attributes["configuration"]
+    solver = configuration["solver"]
+    num_samples, num_failed = configuration["num_samples"], len(attributes["failed"])
+    lines = [
+        f"# {card['title']}",
+        "",
+        f"{num_samples} samples, {num_samples - num_failed} certified, {num_failed} "
+        "failed.",
+        "",
+        *_table([(title, card[key]) for key, title in _ENTRIES]),
+        "",
+        "## Checks passed",
+        "",
+        f"Every certified solution's true relative residual |f - A u| / |f| is at most "
+        f"{solver['rtol']:g}; the array `relative_residual` holds it. The solution of "
+        "a failed sample is NaN and its `status` is not 0.",
+        "",
+        f"Failed samples: {_numbers(attributes['failed'])}.",
+        "",
+        "## Provenance",
+        "",
+        *_table(_provenance(attributes)),
+        "",
+        "Samples are stored in the order of their ids; `solve_position` is the place "
+        "in the order in which they were solved. `manifest.json` holds the SHA-256 of "
+        "every file; `krylax verify` checks them and computes every residual again.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _provenance(attributes: dict[str, Any]) -> list[tuple[str, str]]:
+    configuration = attributes["configuration"]
+    versions = attributes["versions"].items()
+    return [
+        ("Family", record_text(configuration["family"])),
+        ("Solver", record_text(configuration["solver"])),
+        ("Preconditioner", record_text(configuration["preconditioner"] or "none")),
+        ("Ordering", configuration["ordering"]),
+        ("Segment size", str(configuration["segment_size"])),
+        ("Configuration SHA-256", f"`{attributes['configuration_hash']}`"),
+        ("Versions", ", ".join(f"{name} {version}" for name, version in versions)),
+        ("Format", f"Zarr v3, krylax format {attributes['format_version']}"),
+    ]
+
+
+def _table(rows: list[tuple[str, str]]) -> list[str]:
+    body = [f"| {key} | {value.replace('|', chr(92) + '|')} |" for key, value in rows]
+    return ["| | |", "|---|---|", *body]
+
+
+def _numbers(numbers: list[int]) -> str:
+    return ", ".join(map(str, numbers)) if numbers else "none"

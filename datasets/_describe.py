@@ -1,0 +1,72 @@
+"""Describes a data set in words and numbers: what `krylax info` prints."""
+
+from typing import Any
+
+import numpy as np
+
+from ._configuration import record_text
+from ._dataset import Dataset
+
+
+def describe(dataset: Dataset) -> str:
+    """Returns the configuration, shapes, statistics and provenance as text."""
+    return "\n".join(
+        [
+            repr(dataset),
+            "",
+            *_section("Problem", dataset.attributes["card"]),
+            *_section("Configuration", _configuration(dataset)),
+            *_section("Solves", _statistics(dataset)),
+            *_section("Versions", dataset.attributes["versions"]),
+            f"Configuration SHA-256: {dataset.attributes['configuration_hash']}",
+        ]
+    )
+
+
+def summary(dataset: Dataset) -> str:
+    """Returns a few lines: samples, failures, time, steps, residual, next command."""
+    good, failed = len(dataset.good), len(dataset.failed)
+    time = dataset.milliseconds_per_system
+    pace = [] if time is None else [f"{time:.3g} ms per system (median)"]
+    parts = [f"{good} certified, {failed} failed", *pace]
+    for name, value in _statistics(dataset).items():
+        parts.append(f"{name}: {value}")
+    next_command = f"next: krylax preview {dataset.path}"
+    return "\n".join([f"{dataset.path}: {len(dataset)} samples", *parts, next_command])
+
+
+def _statistics(dataset: Dataset) -> dict[str, str]:
+    steps = dataset["num_steps"][...]
+    matvecs = dataset["num_matvecs"][...]
+    residuals = dataset["relative_residual"][...][dataset.good]
+    worst = f"{residuals.max():.3g}" if residuals.size else "none"
+    return {
+        "steps": _range(steps),
+        "matrix-vector products": _range(matvecs),
+        "worst true relative residual": worst,
+        "failed": _failures(dataset),
+    }
+
+
+def _failures(dataset: Dataset) -> str:
+    names = dataset.attributes["status_names"]
+    status = dataset["status"][...]
+    entries = [f"{i} ({names[str(status[i])]})" for i in dataset.failed]
+    return ", ".join(entries) if entries else "none"
+
+
+def _range(values: np.ndarray) -> str:
+    low, high = values.min(), values.max()
+    return f"mean {values.mean():.1f}, median {np.median(values):g}, {low} to {high}"
+
+
+def _section(title: str, entries: dict[str, Any]) -> list[str]:
+    width = max(map(len, entries))
+    return [title, *(f"  {k:<{width}}  {v}" for k, v in entries.items()), ""]
+
+
+def _configuration(dataset: Dataset) -> dict[str, str]:
+    entries = dataset.configuration.items()
+    return {
+        key: record_text("none" if value is None else value) for key, value in entries
+    }
