@@ -36,7 +36,7 @@ class CosineKL:
         alpha: smoothness, positive; fields are continuous for alpha > d / 2.
         tau: inverse correlation length, positive.
 
-    Example:
+    Examples:
         >>> from krylax.datasets import CosineKL
         >>> field = CosineKL().sample((32, 32), seed=0, stream="train", sample_id=7)
         >>> field.shape, bool(abs(field.mean()) < 1e-15)

@@ -56,7 +56,7 @@ class Darcy(AbstractFamily):
         seed: master seed.
         stream: which samples: train, valid, test or another name.
 
-    Example:
+    Examples:
         >>> from krylax.datasets import Darcy
         >>> sorted(set(Darcy(num_points=(16, 16)).sample(0)["coefficient"].flat))
         [np.float64(3.0), np.float64(12.0)]

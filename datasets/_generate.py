@@ -85,7 +85,7 @@ def generate(
         OutOfSpaceError: the disk is full; nothing committed is lost.
         RuntimeError: a worker process died; nothing committed is lost.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> import jax
         >>> jax.config.update("jax_enable_x64", True)

@@ -32,7 +32,7 @@ class Banded(AbstractLinearOperator):
 
     Cost: two operations per stored number; regular shifts, no gather.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, krylax as kx
         >>> rows = jnp.array([[-1.0, -1.0, -1.0], [2.0, 2.0, 2.0], [-1.0, -1.0, -1.0]])
         >>> kx.operators.Banded(rows, (-1, 0, 1)) @ jnp.array([1.0, 2.0, 3.0])

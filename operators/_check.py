@@ -36,7 +36,7 @@ def check_operator(
 
     Cost: about ten products, and 30 more with a definite tag.
 
-    Example:
+    Examples:
         >>> import jax, krylax as kx
         >>> A = kx.operators.Laplacian((4, 5))
         >>> sorted(kx.operators.check_operator(A, jax.random.key(0)))[:2]

@@ -29,7 +29,7 @@ class Dense(AbstractLinearOperator):
     Cost: 2 rows·columns operations; the matrix is read once per product, and once for
     many right-hand sides in `mm`.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, krylax as kx
         >>> A = kx.operators.Dense(jnp.array([[2.0, 1.0], [1.0, 3.0]]))
         >>> A @ jnp.array([1.0, 1.0])

@@ -25,7 +25,7 @@ class Diagonal(AbstractLinearOperator):
 
     Cost: one multiplication per unknown.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, krylax as kx
         >>> kx.operators.Diagonal(jnp.array([1.0, 2.0])) @ jnp.array([3.0, 4.0])
         Array([3., 8.], dtype=float64)

@@ -53,7 +53,7 @@ class Diffusion(AbstractLinearOperator):
 
     Cost: per product 4d+1 operations per cell; d+1 numbers per cell are stored.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, krylax as kx
         >>> A = kx.operators.Diffusion(jnp.array([1.0, 1.0, 3.0]))
         >>> A.as_matrix()

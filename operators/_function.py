@@ -30,7 +30,7 @@ class Function(AbstractLinearOperator):
     Raises:
         ValueError: an unknown tag, or null vectors of another structure.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp, krylax as kx
         >>> x = jnp.array([1.0, 2.0, 3.0])
         >>> A = kx.operators.Function(jnp.cumsum, jax.eval_shape(lambda: x))

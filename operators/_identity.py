@@ -16,7 +16,7 @@ class Identity(AbstractLinearOperator):
         structure: pytree of `jax.ShapeDtypeStruct`, for example
             `jax.eval_shape(lambda: b)`.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp, krylax as kx
         >>> x = jnp.ones((3, 4))
         >>> bool(jnp.all(kx.operators.Identity(jax.eval_shape(lambda: x)) @ x == x))

@@ -40,7 +40,7 @@ class Laplacian(AbstractLinearOperator):
 
     Cost: 2d+1 operations and one read and one write per node.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, krylax as kx
         >>> kx.operators.Laplacian((3,)) @ jnp.array([1.0, 2.0, 4.0])
         Array([ 0., -1.,  6.], dtype=float64)

@@ -65,7 +65,7 @@ class CG(AbstractSolver):
     Cost: per step 1 matvec, 1 preconditioner call, 2 reductions (3 with a
     preconditioner); 4 vectors besides b, 5 with a preconditioner.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, krylax as kx
         >>> A = kx.operators.Laplacian((50,))
         >>> sol = kx.solve(A, jnp.ones(50), kx.solvers.CG(rtol=1e-10))

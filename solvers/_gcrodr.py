@@ -115,9 +115,9 @@ class GCRODR(AbstractSolver):
         ValueError: restart not above num_recycled, or another setting out of range.
 
     Cost: per step 1 matvec, 1 preconditioner call and 4 products with a block of m+1
-    vectors; per cycle 1 matvec; per system k matvecs more. 2m + 3k + 7 vectors.
+    vectors; per cycle 1 matvec; per system k matvecs more. 2m + 5k + 7 vectors.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, krylax as kx
         >>> A, b = kx.operators.Laplacian((300,)), jnp.ones(300)
         >>> solver = kx.solvers.GCRODR(rtol=1e-8, restart=30, num_recycled=10)
@@ -150,6 +150,11 @@ class GCRODR(AbstractSolver):
                     f"{name} must be one of {get_args(kind)}, got "
                     f"{getattr(self, name)!r}"
                 )
+
+    @property
+    def is_flexible(self) -> bool:
+        """True where vectors are recycled, since M⁻¹V is then stored."""
+        return self.num_recycled > 0
 
     def initial_carry(self, structure: Structure) -> RecycleSpace | None:
         """An empty recycle space, so that all solves share one compiled program."""

@@ -34,7 +34,7 @@ class GMRES(AbstractSolver):
     Cost: per step 1 matvec, 1 preconditioner call and 4 products with a block of m+1
     vectors; per cycle 1 matvec and 1 preconditioner call. m + 5 vectors.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, krylax as kx
         >>> A = kx.operators.Dense(jnp.array([[1.0, 2.0], [-3.0, 1.0]]))
         >>> kx.solve(A, jnp.array([3.0, -2.0]), kx.solvers.GMRES(rtol=1e-12)).value

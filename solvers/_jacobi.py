@@ -19,7 +19,7 @@ class Jacobi(eqx.Module):
 
     Cost: one multiplication per unknown and step.
 
-    Example:
+    Examples:
         >>> import krylax as kx
         >>> A = kx.operators.Laplacian((4,))
         >>> kx.solvers.Jacobi()(A).diagonal()

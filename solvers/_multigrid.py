@@ -43,7 +43,7 @@ class Multigrid(eqx.Module):
     Cost: per application about (4/3) (2 num_sweeps + 2) products on a 2-D grid; the
     hierarchy holds about (d+2) (4/3) vectors.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, krylax as kx
         >>> A = kx.operators.Laplacian((64, 64))
         >>> M = kx.solvers.Multigrid()

@@ -123,7 +123,7 @@ def solve(
         SolveError: with `throw`, the status is not `converged`; under `jit` a
             `RuntimeError` of JAX with the same sentence.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, krylax as kx
         >>> A = kx.operators.Laplacian((3,))
         >>> sol = kx.solve(A, jnp.array([1.0, 0.0, 1.0]), kx.solvers.CG(rtol=1e-10))
@@ -150,7 +150,7 @@ def _compiled(
 ) -> Solution:
     if preconditioner is not None and not isinstance(preconditioner, AbstractOperator):
         preconditioner = preconditioner(A)
-    _require_preconditioner(preconditioner, A)
+    _require_preconditioner(preconditioner, A, solver)
     # The implicit rule differentiates A.mv and b; nothing else moves the solution.
     M, x0, carry = lax.stop_gradient((preconditioner, x0, carry))
     is_linear = isinstance(M, AbstractLinearOperator)
@@ -307,13 +307,20 @@ def _require_solvable(A: Any, b: Field, x0: Field | None, solver: Any) -> None:
     require_reachable(solver, real_dtype(A.in_structure))
 
 
-def _require_preconditioner(M: Any, A: AbstractLinearOperator) -> None:
+def _require_preconditioner(
+    M: Any, A: AbstractLinearOperator, solver: AbstractSolver
+) -> None:
     if M is None:
         return
     if not isinstance(M, AbstractOperator):
         raise TypeError(
             "preconditioner must be an operator or a function that makes one from A, "
             f"got one that makes a {type(M).__name__}"
+        )
+    if not (solver.is_flexible or isinstance(M, AbstractLinearOperator)):
+        raise ValueError(
+            f"{type(solver).__name__} needs a linear preconditioner, got a "
+            f"{type(M).__name__}; use a flexible solver, such as GCRODR"
         )
     for structure in (M.in_structure, M.out_structure):
         if structure is not None and structure != A.in_structure:

@@ -70,6 +70,11 @@ class AbstractSolver(eqx.Module):
         """Return what to hand to the first solve of a sequence, `None` for nothing."""
         del structure
 
+    @property
+    def is_flexible(self) -> bool:
+        """Whether the preconditioner may be nonlinear or change from step to step."""
+        return False
+
     @abstractmethod
     def run(self, system: LinearSystem, carry: Any) -> Outcome:
         """Iterate from `system.x0` until the residual norm is at most the target."""

@@ -30,7 +30,7 @@ def greedy_order(
     Cost: for groups of g out of N systems with q features, N g q operations, and g²
     numbers of memory: 0.8 GB and about 2 s for 10⁴ systems.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from krylax.solvers.sequences import greedy_order
         >>> greedy_order(np.array([[0.0], [5.0], [1.0], [4.0]])).tolist()
@@ -56,7 +56,7 @@ def path_length(
 ) -> float:
     """Return the sum of the distances between neighbours in an order.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from krylax.solvers.sequences import path_length
         >>> path_length(np.array([[0.0], [5.0], [1.0]]), np.array([0, 2, 1]))

@@ -29,7 +29,7 @@ def solve_sequence(
     Yields:
         A `Solution` per system; failures are told by its status, never raised.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, krylax as kx
         >>> A, b = kx.operators.Laplacian((200,)), jnp.ones(200)
         >>> systems = [(A, b), (1.01 * A, b), (1.02 * A, b)]

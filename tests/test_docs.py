@@ -1,0 +1,22 @@
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = {
+    "operators": "operators",
+    "solvers": "solvers",
+    "solvers/sequences": "solvers",
+    "datasets": "datasets",
+}
+
+
+@pytest.mark.parametrize("folder", PAGES)
+def test_every_public_name_is_in_the_reference(folder: str):
+    text = (ROOT / folder / "__init__.py").read_text()
+    names = set(re.findall(r"import \w+ as (\w+)", text)) - {"sequences"}
+    module = f"krylax.{folder.replace('/', '.')}"
+    page = (ROOT / "docs" / "reference" / f"{PAGES[folder]}.md").read_text()
+    shown = set(re.findall(rf"^::: {re.escape(module)}\.(\w+)$", page, re.MULTILINE))
+    assert shown == names
