@@ -16,7 +16,7 @@ _ENTRIES = (
 
 
 def data_card(attributes: dict[str, Any]) -> str:
-    """Returns the data card in Markdown, from the data set's attributes alone."""
+    """Return the data card in Markdown, from the data set's attributes alone."""
     card, configuration = attributes["card"], attributes["configuration"]
     solver = configuration["solver"]
     num_samples, num_failed = configuration["num_samples"], len(attributes["failed"])

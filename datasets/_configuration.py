@@ -26,7 +26,7 @@ def configuration(
     ordering: str,
     segment_size: int,
 ) -> dict[str, Any]:
-    """Returns the data set's configuration as plain JSON values."""
+    """Return the data set's configuration as plain JSON values."""
     return {
         "format_version": FORMAT_VERSION,
         "family": record(family),
@@ -39,7 +39,7 @@ def configuration(
 
 
 def record(value: Any) -> Any:
-    """Returns an object's type and fields as plain JSON values.
+    """Return an object's type and fields as plain JSON values.
 
     Args:
         value: a dataclass (an Equinox module is one), a named function, a number, a
@@ -67,12 +67,12 @@ def record(value: Any) -> Any:
 
 
 def configuration_hash(configuration: dict[str, Any]) -> str:
-    """Returns the SHA-256 of the configuration's canonical JSON, in hexadecimal."""
+    """Return the SHA-256 of the configuration's canonical JSON, in hexadecimal."""
     return hashlib.sha256(canonical_json(configuration)).hexdigest()
 
 
 def canonical_json(value: Any) -> bytes:
-    """Returns the one JSON text of a value: sorted keys, no spaces, ASCII."""
+    """Return the one JSON text of a value: sorted keys, no spaces, ASCII."""
     text = json.dumps(
         value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
     )
@@ -80,7 +80,7 @@ def canonical_json(value: Any) -> bytes:
 
 
 def differences(theirs: dict[str, Any], ours: dict[str, Any]) -> list[str]:
-    """Returns one line `key: theirs -> ours` per entry that differs."""
+    """Return one line `key: theirs -> ours` per entry that differs."""
     left, right = _flat(theirs), _flat(ours)
     keys = [*left, *(key for key in right if key not in left)]
     pairs = [(key, left.get(key, "absent"), right.get(key, "absent")) for key in keys]
@@ -88,7 +88,7 @@ def differences(theirs: dict[str, Any], ours: dict[str, Any]) -> list[str]:
 
 
 def record_text(stored: Any) -> str:
-    """Returns a record as a constructor call, for people to read."""
+    """Return a record as a constructor call, for people to read."""
     if not isinstance(stored, dict):
         return str(stored)
     fields = [f"{key}={record_text(v)}" for key, v in stored.items() if key != "type"]
@@ -96,7 +96,7 @@ def record_text(stored: Any) -> str:
 
 
 def family_from_record(stored: dict[str, Any]) -> AbstractFamily:
-    """Returns the family whose record was stored.
+    """Return the family whose record was stored.
 
     Only classes that the program has imported are considered: a data set never names
     code to be loaded.

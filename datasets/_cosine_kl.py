@@ -55,7 +55,7 @@ class CosineKL:
     def sample(
         self, num_points: tuple[int, ...], *, seed: int, stream: str, sample_id: int
     ) -> Float[np.ndarray, "*num_points"]:
-        """Returns one field on the cell centres of a grid of `num_points` cells.
+        """Return one field on the cell centres of a grid of `num_points` cells.
 
         Args:
             num_points: cells per axis, one to three axes.
@@ -67,14 +67,14 @@ class CosineKL:
         return self.field(shell_noise(num_points, random))
 
     def field(self, noise: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]:
-        """Returns the field whose white noise xi_k is given; linear in it."""
+        """Return the field whose white noise xi_k is given; linear in it."""
         # SciPy's transforms take 0.3 s to import, which --help must not pay.
         from scipy.fft import idctn
 
         return np.asarray(idctn(self.amplitudes(noise.shape) * noise, norm="ortho"))
 
     def amplitudes(self, num_points: tuple[int, ...]) -> Float[np.ndarray, "*n"]:
-        """Returns the standard deviation of every coefficient; the constant's is 0.
+        """Return the standard deviation of every coefficient; the constant's is 0.
 
         The mean over the grid of the pointwise variance is the sum of their squares
         divided by the number of points.

@@ -88,7 +88,7 @@ class Darcy(AbstractFamily):
         check_name(self.stream, "stream")
 
     def sample(self, sample_id: int) -> dict[str, np.ndarray]:
-        """Returns {"coefficient": k}, one value per cell.
+        """Return {"coefficient": k}, one value per cell.
 
         Raises:
             ValueError: exp overflows or underflows in `dtype`.
@@ -103,7 +103,7 @@ class Darcy(AbstractFamily):
         return {"coefficient": values.astype(self.dtype)}
 
     def system(self, parameters: Mapping[str, Any]) -> tuple[Any, Any]:
-        """Returns (A, b): the finite-volume operator and the right-hand side 1."""
+        """Return (A, b): the finite-volume operator and the right-hand side 1."""
         check_float64(self.dtype)
         # JAX stays out of the module's imports: see check_float64.
         import jax.numpy as jnp
@@ -116,7 +116,7 @@ class Darcy(AbstractFamily):
         return A, jnp.ones(self.num_points, self.dtype)
 
     def features(self, parameters: Mapping[str, Any]) -> Float[np.ndarray, " features"]:
-        """Returns k averaged over blocks, at most 16 per axis, as one vector."""
+        """Return k averaged over blocks, at most 16 per axis, as one vector."""
         values = np.asarray(parameters["coefficient"], np.float64)
         for axis, n in enumerate(self.num_points):
             edges = _block_edges(n)
@@ -126,17 +126,17 @@ class Darcy(AbstractFamily):
         return values.ravel()
 
     def array_types(self) -> dict[str, np.ndarray]:
-        """Returns the shapes and dtypes of `coefficient` and `solution`."""
+        """Return the shapes and dtypes of `coefficient` and `solution`."""
         example = array_type(self.num_points, self.dtype)
         return {"coefficient": example, "solution": example}
 
     def coordinates(self) -> dict[str, Float[np.ndarray, " n"]]:
-        """Returns the cell centres x, y, z, as many as there are axes."""
+        """Return the cell centres x, y, z, as many as there are axes."""
         axes = zip("xyz", self.num_points, strict=False)
         return {axis: (np.arange(n) + 0.5) / n for axis, n in axes}
 
     def card(self) -> dict[str, str]:
-        """Returns the entries of the data card."""
+        """Return the entries of the data card."""
         rank = len(self.num_points)
         field = f"Gaussian field (alpha {self.alpha:g}, tau {self.tau:g})"
         if self.coefficient == "two_phase":

@@ -105,7 +105,7 @@ class Dataset:
 
 
 def open_dataset(path: str | os.PathLike[str]) -> Dataset:
-    """Returns the data set published at `path`.
+    """Return the data set published at `path`.
 
     Raises:
         FileNotFoundError: nothing is there, or only an interrupted run.

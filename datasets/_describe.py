@@ -9,7 +9,7 @@ from ._dataset import Dataset
 
 
 def describe(dataset: Dataset) -> str:
-    """Returns the configuration, shapes, statistics and provenance as text."""
+    """Return the configuration, shapes, statistics and provenance as text."""
     return "\n".join(
         [
             repr(dataset),
@@ -24,7 +24,7 @@ def describe(dataset: Dataset) -> str:
 
 
 def summary(dataset: Dataset) -> str:
-    """Returns a few lines: samples, failures, time, steps, residual, next command."""
+    """Return a few lines: samples, failures, time, steps, residual, next command."""
     good, failed = len(dataset.good), len(dataset.failed)
     time = dataset.milliseconds_per_system
     pace = [] if time is None else [f"{time:.3g} ms per system (median)"]

@@ -42,7 +42,7 @@ def estimate(
     solver: Any = None,
     preconditioner: Any = "default",
 ) -> Estimate:
-    """Returns the expected cost of a data set, by solving its first five systems.
+    """Return the expected cost of a data set, by solving its first five systems.
 
     Args:
         family: the problem family.

@@ -26,11 +26,11 @@ class AbstractFamily(ABC):
 
     @abstractmethod
     def sample(self, sample_id: int) -> dict[str, np.ndarray]:
-        """Returns the named parameters of one sample; a function of the id alone."""
+        """Return the named parameters of one sample; a function of the id alone."""
 
     @abstractmethod
     def system(self, parameters: Parameters) -> tuple[Any, Any]:
-        """Returns (A, b); works under jit with traced parameters.
+        """Return (A, b); works under jit with traced parameters.
 
         Raises:
             ValueError: float64 is asked for while JAX's 64-bit mode is off.
@@ -38,31 +38,31 @@ class AbstractFamily(ABC):
 
     @abstractmethod
     def features(self, parameters: Parameters) -> Float[np.ndarray, " features"]:
-        """Returns the vector whose distances decide the solve order."""
+        """Return the vector whose distances decide the solve order."""
 
     @abstractmethod
     def array_types(self) -> dict[str, np.ndarray]:
-        """Returns an empty-cost example (a broadcast zero) per array of a sample.
+        """Return an empty-cost example (a broadcast zero) per array of a sample.
 
         The parameters come first, then `solution`; shape and dtype are what counts.
         """
 
     @abstractmethod
     def coordinates(self) -> dict[str, Float[np.ndarray, " n"]]:
-        """Returns the grid's coordinates, one array per axis, in axis order."""
+        """Return the grid's coordinates, one array per axis, in axis order."""
 
     @abstractmethod
     def card(self) -> dict[str, str]:
-        """Returns what the data card says: equation, domain, boundary, and so on."""
+        """Return what the data card says: equation, domain, boundary, and so on."""
 
 
 def array_type(shape: tuple[int, ...], dtype: str) -> np.ndarray:
-    """Returns an array of that shape and dtype that takes no memory."""
+    """Return an array of that shape and dtype that takes no memory."""
     return np.broadcast_to(np.zeros((), dtype), shape)
 
 
 def check_float64(dtype: str) -> None:
-    """Raises unless JAX can hold arrays of this dtype.
+    """Raise unless JAX can hold arrays of this dtype.
 
     Raises:
         ValueError: float64 while `jax_enable_x64` is off.
@@ -79,7 +79,7 @@ def check_float64(dtype: str) -> None:
 
 
 def check_integers(family: AbstractFamily, *names: str) -> None:
-    """Turns the named fields into ints, refusing everything else.
+    """Turn the named fields into ints, refusing everything else.
 
     Raises:
         ValueError: a field is not an integer, or is a bool.
@@ -92,7 +92,7 @@ def check_integers(family: AbstractFamily, *names: str) -> None:
 
 
 def check_positive(family: AbstractFamily, *names: str) -> None:
-    """Turns the named fields into floats, refusing what is not positive and finite.
+    """Turn the named fields into floats, refusing what is not positive and finite.
 
     Numbers are normalised because 12 and 12.0 would be two configurations on disk.
 
@@ -107,7 +107,7 @@ def check_positive(family: AbstractFamily, *names: str) -> None:
 
 
 def check_choice(value: str, choices: tuple[str, ...], name: str) -> None:
-    """Raises unless `value` is one of `choices`.
+    """Raise unless `value` is one of `choices`.
 
     Raises:
         ValueError: it is not.

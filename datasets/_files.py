@@ -13,7 +13,7 @@ TEMPORARY_SUFFIX = ".tmp"
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Writes a file so that it is whole or absent, whatever happens."""
+    """Write a file so that it is whole or absent, whatever happens."""
     temporary = path.with_name(path.name + TEMPORARY_SUFFIX)
     with open(temporary, "wb") as file:
         file.write(data)
@@ -24,12 +24,12 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Flushes a folder's entries to the disk."""
+    """Flush a folder's entries to the disk."""
     _sync(folder, os.O_RDONLY | os.O_DIRECTORY)
 
 
 def sync_tree(root: Path) -> None:
-    """Flushes every file and folder under `root` to the disk, innermost first."""
+    """Flush every file and folder under `root` to the disk, innermost first."""
     for folder, _, names in os.walk(root, topdown=False):
         for name in names:
             _sync(Path(folder, name), os.O_RDONLY)
@@ -37,13 +37,13 @@ def sync_tree(root: Path) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    """Returns the SHA-256 of a file's bytes, in hexadecimal."""
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def files_under(root: Path) -> list[str]:
-    """Returns the files below `root` as sorted relative paths with slashes."""
+    """Return the files below `root` as sorted relative paths with slashes."""
     found = [
         Path(folder, name).relative_to(root).as_posix()
         for folder, _, names in os.walk(root)

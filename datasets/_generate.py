@@ -47,7 +47,7 @@ def generate(
     resume: bool = True,
     progress: bool = True,
 ) -> Dataset:
-    """Returns the data set of the family's samples 0 to num_samples - 1.
+    """Return the data set of the family's samples 0 to num_samples - 1.
 
     Solved in order of similarity, recycling within a segment, and published in id
     order with each sample's status, steps and true residual. The folder `path`

@@ -14,7 +14,7 @@ _WORKING_SUFFIX = ".partial"
 
 
 def check_name(name: str, what: str) -> str:
-    """Returns `name` unchanged if it is safe as a file name.
+    """Return `name` unchanged if it is safe as a file name.
 
     Args:
         name: the name to check.
@@ -33,7 +33,7 @@ def check_name(name: str, what: str) -> str:
 
 
 def check_target(path: str | os.PathLike[str]) -> Path:
-    """Returns the path of a data set to be written, checked but not created.
+    """Return the path of a data set to be written, checked but not created.
 
     Raises:
         ValueError: the last component is not a safe name, ends in `.partial` (the
@@ -56,5 +56,5 @@ def check_target(path: str | os.PathLike[str]) -> Path:
 
 
 def working_path(target: Path) -> Path:
-    """Returns the working folder beside `target`, where a run is kept until done."""
+    """Return the working folder beside `target`, where a run is kept until done."""
     return target.with_name(target.name + _WORKING_SUFFIX)

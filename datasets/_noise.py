@@ -17,7 +17,7 @@ from ._names import check_name
 
 
 def generator(seed: int, stream: str, sample_id: int) -> np.random.Generator:
-    """Returns the random generator of one sample.
+    """Return the random generator of one sample.
 
     Args:
         seed: the data set's master seed, not negative.
@@ -41,7 +41,7 @@ def generator(seed: int, stream: str, sample_id: int) -> np.random.Generator:
 def shell_noise(
     num_points: tuple[int, ...], random: np.random.Generator
 ) -> Float[np.ndarray, "*num_points"]:
-    """Returns one standard normal per mode k, 0 <= k_a < num_points[a].
+    """Return one standard normal per mode k, 0 <= k_a < num_points[a].
 
     Cost: max(num_points)^d normals are drawn and the surplus is dropped, so that
     stretched grids share their low modes with cubic ones.

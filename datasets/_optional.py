@@ -5,7 +5,7 @@ from typing import Any
 
 
 def require(module: str, extra: str) -> Any:
-    """Returns an optional module.
+    """Return an optional module.
 
     Args:
         module: its name.

@@ -27,7 +27,7 @@ def periodic_field(
     stream: str,
     sample_id: int,
 ) -> Float[np.ndarray, "n n"]:
-    """Returns one field on the n x n grid x_j = j / n of the unit torus.
+    """Return one field on the n x n grid x_j = j / n of the unit torus.
 
     Modes below the Nyquist frequency are the same at every resolution.
 

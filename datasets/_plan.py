@@ -31,7 +31,7 @@ class Segment:
 def solve_order(
     family: AbstractFamily, num_samples: int, ordering: str
 ) -> Int[np.ndarray, " samples"]:
-    """Returns the ids of the samples in the order in which they are solved."""
+    """Return the ids of the samples in the order in which they are solved."""
     if ordering == "none":
         return np.arange(num_samples, dtype=np.int64)
     # The solvers import JAX, which `krylax --help` must not pay for.
@@ -42,7 +42,7 @@ def solve_order(
 
 
 def cut(order: Int[np.ndarray, " samples"], segment_size: int) -> list[Segment]:
-    """Returns the order cut into segments of `segment_size`, the last one shorter."""
+    """Return the order cut into segments of `segment_size`, the last one shorter."""
     starts = range(0, len(order), segment_size)
     pieces = [order[start : start + segment_size].tolist() for start in starts]
     return [Segment(index, tuple(ids)) for index, ids in enumerate(pieces)]

@@ -17,7 +17,7 @@ def preview(
     num_samples: int = 4,
     out: str | os.PathLike[str] | None = None,
 ) -> Path:
-    """Returns the path of a PNG of the first samples: one row each.
+    """Return the path of a PNG of the first samples: one row each.
 
     Columns: the first parameter, the solution, the residual b - A u computed again.
     Three-dimensional fields show their middle slice, one-dimensional ones a line.

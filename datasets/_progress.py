@@ -24,7 +24,7 @@ class Progress(Protocol):
 
 
 def progress(total: int, done: int, enabled: bool) -> Progress:
-    """Returns a progress display on the standard error stream.
+    """Return a progress display on the standard error stream.
 
     Args:
         total: samples in all.

@@ -51,7 +51,7 @@ class Finished:
 
 
 def publish(run: Finished, target: Path) -> None:
-    """Builds the published folder beside the run and renames it to `target`."""
+    """Build the published folder beside the run and renames it to `target`."""
     root = run.folder.published
     records = _records_by_id(run)
     attributes = _attributes(run, records)

@@ -52,7 +52,7 @@ class Solved:
 def solve_segment(
     work: Work, segment: Segment, on_sample: Callable[[], None] | None = None
 ) -> Solved:
-    """Returns the solved segment, from a cold recycle space.
+    """Return the solved segment, from a cold recycle space.
 
     Args:
         work: family, solver and preconditioner.
@@ -82,18 +82,18 @@ def solve_segment(
 
 
 def is_good(entry: dict[str, Any], rtol: float) -> bool:
-    """Returns whether a sample may be published: converged, with a true residual."""
+    """Return whether a sample may be published: converged, with a true residual."""
     residual = entry["relative_residual"]
     return entry["status"] == 0 and residual is not None and residual <= rtol
 
 
 def versions() -> dict[str, str]:
-    """Returns the versions of the packages that decide a data set's bytes."""
+    """Return the versions of the packages that decide a data set's bytes."""
     return {name: version(name) for name in _RECORDED_PACKAGES}
 
 
 def default_solver() -> Any:
-    """Returns the solver of a data set for which none is named."""
+    """Return the solver of a data set for which none is named."""
     # See solve_segment.
     from ..solvers import GCRODR
 
@@ -101,7 +101,7 @@ def default_solver() -> Any:
 
 
 def default_preconditioner() -> Any:
-    """Returns the preconditioner of a data set for which none is named."""
+    """Return the preconditioner of a data set for which none is named."""
     # See solve_segment.
     from ..solvers import Jacobi
 

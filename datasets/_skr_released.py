@@ -76,7 +76,7 @@ class SKRReleased(AbstractFamily):
         check_name(self.stream, "stream")
 
     def sample(self, sample_id: int) -> dict[str, np.ndarray]:
-        """Returns {"coefficient": c}, one value per node."""
+        """Return {"coefficient": c}, one value per node."""
         field = periodic_field(
             self.num_points,
             alpha=self.alpha,
@@ -88,7 +88,7 @@ class SKRReleased(AbstractFamily):
         return {"coefficient": np.exp(field).astype(self.dtype)}
 
     def system(self, parameters: Mapping[str, Any]) -> tuple[Any, Any]:
-        """Returns (A, b) on vectors of length num_points², with b = 1."""
+        """Return (A, b) on vectors of length num_points², with b = 1."""
         check_float64(self.dtype)
         # JAX stays out of the module's imports: see check_float64.
         import jax.numpy as jnp
@@ -115,21 +115,21 @@ class SKRReleased(AbstractFamily):
         return Banded(diagonals, tuple(inside)), jnp.ones(s * s, self.dtype)
 
     def features(self, parameters: Mapping[str, Any]) -> Float[np.ndarray, " features"]:
-        """Returns c as one vector: the paper sorts by its Frobenius distance."""
+        """Return c as one vector: the paper sorts by its Frobenius distance."""
         return np.asarray(parameters["coefficient"], np.float64).ravel()
 
     def array_types(self) -> dict[str, np.ndarray]:
-        """Returns the shapes and dtypes of `coefficient` and `solution`."""
+        """Return the shapes and dtypes of `coefficient` and `solution`."""
         example = array_type((self.num_points, self.num_points), self.dtype)
         return {"coefficient": example, "solution": example}
 
     def coordinates(self) -> dict[str, Float[np.ndarray, " n"]]:
-        """Returns the nodes x and y, one spacing inside the walls."""
+        """Return the nodes x and y, one spacing inside the walls."""
         nodes = np.arange(1, self.num_points + 1) / (self.num_points + 1)
         return {"x": nodes, "y": nodes}
 
     def card(self) -> dict[str, str]:
-        """Returns the entries of the data card, which say what this is."""
+        """Return the entries of the data card, which say what this is."""
         s = self.num_points
         return {
             "title": "The operator as released with the SKR paper (not a PDE)",

@@ -18,18 +18,18 @@ class OutOfSpaceError(OSError):
 
 
 def sample_bytes(family: AbstractFamily) -> int:
-    """Returns the bytes of one sample's arrays, uncompressed."""
+    """Return the bytes of one sample's arrays, uncompressed."""
     return sum(example.nbytes for example in family.array_types().values())
 
 
 def published_bytes(family: AbstractFamily, num_samples: int) -> int:
-    """Returns an upper bound of a published data set's size."""
+    """Return an upper bound of a published data set's size."""
     per_sample = sample_bytes(family) + _RECORD_BYTES
     return _OVERHEAD_BYTES + num_samples * per_sample
 
 
 def check_free(folder: Path, needed: int) -> None:
-    """Raises unless the disk of `folder` has `needed` bytes left.
+    """Raise unless the disk of `folder` has `needed` bytes left.
 
     Raises:
         OutOfSpaceError: it has not.
@@ -40,14 +40,14 @@ def check_free(folder: Path, needed: int) -> None:
 
 
 def is_out_of_space(error: OSError) -> bool:
-    """Returns whether a system call failed because the disk or the quota is full."""
+    """Return whether a system call failed because the disk or the quota is full."""
     return error.errno in _FULL
 
 
 def out_of_space(
     folder: Path, committed: int, num_samples: int, needed: int
 ) -> OutOfSpaceError:
-    """Returns the error that tells the user what is safe and what to do.
+    """Return the error that tells the user what is safe and what to do.
 
     Args:
         folder: where the run is kept.

@@ -44,7 +44,7 @@ class Verification:
 
 
 def verify(path: str | os.PathLike[str]) -> Verification:
-    """Returns what is wrong with a data set, if anything.
+    """Return what is wrong with a data set, if anything.
 
     Every file is compared with its SHA-256 in the manifest. For every good sample
     |b - A x| / |b| is computed again from the stored parameters; a failed sample must

@@ -30,7 +30,7 @@ def solve_all(
     num_workers: int,
     on_samples: Callable[[int], None],
 ) -> Iterator[Solved]:
-    """Yields every segment once it is solved, in any order.
+    """Yield every segment once it is solved, in any order.
 
     Args:
         work: family, solver and preconditioner.

@@ -63,27 +63,27 @@ class WorkingFolder:
             self._lock = None
 
     def configuration(self) -> dict[str, Any] | None:
-        """Returns the configuration of the run kept here, None for a new one."""
+        """Return the configuration of the run kept here, None for a new one."""
         return stored_configuration(self.path)
 
     def has_commits(self) -> bool:
-        """Returns whether a segment of an earlier run is kept here."""
+        """Return whether a segment of an earlier run is kept here."""
         return any((self.path / "commits").glob("*.json"))
 
     def begin(
         self, configuration: dict[str, Any], order: Int[np.ndarray, " samples"]
     ) -> None:
-        """Stores a new run's solve order, then its configuration."""
+        """Store a new run's solve order, then its configuration."""
         write_whole(self.path / "order.npy", npy_bytes(order))
         # Last, because a stored configuration says that the order is there.
         write_whole(self.path / "config.json", canonical_json(configuration))
 
     def order(self) -> Int[np.ndarray, " samples"]:
-        """Returns the stored solve order."""
+        """Return the stored solve order."""
         return np.load(self.path / "order.npy", allow_pickle=False)
 
     def commit(self, solved: Solved, configuration_hash: str) -> dict[str, Any]:
-        """Stores a segment; it is real once the commit record is in place."""
+        """Store a segment; it is real once the commit record is in place."""
         index = solved.segment.index
         files = {}
         for name, values in solved.arrays.items():
@@ -104,11 +104,11 @@ class WorkingFolder:
         return record
 
     def array_path(self, index: int, name: str) -> Path:
-        """Returns where an array of a segment is kept."""
+        """Return where an array of a segment is kept."""
         return self.path / "segments" / f"{index:06d}.{name}.npy"
 
     def recover(self, configuration_hash: str) -> dict[int, dict[str, Any]]:
-        """Returns the commits by segment, after removing what a crash left behind."""
+        """Return the commits by segment, after removing what a crash left behind."""
         kept: dict[int, dict[str, Any]] = {}
         for path in sorted((self.path / "commits").glob("*.json")):
             record = json.loads(path.read_bytes())
@@ -120,7 +120,7 @@ class WorkingFolder:
         return kept
 
     def remove(self) -> None:
-        """Deletes the folder, the lock and our mark last.
+        """Delete the folder, the lock and our mark last.
 
         Killed at any point, what is left is still marked as ours, or empty.
         """
@@ -150,13 +150,13 @@ class WorkingFolder:
 
 
 def stored_configuration(folder: Path) -> dict[str, Any] | None:
-    """Returns the configuration of the run kept in a working folder, if any."""
+    """Return the configuration of the run kept in a working folder, if any."""
     path = folder / "config.json"
     return json.loads(path.read_bytes()) if path.is_file() else None
 
 
 def is_working_folder(folder: Path) -> bool:
-    """Returns whether the folder carries our mark, or is empty and may take it."""
+    """Return whether the folder carries our mark, or is empty and may take it."""
     if folder.is_symlink() or not folder.is_dir():
         return False
     names = set(os.listdir(folder))
@@ -164,7 +164,7 @@ def is_working_folder(folder: Path) -> bool:
 
 
 def npy_bytes(values: np.ndarray) -> bytes:
-    """Returns an array as the bytes of a .npy file."""
+    """Return an array as the bytes of a .npy file."""
     buffer = io.BytesIO()
     np.save(buffer, values, allow_pickle=False)
     return buffer.getvalue()

@@ -128,7 +128,7 @@ _FAMILIES = {cls.name: cls for cls in (datasets.Darcy, datasets.SKRReleased)}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Returns the exit code of one command: 0, 1 failed, 2 bad input, 130 stopped.
+    """Return the exit code of one command: 0, 1 failed, 2 bad input, 130 stopped.
 
     Args:
         argv: the arguments; the process's own if None.
@@ -174,7 +174,7 @@ def _parse(arguments: list[str]) -> Any:
 
 
 def _expanded(arguments: list[str]) -> list[str]:
-    """Returns the arguments with a configuration file's entries put before them.
+    """Return the arguments with a configuration file's entries put before them.
 
     The last of two equal options wins, so the command line wins over the file.
     """
