@@ -189,7 +189,9 @@ class GCRODR(AbstractSolver):
         zero = jnp.zeros((), jnp.int32)
         history = empty_history(self.max_steps, norm.dtype)
         space = empty_space(structure_of(b), self.num_recycled)
+        num_matvecs = zero if x0 is None else zero + 1
         if carry is not None and self.num_recycled > 0:
+            num_matvecs = num_matvecs + carry.num_vectors
             space = orthonormalise_images(
                 carry, system.operator.mm(carry.U), self.inner_product
             )
@@ -200,7 +202,7 @@ class GCRODR(AbstractSolver):
             space=space,
             is_first=space.num_vectors == 0,
             num_steps=zero,
-            num_matvecs=space.num_vectors + (0 if x0 is None else 1),
+            num_matvecs=num_matvecs,
             status=first_of((norm <= system.target, Status.converged)),
             history=history.record(zero, norm / system.scale),
         )

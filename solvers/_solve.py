@@ -108,7 +108,8 @@ def solve(
         preconditioner: an approximate inverse of A, or a factory that makes one from A,
             such as `Jacobi()`.
         x0: a start; dropped where its residual is larger than that of zero.
-        carry: what the solve before in a sequence returned.
+        carry: what the solve before in a sequence returned, with the same solver
+            settings and fields.
         throw: raise on failure, also under `jit` (where it costs a host round trip);
             otherwise the status tells.
 
@@ -117,9 +118,12 @@ def solve(
         after no steps. An operator with a declared null space is solved orthogonally to
         it.
 
+    Cost: the solver's, and one product with A and one pass over its arrays to certify.
+
     Raises:
         ValueError: known while tracing: structures that do not fit, a singular operator
-            without a declared null space, rtol below 10 eps, 64 bits without x64.
+            without a declared null space, a carry of another solver, rtol below 10 eps,
+            64 bits without x64.
         SolveError: with `throw`, the status is not `converged`; under `jit` a
             `RuntimeError` of JAX with the same sentence.
 
@@ -133,8 +137,8 @@ def solve(
     b = as_field(b, "b")
     x0 = None if x0 is None else as_field(x0, "x0")
     _require_solvable(A, b, x0, solver)
-    if carry is None:
-        carry = solver.initial_carry(A.in_structure)
+    fresh = solver.initial_carry(A.in_structure)
+    carry = fresh if carry is None else _fitting_carry(carry, fresh, solver)
     solution = _compiled(A, b, solver, preconditioner, x0, carry)
     return _raise_failure(solution) if throw else solution
 
@@ -305,6 +309,18 @@ def _require_solvable(A: Any, b: Field, x0: Field | None, solver: Any) -> None:
             "mean zero, for a right-hand side of mean zero"
         )
     require_reachable(solver, real_dtype(A.in_structure))
+
+
+def _fitting_carry(carry: Any, fresh: Any, solver: AbstractSolver) -> Any:
+    if jax.eval_shape(lambda: carry) == jax.eval_shape(lambda: fresh):
+        return carry
+    name = type(solver).__name__
+    expected = (
+        "carries nothing, so leave it out"
+        if fresh is None
+        else ("carries a recycle space for its num_recycled and the operator's fields")
+    )
+    raise ValueError(f"carry does not fit: this {name} {expected}")
 
 
 def _require_preconditioner(

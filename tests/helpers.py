@@ -1,9 +1,12 @@
 """What the tests share: tolerances with a reason, and fields as plain vectors."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 
 MAX_FACTOR = 100
@@ -64,3 +67,16 @@ def to_field(vector: np.ndarray, structure: Any) -> Any:
 def observed_orders(errors: list[float]) -> np.ndarray:
     """Return log2 of the ratio of neighbouring errors, the spacing halving each time."""
     return np.log2(np.array(errors[:-1]) / np.array(errors[1:]))
+
+
+@contextmanager
+def types_unchecked() -> Iterator[None]:
+    """Switch the type-checking hook off, as users run the library.
+
+    Otherwise wrong literals and counts meet the hook before the library's own checks.
+    """
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
