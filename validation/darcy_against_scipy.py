@@ -28,8 +28,7 @@ def main() -> int:
     family = group.attrs["configuration"]["family"]
     rtol = group.attrs["configuration"]["solver"]["rtol"]
     good = np.flatnonzero(group["status"][:] == 0)
-    residuals: list[float] = []
-    differences: list[float] = []
+    residuals, differences = [], []
     for i in good:
         A = assemble(group["coefficient"][int(i)], family["face_mean"])
         u, b = group["solution"][int(i)].ravel(), np.ones(A.shape[0])
