@@ -1,6 +1,7 @@
 """Banded matrices stored by diagonals (DIA)."""
 
 from collections.abc import Iterable, Sequence
+from operator import index
 from typing import Any, Literal
 
 import equinox as eqx
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
 from ._field import Structure, array_structure, as_inexact, require_finite
-from ._nullspace import as_nullspace
+from ._nullspace import as_nullspace, conjugate
 from ._operator import AbstractLinearOperator
 from ._shift import shift_in_zero
 from ._tags import as_tags
@@ -53,10 +54,10 @@ class Banded(AbstractLinearOperator):
         nullspace: Any | Literal["constant"] | None = None,
     ):
         self.diagonals = as_inexact(diagonals, "diagonals")
-        self.offsets = tuple(int(offset) for offset in offsets)
+        self.offsets = _as_offsets(offsets)
         _require_fit(self.diagonals.shape, self.offsets)
         require_finite(self.diagonals, "diagonals")
-        self.promised = as_tags(tags, self.in_structure)
+        self.promised = as_tags(tags, self.in_structure, self.out_structure)
         self.null_vectors = as_nullspace(nullspace, self.in_structure)
 
     @property
@@ -87,7 +88,10 @@ class Banded(AbstractLinearOperator):
         rows = [_aligned(row, o) for o, row in self._rows()]
         offsets = [-offset for offset in self.offsets]
         return Banded(
-            jnp.stack(rows), offsets, tags=self.promised, nullspace=self.null_vectors
+            jnp.stack(rows),
+            offsets,
+            tags=self.promised,
+            nullspace=conjugate(self.null_vectors),
         )
 
     def mv(self, x: Inexact[Array, " n"]) -> Inexact[Array, " n"]:
@@ -103,6 +107,15 @@ class Banded(AbstractLinearOperator):
 
     def _rows(self):
         return zip(self.offsets, self.diagonals, strict=True)
+
+
+def _as_offsets(offsets: Sequence[int]) -> tuple[int, ...]:
+    try:
+        return tuple(index(offset) for offset in offsets)
+    except TypeError:
+        raise ValueError(
+            f"offsets must be integers, column minus row, got {tuple(offsets)}"
+        ) from None
 
 
 def _aligned(row: Inexact[Array, " n"], offset: int) -> Inexact[Array, " n"]:

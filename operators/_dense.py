@@ -9,7 +9,7 @@ from jax.lax import Precision
 from jaxtyping import Array, Inexact
 
 from ._field import Structure, array_structure, as_inexact, require_finite
-from ._nullspace import as_nullspace
+from ._nullspace import as_nullspace, conjugate
 from ._operator import AbstractLinearOperator
 from ._tags import as_tags
 
@@ -54,7 +54,7 @@ class Dense(AbstractLinearOperator):
                 "batch of matrices use jax.vmap over Dense"
             )
         require_finite(self.matrix, "matrix")
-        self.promised = as_tags(tags, self.in_structure)
+        self.promised = as_tags(tags, self.in_structure, self.out_structure)
         self.null_vectors = as_nullspace(nullspace, self.in_structure)
 
     @property
@@ -82,7 +82,9 @@ class Dense(AbstractLinearOperator):
         """The transposed matrix."""
         if "symmetric" in self.promised:
             return self
-        return Dense(self.matrix.T, tags=self.promised, nullspace=self.null_vectors)
+        return Dense(
+            self.matrix.T, tags=self.promised, nullspace=conjugate(self.null_vectors)
+        )
 
     def mv(self, x: Inexact[Array, " columns"]) -> Inexact[Array, " rows"]:
         """Return A x."""

@@ -36,7 +36,8 @@ class Diagonal(AbstractLinearOperator):
 
     def __init__(self, values: Any, *, tags: Iterable[str] = ()):
         self.values = as_field(values, "values")
-        self.promised = as_tags([*tags, "symmetric"], structure_of(self.values))
+        structure = structure_of(self.values)
+        self.promised = as_tags([*tags, "symmetric"], structure, structure)
 
     @property
     def in_structure(self) -> Structure:

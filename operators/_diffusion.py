@@ -109,7 +109,12 @@ class Diffusion(AbstractLinearOperator):
         if is_real(self.in_structure):
             definite = has_dirichlet(self.network.faces)
             found.append("positive_definite" if definite else "positive_semidefinite")
-        return as_tags(found, self.in_structure)
+        return as_tags(found, self.in_structure, self.out_structure)
+
+    @property
+    def annihilates_constants(self) -> bool:
+        """True without a Dirichlet face."""
+        return not has_dirichlet(self.network.faces)
 
     @property
     def nullspace(self) -> Inexact[Array, "1 ..."] | None:

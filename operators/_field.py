@@ -35,11 +35,12 @@ def as_field(values: Any, name: str) -> Field:
 
 def as_inexact(values: Any, name: str) -> Inexact[Array, "..."]:
     """Convert one array; see `as_field`."""
-    if isinstance(values, jax.Array):
-        dtype = values.dtype
-    else:
+    if not isinstance(values, jax.Array | np.ndarray | np.generic):
         values = np.asarray(values)
-        dtype = values.dtype
+        # Python numbers have no precision of their own.
+        if values.dtype in (np.float64, np.complex128):
+            values = values.astype(jax.dtypes.canonicalize_dtype(values.dtype))
+    dtype = values.dtype
     if not jnp.issubdtype(dtype, jnp.inexact):
         raise ValueError(
             f"{name} must be an array of a floating or complex type, got dtype "
@@ -83,7 +84,8 @@ def structure_of(field: Field) -> Structure:
 def freeze(structure: Structure) -> FrozenStructure:
     """A hashable form of a structure, for static fields: a dict is not hashable."""
     leaves, tree = jax.tree.flatten(structure)
-    return tree, tuple(leaves)
+    # Afresh, because eval_shape's may say "weakly typed", which is no part of it.
+    return tree, tuple(array_structure(leaf.shape, leaf.dtype) for leaf in leaves)
 
 
 def thaw(frozen: FrozenStructure) -> Structure:

@@ -54,12 +54,13 @@ class Function(AbstractLinearOperator):
     ):
         # A plain function is no pytree leaf that jax.jit takes; inside a Partial it is
         # part of the tree's structure.
-        is_leaf = jax.tree.leaves(function) == [function]
+        leaves = jax.tree.leaves(function)
+        is_leaf = len(leaves) == 1 and leaves[0] is function
         self.function = jax.tree_util.Partial(function) if is_leaf else function
         self.frozen_in = freeze(in_structure)
         self.frozen_out = freeze(jax.eval_shape(function, in_structure))
-        self.promised = as_tags(tags, in_structure)
-        self.null_vectors = as_nullspace(nullspace, in_structure)
+        self.promised = as_tags(tags, self.in_structure, self.out_structure)
+        self.null_vectors = as_nullspace(nullspace, self.in_structure)
 
     @property
     def in_structure(self) -> Structure:

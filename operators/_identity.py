@@ -41,7 +41,9 @@ class Identity(AbstractLinearOperator):
     @property
     def tags(self) -> frozenset[str]:
         """Symmetric, hermitian and positive definite."""
-        return as_tags(["symmetric", "positive_definite"], self.in_structure)
+        return as_tags(
+            ["symmetric", "positive_definite"], self.in_structure, self.out_structure
+        )
 
     def mv(self, x: Field) -> Field:
         """Return x."""

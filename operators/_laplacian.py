@@ -63,6 +63,8 @@ class Laplacian(AbstractLinearOperator):
     ):
         self.shape = grid_shape(shape)
         self.dtype = jnp.dtype(jnp.result_type(float) if dtype is None else dtype)
+        if not jnp.issubdtype(self.dtype, jnp.inexact):
+            raise ValueError(f"dtype must be floating or complex, got {self.dtype}")
         require_x64(self.dtype, "dtype")
         self.faces = as_faces(boundary, len(self.shape))
         self.weights = inverse_squares(
@@ -88,7 +90,12 @@ class Laplacian(AbstractLinearOperator):
             if has_dirichlet(self.faces)
             else ["positive_semidefinite", "singular"]
         )
-        return as_tags(["symmetric", *kind], self.in_structure)
+        return as_tags(["symmetric", *kind], self.in_structure, self.out_structure)
+
+    @property
+    def annihilates_constants(self) -> bool:
+        """True without a Dirichlet face."""
+        return not has_dirichlet(self.faces)
 
     @property
     def nullspace(self) -> Inexact[Array, "1 ..."] | None:
@@ -140,13 +147,14 @@ def grid_shape(shape: Sequence[int]) -> tuple[int, ...]:
     Raises:
         ValueError: not one to three axes, or fewer than two points on one.
     """
-    counts = tuple(int(n) for n in np.atleast_1d(shape))
-    if not 1 <= len(counts) <= 3 or min(counts) < 2:
+    counts = np.atleast_1d(np.asarray(shape))
+    is_whole = np.issubdtype(counts.dtype, np.integer)
+    if not (is_whole and 1 <= counts.size <= 3 and np.min(counts) >= 2):
         raise ValueError(
             "a grid has one to three axes with at least two points each, got shape "
-            f"{tuple(shape)}"
+            f"{shape}"
         )
-    return counts
+    return tuple(int(n) for n in counts)
 
 
 def require_declarable(

@@ -4,9 +4,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Inexact
 
-from ._field import Field, Structure, as_field, describe, size_of
+from ._field import Field, Structure, as_field, describe, is_traced, size_of
 
 
 def constant_nullspace(structure: Structure) -> Field:
@@ -19,7 +20,8 @@ def as_nullspace(vectors: Any, structure: Structure) -> Field | None:
     """Orthonormalise declared null vectors, stacked along a first axis.
 
     Raises:
-        ValueError: their structure is not that of the operator's fields.
+        ValueError: their structure is not that of the operator's fields, or they are
+            not independent.
     """
     if vectors is None:
         return None
@@ -35,13 +37,32 @@ def as_nullspace(vectors: Any, structure: Structure) -> Field | None:
     return _orthonormal(vectors)
 
 
+def conjugate(vectors: Field | None) -> Field | None:
+    """The null vectors of Aᵀ and of conj(A), given those of A and Aᴴ."""
+    return None if vectors is None else jax.tree.map(jnp.conj, vectors)
+
+
 def _orthonormal(vectors: Field) -> Field:
     leaves, tree = jax.tree.flatten(vectors)
     flat = jnp.concatenate([leaf.reshape(leaf.shape[0], -1) for leaf in leaves], axis=1)
-    rows: Inexact[Array, "k n"] = jnp.linalg.qr(flat.T)[0].T
+    Q, R = jnp.linalg.qr(flat.T)
+    _require_independent(R)
+    rows: Inexact[Array, "k n"] = Q.T
     pieces, start = [], 0
     for leaf in leaves:
         stop = start + leaf[0].size
         pieces.append(rows[:, start:stop].reshape(leaf.shape))
         start = stop
     return tree.unflatten(pieces)
+
+
+def _require_independent(R: Inexact[Array, "k k"]) -> None:
+    if is_traced(R):
+        return
+    lengths = np.abs(np.diagonal(np.asarray(R)))
+    eps = np.finfo(lengths.dtype).eps
+    if np.any(lengths <= 100 * eps * np.linalg.norm(R, axis=0)):
+        raise ValueError(
+            "nullspace must hold linearly independent vectors, got "
+            f"{len(lengths)} that are not; leave out what follows from the others"
+        )

@@ -24,6 +24,7 @@ from ._field import (
     require_structure,
     size_of,
 )
+from ._nullspace import conjugate, constant_nullspace
 from ._tags import is_real
 
 
@@ -87,6 +88,11 @@ class AbstractLinearOperator(AbstractOperator):
         return None
 
     @property
+    def annihilates_constants(self) -> bool:
+        """Whether A 1 = 0 is known, as for a Laplacian between Neumann walls."""
+        return False
+
+    @property
     def T(self) -> "AbstractLinearOperator":
         """The transpose Aᵀ, without conjugation."""
         return self if "symmetric" in self.tags else Transpose(self)
@@ -128,17 +134,26 @@ class AbstractLinearOperator(AbstractOperator):
             require_structure(x, self.in_structure, "x")
         return self.mv(x)
 
-    def __add__(self, other: "AbstractLinearOperator") -> "AbstractLinearOperator":
+    # NumPy's arrays then leave `array * A` to us instead of working entry by entry.
+    __array_ufunc__ = None
+
+    def __add__(self, other: Any) -> "AbstractLinearOperator":
+        if not isinstance(other, AbstractLinearOperator):
+            return NotImplemented
         return Sum(self, other)
 
-    def __sub__(self, other: "AbstractLinearOperator") -> "AbstractLinearOperator":
+    def __sub__(self, other: Any) -> "AbstractLinearOperator":
+        if not isinstance(other, AbstractLinearOperator):
+            return NotImplemented
         return Sum(self, -1.0 * other)
 
     def __mul__(self, factor: Any) -> "AbstractLinearOperator":
+        if isinstance(factor, AbstractOperator):
+            return NotImplemented
         return Scaled(factor, self)
 
     def __rmul__(self, factor: Any) -> "AbstractLinearOperator":
-        return Scaled(factor, self)
+        return self * factor
 
     def __truediv__(self, divisor: Any) -> "AbstractLinearOperator":
         return Scaled(1 / divisor, self)
@@ -174,7 +189,20 @@ class Sum(AbstractLinearOperator):
         shared = (left & right) - {"singular"}
         if "positive_semidefinite" in shared:
             shared |= (left | right) & {"positive_definite"}
-        return shared
+        return shared | {"singular"} if self.annihilates_constants else shared
+
+    @property
+    def annihilates_constants(self) -> bool:
+        """Whether both do."""
+        return self.left.annihilates_constants and self.right.annihilates_constants
+
+    @property
+    def nullspace(self) -> Field | None:
+        """The constants, where both annihilate them and one declares it."""
+        undeclared = self.left.nullspace is None and self.right.nullspace is None
+        if undeclared or not self.annihilates_constants:
+            return None
+        return constant_nullspace(self.in_structure)
 
     @property
     def T(self) -> AbstractLinearOperator:
@@ -230,6 +258,11 @@ class Scaled(AbstractLinearOperator):
         kept = {"symmetric", "singular"}
         kept |= set() if jnp.iscomplexobj(self.factor) else {"hermitian"}
         return self.operator.tags & kept
+
+    @property
+    def annihilates_constants(self) -> bool:
+        """As A does."""
+        return self.operator.annihilates_constants
 
     @property
     def nullspace(self) -> Field | None:
@@ -308,8 +341,8 @@ class Transpose(AbstractLinearOperator):
 
     @property
     def nullspace(self) -> Field | None:
-        """That of A, whose null vectors are declared for A and Aᴴ alike."""
-        return self.operator.nullspace
+        """The conjugate of A's, whose null vectors are those of Aᴴ too."""
+        return conjugate(self.operator.nullspace)
 
     @property
     def T(self) -> AbstractLinearOperator:
@@ -341,6 +374,11 @@ class Conjugate(AbstractLinearOperator):
     def tags(self) -> frozenset[str]:
         """Those of A: conjugation keeps symmetry and definiteness."""
         return self.operator.tags
+
+    @property
+    def nullspace(self) -> Field | None:
+        """The conjugate of A's."""
+        return conjugate(self.operator.nullspace)
 
     @property
     def T(self) -> AbstractLinearOperator:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import jax
 import jax.numpy as jnp
 
-from ._field import Structure
+from ._field import Structure, describe
 
 TAGS = {
     "symmetric": "A = Aᵀ, without conjugation",
@@ -20,15 +20,22 @@ TAGS = {
 }
 
 
-def as_tags(tags: Iterable[str], structure: Structure) -> frozenset[str]:
-    """Return the tags with all that they imply for fields of this structure.
+def as_tags(
+    tags: Iterable[str], structure: Structure, out_structure: Structure
+) -> frozenset[str]:
+    """Return the tags with all that they imply for operators between these fields.
 
     Raises:
-        ValueError: an unknown tag.
+        ValueError: an unknown tag, or one on an operator that is not square.
     """
     found = {tags} if isinstance(tags, str) else set(tags)
     if unknown := sorted(found - set(TAGS)):
         raise ValueError(f"unknown tags {unknown}; the tags are {sorted(TAGS)}")
+    if found and structure != out_structure:
+        raise ValueError(
+            f"only a square operator can be {', '.join(sorted(found))}, got one from "
+            f"{describe(structure)} to {describe(out_structure)}"
+        )
     if "positive_definite" in found:
         found.add("positive_semidefinite")
     if "positive_semidefinite" in found:

@@ -32,7 +32,7 @@ def solution_tolerance(cond: float, rtol: float, dtype: Any) -> float:
 
 
 def relative_error(got: Any, expected: Any) -> float:
-    """Return ‖got - expected‖ / ‖expected‖ over all entries, or ‖got‖ where that is 0."""
+    """Return ‖got - expected‖ / ‖expected‖ over all entries; ‖got‖ for expected 0."""
     got, expected = np.asarray(got), np.asarray(expected)
     if got.shape != expected.shape:
         raise ValueError(f"shapes {got.shape} and {expected.shape} differ")
@@ -65,7 +65,7 @@ def to_field(vector: np.ndarray, structure: Any) -> Any:
 
 
 def observed_orders(errors: list[float]) -> np.ndarray:
-    """Return log2 of the ratio of neighbouring errors, the spacing halving each time."""
+    """Return log2 of the ratios of neighbouring errors, the spacing halving."""
     return np.log2(np.array(errors[:-1]) / np.array(errors[1:]))
 
 

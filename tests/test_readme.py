@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 import pytest
@@ -36,27 +37,27 @@ def session(tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.mark.slow
-def test_readme_solve_is_certified(session):
+def test_readme_solve_is_certified(session: Any):
     _, names = session
     assert names["sol"].status == kx.Status.converged
     assert names["sol"].stats.relative_residual <= 1e-8
 
 
 @pytest.mark.slow
-def test_readme_sequence_recycles(session):
+def test_readme_sequence_recycles(session: Any):
     _, names = session
     assert names["second"].stats.num_steps < names["first"].stats.num_steps
 
 
 @pytest.mark.slow
-def test_readme_data_set_is_whole(session):
+def test_readme_data_set_is_whole(session: Any):
     _, names = session
     assert len(names["dataset"]) == 1000
     assert names["dataset"].failed == ()
 
 
 @pytest.mark.slow
-def test_readme_command_makes_the_same_data_set(session):
+def test_readme_command_makes_the_same_data_set(session: Any):
     folder, _ = session
     line = next(
         line for line in blocks("bash")[1].splitlines() if "the same" in line

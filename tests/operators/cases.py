@@ -21,7 +21,7 @@ ops = kx.operators
 N = 6
 GRIDS = {"1d": (6,), "2d": (3, 4), "3d": (2, 3, 4)}
 SPACINGS = (0.5, 0.25, 2.0)
-BOUNDARIES = {
+BOUNDARIES: dict[str, Any] = {
     "dirichlet": [("dirichlet", "dirichlet")] * 3,
     "neumann": [("neumann", "neumann")] * 3,
     "periodic": [("periodic", "periodic")] * 3,
@@ -165,7 +165,9 @@ def laplacian(
     faces, spacing = BOUNDARIES[boundary][: len(shape)], SPACINGS[: len(shape)]
     operator = ops.Laplacian(shape, spacing, boundary=faces, dtype=dtype, **options)
     ones = np.ones(shape, dtype)
-    return Case(operator, finite_volume_matrix(ones, spacing, faces, "harmonic", wall=1))
+    return Case(
+        operator, finite_volume_matrix(ones, spacing, faces, "harmonic", wall=1)
+    )
 
 
 def diffusion(

@@ -1,4 +1,4 @@
-"""What every operator promises, against a dense matrix assembled without the library."""
+"""What every operator promises, against a matrix assembled without the library."""
 
 from functools import cache
 from typing import Any
@@ -16,7 +16,7 @@ DTYPES = ["float64", "complex128"]
 ALL_DTYPES = ["float32", "float64", "complex64", "complex128"]
 each_case = pytest.mark.parametrize("name", CASES)
 each_square_case = pytest.mark.parametrize("name", SQUARE)
-# A first probe of each shape costs seconds; the grids in 3-D are probed by their matrix.
+# The first probe of a shape costs seconds; grids in 3-D are probed by their matrix.
 CHECKED = [name for name in CASES if "3d" not in name]
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 

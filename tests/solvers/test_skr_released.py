@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -16,7 +18,7 @@ def systems():
     return [family.system(parameters[i]) for i in order]
 
 
-def mean_steps(systems, solver):
+def mean_steps(systems: list[Any], solver: Any):
     solutions = solve_sequence(systems, solver, preconditioner=kx.solvers.Jacobi())
     return np.mean([int(solution.stats.num_steps) for solution in solutions])
 
@@ -24,7 +26,7 @@ def mean_steps(systems, solver):
 @pytest.mark.slow
 @pytest.mark.parametrize("selection", ["svd", "harmonic"])
 def test_recycling_needs_eight_times_fewer_steps_on_the_released_operator(
-    systems, selection
+    systems: list[Any], selection: Any
 ):
     """At most: runs of GMRES that do not converge are cut off at 4000 steps."""
     gmres = kx.solvers.GMRES(rtol=1e-5, restart=40, max_steps=4000)
@@ -35,7 +37,7 @@ def test_recycling_needs_eight_times_fewer_steps_on_the_released_operator(
 
 
 @pytest.mark.slow
-def test_recycled_solves_of_the_released_operator_are_certified(systems):
+def test_recycled_solves_of_the_released_operator_are_certified(systems: list[Any]):
     solver = kx.solvers.GCRODR(rtol=1e-5, restart=40, num_recycled=20)
     solutions = list(
         solve_sequence(systems, solver, preconditioner=kx.solvers.Jacobi())

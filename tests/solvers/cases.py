@@ -1,0 +1,106 @@
+"""One row per solver: how to build it, and the gallery's problems it is meant for.
+
+The generic tests in test_all_solvers.py run every row. A new solver is a new row.
+"""
+
+from collections.abc import Callable
+from functools import cache, partial
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+import krylax as kx
+
+from .. import gallery
+from ..gallery import Problem
+
+RTOL = {"float32": 1e-4, "float64": 1e-10, "complex128": 1e-10}
+MAX_STEPS = 300
+RESTART, NUM_RECYCLED = 24, 6
+gcrodr = partial(
+    kx.solvers.GCRODR,
+    restart=RESTART,
+    num_recycled=NUM_RECYCLED,
+    max_steps=MAX_STEPS,
+)
+
+
+class Row(NamedTuple):
+    """A solver, its problems (the first serves where one is enough), A's promises."""
+
+    make: Callable[..., Any]
+    problems: tuple[str, ...]
+    complex_problem: str
+    tags: tuple[str, ...] = ()
+
+    def solver(self, dtype: str = "float64") -> Any:
+        return self.make(rtol=RTOL[dtype])
+
+
+DEFINITE = ("diffusion_2d", "prescribed_spectrum", "nearly_singular")
+GENERAL = ("convection_diffusion", *DEFINITE, "indefinite")
+general = partial(Row, problems=GENERAL, complex_problem="complex_shifted")
+recycling = partial(
+    Row, problems=(*GENERAL, "poisson_1d"), complex_problem="complex_shifted"
+)
+ROWS = {
+    "cg": Row(
+        partial(kx.solvers.CG, max_steps=MAX_STEPS),
+        (*DEFINITE, "poisson_1d"),
+        "complex_hermitian",
+        ("positive_definite",),
+    ),
+    "gmres": general(partial(kx.solvers.GMRES, restart=RESTART, max_steps=MAX_STEPS)),
+    "gcrodr": recycling(gcrodr),
+    "gcrodr_harmonic": recycling(partial(gcrodr, selection="harmonic")),
+    "gcrodr_refreshed_per_system": recycling(partial(gcrodr, refresh="system")),
+    "gcrodr_never_refreshed": recycling(partial(gcrodr, refresh="never")),
+    "gcrodr_without_recycling": general(partial(gcrodr, num_recycled=0)),
+}
+PAIRS = [(row, problem) for row in ROWS for problem in ROWS[row].problems]
+HARD = "wide_spectrum"  # max_steps is too few for any of them
+
+
+@cache
+def problem(name: str, dtype: str = "float64") -> Problem:
+    """A named problem in a dtype."""
+    found: Problem = getattr(gallery, name)()
+    return Problem(found.matrix.astype(dtype), found.b.astype(dtype))
+
+
+def operator(row: str, matrix: Any) -> Any:
+    """The matrix as an operator that makes the row's promises."""
+    return kx.operators.Dense(matrix, tags=ROWS[row].tags)
+
+
+def approximate_inverse(row: str, matrix: np.ndarray) -> Any:
+    """An operator that makes a good preconditioner: (A + I/10)⁻¹, hermitian if A is."""
+    shift = np.asarray(0.1, matrix.dtype) * np.eye(len(matrix), dtype=matrix.dtype)
+    return operator(row, np.linalg.inv(matrix + shift))
+
+
+@cache
+def solved(
+    row: str, name: str, dtype: str = "float64", preconditioner: str = "none"
+) -> Any:
+    """The solution of a row's solver for a problem, failures included."""
+    matrix, b = problem(name, dtype)
+    options: dict[str, Any] = {
+        "none": lambda: {},
+        "jacobi": lambda: {"preconditioner": kx.solvers.Jacobi()},
+        "operator": lambda: {"preconditioner": approximate_inverse(row, matrix)},
+    }[preconditioner]()
+    return solve(row, matrix, jnp.asarray(b), dtype, **options)
+
+
+def solve(row: str, matrix: Any, b: Any, dtype: str = "float64", **options: Any) -> Any:
+    """Solve without raising."""
+    solver = ROWS[row].solver(dtype)
+    return kx.solve(operator(row, matrix), b, solver, throw=False, **options)
+
+
+def true_residual(name: str, x: Any, dtype: str = "float64") -> float:
+    """‖b - A x‖ / ‖b‖ by dense algebra."""
+    matrix, b = problem(name, dtype)
+    return float(np.linalg.norm(b - matrix @ np.asarray(x)) / np.linalg.norm(b))

@@ -1,0 +1,356 @@
+"""What every solver promises, against dense linear algebra."""
+
+from functools import cache, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import krylax as kx
+
+from ..helpers import relative_error, solution_tolerance, to_vector, tolerance
+from .cases import (
+    HARD,
+    MAX_STEPS,
+    PAIRS,
+    ROWS,
+    RTOL,
+    operator,
+    problem,
+    solve,
+    solved,
+    true_residual,
+)
+
+Status = kx.Status
+each_row = pytest.mark.parametrize("row", ROWS)
+each_pair = pytest.mark.parametrize(("row", "name"), PAIRS)
+each_precision = pytest.mark.parametrize("dtype", ["float32", "float64", "complex128"])
+each_preconditioner = pytest.mark.parametrize(
+    "preconditioner", ["none", "jacobi", "operator"]
+)
+
+
+def name_for(row: str, dtype: str) -> str:
+    names = {"complex128": ROWS[row].complex_problem}
+    return names.get(dtype, ROWS[row].problems[0])
+
+
+def primary(row: str) -> tuple[np.ndarray, np.ndarray]:
+    """Matrix and right-hand side of the row's first problem."""
+    return problem(ROWS[row].problems[0])
+
+
+@each_pair
+def test_solution_is_that_of_a_dense_solve(row: str, name: str):
+    found, expected = solved(row, name), problem(name)
+    error = relative_error(found.value, expected.solution)
+    assert error <= solution_tolerance(expected.cond, RTOL["float64"], "float64")
+
+
+@each_precision
+@each_row
+def test_solution_is_that_of_a_dense_solve_in_every_precision(row: str, dtype: str):
+    name = name_for(row, dtype)
+    found, expected = solved(row, name, dtype), problem(name, dtype)
+    error = relative_error(found.value, expected.solution)
+    assert found.value.dtype == dtype
+    assert error <= solution_tolerance(expected.cond, RTOL[dtype], dtype)
+
+
+@each_pair
+def test_true_residual_meets_the_tolerance(row: str, name: str):
+    found = solved(row, name)
+    assert found.status == Status.converged
+    assert true_residual(name, found.value) <= RTOL["float64"]
+
+
+@each_preconditioner
+@each_precision
+@each_row
+def test_true_residual_meets_the_tolerance_in_every_precision(
+    row: str, dtype: str, preconditioner: str
+):
+    name = name_for(row, dtype)
+    found = solved(row, name, dtype, preconditioner)
+    assert found.status == Status.converged
+    assert true_residual(name, found.value, dtype) <= RTOL[dtype]
+
+
+@each_pair
+def test_reported_residual_is_the_true_one(row: str, name: str):
+    found, (matrix, b) = solved(row, name), problem(name)
+    # The rounding of a residual is in units of ‖A‖ ‖x‖, here over ‖b‖.
+    size = np.linalg.norm(matrix, 2) * np.linalg.norm(found.value) / np.linalg.norm(b)
+    reported = float(found.stats.relative_residual)
+    assert abs(reported - true_residual(name, found.value)) <= tolerance(
+        float(size), "float64"
+    )
+    assert reported == float(found.stats.residual) / np.linalg.norm(b)
+
+
+@each_row
+def test_reported_residual_of_a_failure_is_the_true_one(row: str):
+    found = solved(row, HARD)
+    reported = float(found.stats.relative_residual)
+    expected = true_residual(HARD, found.value)
+    # Here ‖A‖ ‖x‖ / ‖b‖ is the reciprocal of the accuracy to expect.
+    size = np.linalg.norm(found.value) / np.linalg.norm(problem(HARD).b)
+    assert abs(reported - expected) <= tolerance(float(size), "float64", 100)
+
+
+@each_pair
+def test_history_starts_at_one_and_ends_at_the_residual(row: str, name: str):
+    stats = solved(row, name).stats
+    steps = int(stats.num_steps)
+    seen = np.asarray(stats.history)[: steps + 1]
+    assert seen[0] == pytest.approx(1, rel=tolerance(1, "float64"))
+    assert np.all(np.isnan(np.asarray(stats.history)[steps + 1 :]))
+    assert seen[-1] <= RTOL["float64"] < seen[-2]
+    assert float(stats.relative_residual) <= 1.1 * max(seen[-1], RTOL["float64"])
+
+
+@pytest.mark.parametrize("preconditioner", ["jacobi", "operator"])
+@each_row
+def test_good_preconditioner_saves_steps(row: str, preconditioner: str):
+    name = "diffusion_2d"
+    assert (
+        solved(row, name, preconditioner=preconditioner).stats.num_steps
+        <= solved(row, name).stats.num_steps
+    )
+
+
+def started(row: str, x0: np.ndarray) -> Any:
+    """A solve of the first problem with Jacobi, from x0."""
+    matrix, b = primary(row)
+    options = {"preconditioner": kx.solvers.Jacobi(), "x0": jnp.asarray(x0)}
+    return solve(row, matrix, b, **options)
+
+
+@each_row
+def test_exact_start_takes_no_steps(row: str):
+    exact = problem(ROWS[row].problems[0]).solution
+    found = started(row, exact)
+    assert (int(found.status), int(found.stats.num_steps)) == (Status.converged, 0)
+    assert np.array_equal(found.value, exact)
+
+
+@each_row
+def test_good_start_saves_steps(row: str):
+    exact = problem(ROWS[row].problems[0]).solution
+    noise = 1e-6 * np.cos(np.arange(len(exact)))
+    near, cold = started(row, exact + noise), started(row, np.zeros(len(exact)))
+    assert near.status == Status.converged
+    assert near.stats.num_steps < cold.stats.num_steps
+
+
+@each_row
+def test_start_worse_than_zero_does_no_harm(row: str):
+    exact = problem(ROWS[row].problems[0]).solution
+    far, cold = started(row, -1e6 * exact), started(row, np.zeros(len(exact)))
+    assert far.status == Status.converged
+    assert far.stats.num_steps == cold.stats.num_steps
+    assert true_residual(ROWS[row].problems[0], far.value) <= RTOL["float64"]
+
+
+@each_row
+def test_start_from_zero_is_the_default(row: str):
+    matrix, _ = primary(row)
+    zero, default = (
+        started(row, np.zeros(len(matrix))),
+        solved(row, ROWS[row].problems[0], preconditioner="jacobi"),
+    )
+    assert zero.stats.num_steps == default.stats.num_steps
+    assert relative_error(zero.value, default.value) <= RTOL["float64"]
+
+
+@each_row
+def test_nan_in_the_start_is_nonfinite_input(row: str):
+    matrix, _ = primary(row)
+    found = started(row, np.full(len(matrix), np.nan))
+    assert found.status == Status.nonfinite_input
+
+
+@each_row
+def test_zero_right_hand_side_gives_zero_without_steps(row: str):
+    matrix, b = primary(row)
+    found = solve(row, matrix, np.zeros_like(b))
+    assert (int(found.status), int(found.stats.num_steps)) == (Status.converged, 0)
+    assert not np.any(found.value)
+    assert found.stats.relative_residual == 0
+
+
+@each_row
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_right_hand_side_that_is_not_finite_is_told(row: str, value: float):
+    matrix, b = primary(row)
+    found = solve(row, matrix, np.r_[value, b[1:]])
+    assert (int(found.status), int(found.stats.num_steps)) == (
+        Status.nonfinite_input,
+        0,
+    )
+    assert np.all(np.isfinite(found.value))
+
+
+@each_row
+@pytest.mark.parametrize("scale", [1e-200, 1e-20, 1e20, 1e200])
+def test_scale_of_the_right_hand_side_does_not_matter(row: str, scale: float):
+    matrix, b = primary(row)
+    found, reference = solve(row, matrix, scale * b), solve(row, matrix, b)
+    assert found.status == Status.converged
+    assert relative_error(found.value / scale, reference.value) <= RTOL["float64"]
+
+
+@each_row
+def test_too_few_steps_are_told(row: str):
+    found = solved(row, HARD)
+    assert found.status == Status.max_steps_reached
+    assert found.stats.num_steps == MAX_STEPS
+
+
+@each_row
+def test_failure_raises_with_the_sentence_and_the_result(row: str):
+    matrix, b = problem(HARD)
+    with pytest.raises(
+        kx.solvers.SolveError, match=Status.max_steps_reached.sentence
+    ) as e:
+        kx.solve(operator(row, matrix), b, ROWS[row].solver())
+    assert e.value.solution.stats.num_steps == MAX_STEPS
+
+
+@cache
+def compiled(row: str) -> Any:
+    """A user's own jit around a solve that raises."""
+    solver = ROWS[row].solver()
+    return jax.jit(lambda A, b: kx.solve(A, b, solver))
+
+
+@each_row
+def test_jit_agrees_with_plain(row: str):
+    matrix, b = primary(row)
+    found = compiled(row)(operator(row, matrix), b)
+    plain = solved(row, ROWS[row].problems[0])
+    assert found.stats.num_steps == plain.stats.num_steps
+    assert relative_error(found.value, plain.value) <= RTOL["float64"]
+
+
+@each_row
+def test_failure_under_jit_raises_with_the_sentence(row: str):
+    matrix, b = problem(HARD)
+    with pytest.raises(RuntimeError, match=Status.max_steps_reached.sentence):
+        jax.block_until_ready(compiled(row)(operator(row, matrix), b))
+
+
+@each_row
+def test_second_system_of_the_same_structure_compiles_nothing(row: str):
+    name = ROWS[row].problems[0]
+    solved(row, name)
+    matrix, b = problem(name)
+    A, b, solver = operator(row, 2 * matrix), jnp.asarray(-b), ROWS[row].solver()
+    kx.solve(A, b, solver, throw=False)
+    with jax.no_tracing(True):
+        again = kx.solve(A, b, solver, throw=False)
+    assert again.status == Status.converged
+
+
+def batch(row: str) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """A good system, one without steps, one that is not finite, one that fails."""
+    matrix, b = primary(row)
+    hard, hard_b = problem(HARD)
+    matrices = [matrix, matrix, matrix, hard]
+    return matrices, [b, np.zeros_like(b), np.full_like(b, np.nan), hard_b]
+
+
+@cache
+def batched(row: str) -> Any:
+    matrices, bs = batch(row)
+    solver = ROWS[row].solver()
+
+    def one(matrix: Any, b: Any) -> Any:
+        return kx.solve(operator(row, matrix), b, solver, throw=False)
+
+    return jax.jit(jax.vmap(one))(np.stack(matrices), np.stack(bs))
+
+
+@each_row
+def test_vmap_gives_every_system_its_own_status_and_counts(row: str):
+    found = batched(row)
+    each = [solve(row, A, b) for A, b in zip(*batch(row), strict=True)]
+    assert found.status.tolist() == [int(one.status) for one in each]
+    for count in ("num_steps", "num_matvecs", "num_preconditioner_calls"):
+        assert getattr(found.stats, count).tolist() == [
+            int(getattr(one.stats, count)) for one in each
+        ]
+
+
+@each_row
+def test_vmap_gives_the_solutions_of_one_by_one(row: str):
+    good = solved(row, ROWS[row].problems[0])
+    assert relative_error(batched(row).value[0], good.value) <= RTOL["float64"]
+    assert not np.any(batched(row).value[1])
+
+
+@each_row
+def test_fields_may_be_pytrees(row: str):
+    matrix, b = primary(row)
+    tree = {"u": b[:32].reshape(8, 4), "v": b[32:]}
+    A = kx.operators.Function(
+        jax.tree_util.Partial(apply_to_tree, jnp.asarray(matrix)),
+        jax.eval_shape(lambda: jax.tree.map(jnp.asarray, tree)),
+        tags=ROWS[row].tags,
+    )
+    found = kx.solve(A, tree, ROWS[row].solver())
+    plain = solved(row, ROWS[row].problems[0])
+    assert jax.tree.map(jnp.shape, found.value) == {"u": (8, 4), "v": (16,)}
+    assert relative_error(to_vector(found.value), plain.value) <= RTOL["float64"]
+
+
+def apply_to_tree(matrix: Any, x: Any) -> Any:
+    flat = matrix @ jnp.concatenate([x["u"].reshape(-1), x["v"]])
+    return {"u": flat[:32].reshape(8, 4), "v": flat[32:]}
+
+
+def value_of(row: str, weights: np.ndarray, matrix: Any, b: Any) -> Any:
+    """A functional of the solution, as a function of the system."""
+    return jnp.vdot(weights, solve(row, matrix, b).value)
+
+
+@each_row
+def test_gradient_is_that_of_the_dense_solve(row: str):
+    matrix, b = primary(row)
+    weights = np.cos(np.arange(len(b)))
+    function = partial(value_of, row, weights)
+    by_matrix, by_b = jax.grad(function, argnums=(0, 1))(jnp.asarray(matrix), b)
+    adjoint = np.linalg.solve(matrix.T, weights)
+    slack = 3 * solution_tolerance(np.linalg.cond(matrix), RTOL["float64"], "float64")
+    assert relative_error(by_b, adjoint) <= slack
+    x = np.linalg.solve(matrix, b)
+    assert relative_error(by_matrix, -np.outer(adjoint, x)) <= slack
+
+
+@each_row
+def test_directional_derivative_is_that_of_the_dense_solve(row: str):
+    matrix, b = primary(row)
+    direction = 0.1 * (matrix @ matrix + matrix) / np.linalg.norm(matrix, 2)
+    pair = (jnp.asarray(matrix), jnp.asarray(b))
+    tangents = (jnp.asarray(direction), jnp.ones(len(b)))
+    _, got = jax.jvp(lambda A, b: solve(row, A, b).value, pair, tangents)
+    x = np.linalg.solve(matrix, b)
+    expected = np.linalg.solve(matrix, np.ones(len(b)) - direction @ x)
+    slack = 3 * solution_tolerance(np.linalg.cond(matrix), RTOL["float64"], "float64")
+    assert relative_error(got, expected) <= slack
+
+
+@each_row
+def test_directional_derivative_is_that_of_finite_differences(row: str):
+    matrix, b = primary(row)
+    # Of the size at which an error of rtol / step and one of step² are alike.
+    step = RTOL["float64"] ** (1 / 3)
+    ahead = solve(row, (1 + step) * matrix, b + step).value
+    back = solve(row, (1 - step) * matrix, b - step).value
+    x = np.linalg.solve(matrix, b)
+    expected = np.linalg.solve(matrix, np.ones(len(b))) - x
+    error = relative_error((ahead - back) / (2 * step), expected)
+    assert error <= 10 * np.linalg.cond(matrix) * step**2
