@@ -8,6 +8,7 @@ issue 40101).
 
 import equinox as eqx
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, DTypeLike, Float, Int
 
 LENGTH = 512
@@ -21,15 +22,14 @@ class History(eqx.Module):
 
     def record(self, step: Int[Array, ""], value: Float[Array, ""]) -> "History":
         """Return the history with the norm after `step` steps, which come in order."""
-        length = self.values.shape[0]
-        is_full = step >= length * self.stride
-        halved = jnp.concatenate(
-            [self.values[::2], jnp.full_like(self.values, jnp.nan)]
-        )[:length]
-        values = jnp.where(is_full, halved, self.values)
-        stride = jnp.where(is_full, 2 * self.stride, self.stride)
-        place = jnp.where(step % stride == 0, step // stride, length)
-        return History(values.at[place].set(value, mode="drop"), stride)
+        is_full = step >= self.values.shape[0] * self.stride
+        values, stride = lax.cond(is_full, _halve, _keep, self.values, self.stride)
+        place = step // stride
+        before = lax.dynamic_index_in_dim(values, place, keepdims=False)
+        entry = jnp.where(step % stride == 0, value, before)
+        return History(
+            lax.dynamic_update_index_in_dim(values, entry, place, 0), stride
+        )
 
 
 def empty_history(max_steps: int, dtype: DTypeLike) -> History:
@@ -38,3 +38,13 @@ def empty_history(max_steps: int, dtype: DTypeLike) -> History:
     # At least two entries, so that halving makes room.
     values = jnp.full((max(length, 2),), jnp.nan, dtype)
     return History(values, jnp.ones((), jnp.int32))
+
+
+def _halve(values: Float[Array, " length"], stride: Int[Array, ""]):
+    kept = values[::2]
+    unused = jnp.full((values.shape[0] - kept.shape[0],), jnp.nan, values.dtype)
+    return jnp.concatenate([kept, unused]), 2 * stride
+
+
+def _keep(values: Float[Array, " length"], stride: Int[Array, ""]):
+    return values, stride

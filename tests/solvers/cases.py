@@ -53,8 +53,9 @@ ROWS = {
     ),
     "gmres": general(partial(kx.solvers.GMRES, restart=RESTART, max_steps=MAX_STEPS)),
     "gcrodr": recycling(gcrodr),
-    "gcrodr_harmonic": recycling(partial(gcrodr, selection="harmonic")),
-    "gcrodr_refreshed_per_system": recycling(partial(gcrodr, refresh="system")),
+    "gcrodr_harmonic_per_system": recycling(
+        partial(gcrodr, selection="harmonic", refresh="system")
+    ),
     "gcrodr_never_refreshed": recycling(partial(gcrodr, refresh="never")),
     "gcrodr_without_recycling": general(partial(gcrodr, num_recycled=0)),
 }
@@ -88,7 +89,10 @@ def solved(
     matrix, b = problem(name, dtype)
     options: dict[str, Any] = {
         "none": lambda: {},
-        "jacobi": lambda: {"preconditioner": kx.solvers.Jacobi()},
+        "jacobi": lambda: {
+            "preconditioner": kx.solvers.Jacobi(),
+            "x0": jnp.zeros_like(jnp.asarray(b)),
+        },
         "operator": lambda: {"preconditioner": approximate_inverse(row, matrix)},
     }[preconditioner]()
     return solve(row, matrix, jnp.asarray(b), dtype, **options)
