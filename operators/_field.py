@@ -35,6 +35,8 @@ def as_field(values: Any, name: str) -> Field:
 
 def as_inexact(values: Any, name: str) -> Inexact[Array, "..."]:
     """Convert one array; see `as_field`."""
+    if isinstance(values, jax.Array) and jnp.issubdtype(values.dtype, jnp.inexact):
+        return values
     if not isinstance(values, jax.Array | np.ndarray | np.generic):
         values = np.asarray(values)
         # Python numbers have no precision of their own.

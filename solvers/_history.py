@@ -27,9 +27,7 @@ class History(eqx.Module):
         place = step // stride
         before = lax.dynamic_index_in_dim(values, place, keepdims=False)
         entry = jnp.where(step % stride == 0, value, before)
-        return History(
-            lax.dynamic_update_index_in_dim(values, entry, place, 0), stride
-        )
+        return History(lax.dynamic_update_index_in_dim(values, entry, place, 0), stride)
 
 
 def empty_history(max_steps: int, dtype: DTypeLike) -> History:

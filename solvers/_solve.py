@@ -23,6 +23,7 @@ from ..operators._field import (
     real_dtype,
     require_structure,
 )
+from ._compilation import compile_modules
 from ._inner_product import InnerProduct, combine, select, subtract, zeros_like
 from ._solver import AbstractSolver, LinearSystem
 from ._status import SolveError, Status, first_of
@@ -136,14 +137,14 @@ def solve(
     """
     b = as_field(b, "b")
     x0 = None if x0 is None else as_field(x0, "x0")
-    _require_solvable(A, b, x0, solver)
-    fresh = solver.initial_carry(A.in_structure)
-    carry = fresh if carry is None else _fitting_carry(carry, fresh, solver)
+    if carry is None and isinstance(solver, AbstractSolver):
+        # An empty one, so that the first solve of a sequence shares the program.
+        carry = solver.initial_carry(A.in_structure)
     solution = _compiled(A, b, solver, preconditioner, x0, carry)
     return _raise_failure(solution) if throw else solution
 
 
-@eqx.filter_jit
+@compile_modules
 def _compiled(
     A: AbstractLinearOperator,
     b: Field,
@@ -152,6 +153,9 @@ def _compiled(
     x0: Field | None,
     carry: Any,
 ) -> Solution:
+    # What structures tell is checked here, once per compiled program.
+    _require_solvable(A, b, x0, solver)
+    _require_fitting(carry, A, solver)
     if preconditioner is not None and not isinstance(preconditioner, AbstractOperator):
         preconditioner = preconditioner(A)
     _require_preconditioner(preconditioner, A, solver)
@@ -311,16 +315,16 @@ def _require_solvable(A: Any, b: Field, x0: Field | None, solver: Any) -> None:
     require_reachable(solver, real_dtype(A.in_structure))
 
 
-def _fitting_carry(carry: Any, fresh: Any, solver: AbstractSolver) -> Any:
-    if jax.eval_shape(lambda: carry) == jax.eval_shape(lambda: fresh):
-        return carry
-    name = type(solver).__name__
+def _require_fitting(carry: Any, A: AbstractLinearOperator, solver: Any) -> None:
+    fresh = jax.eval_shape(lambda: solver.initial_carry(A.in_structure))
+    if jax.eval_shape(lambda: carry) == fresh:
+        return
     expected = (
         "carries nothing, so leave it out"
         if fresh is None
-        else ("carries a recycle space for its num_recycled and the operator's fields")
+        else "carries a recycle space for its num_recycled and the operator's fields"
     )
-    raise ValueError(f"carry does not fit: this {name} {expected}")
+    raise ValueError(f"carry does not fit: this {type(solver).__name__} {expected}")
 
 
 def _require_preconditioner(
