@@ -1,11 +1,15 @@
 """Describes a data set in words and numbers: what `krylax info` prints."""
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
 
 from ._configuration import record_text
 from ._dataset import Dataset
+
+# More would hide the rest of the text; `Dataset.failed` has them all.
+_LISTED_FAILURES = 10
 
 
 def describe(dataset: Dataset) -> str:
@@ -49,10 +53,16 @@ def _statistics(dataset: Dataset) -> dict[str, str]:
 
 
 def _failures(dataset: Dataset) -> str:
+    if not dataset.failed:
+        return "none"
     names = dataset.attributes["status_names"]
-    status = dataset["status"][...]
-    entries = [f"{i} ({names[str(status[i])]})" for i in dataset.failed]
-    return ", ".join(entries) if entries else "none"
+    failed = list(dataset.failed)
+    counts = Counter(names[str(code)] for code in dataset["status"][...][failed])
+    reasons = ", ".join(f"{count} {name}" for name, count in counts.most_common())
+    ids = ", ".join(map(str, failed[:_LISTED_FAILURES]))
+    more = len(failed) - _LISTED_FAILURES
+    rest = f" and {more} more" if more > 0 else ""
+    return f"{reasons}; samples {ids}{rest}"
 
 
 def _range(values: np.ndarray) -> str:

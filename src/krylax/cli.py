@@ -9,9 +9,9 @@ import os
 import sys
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, make_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Union
 
 from . import datasets
 
@@ -61,22 +61,6 @@ class RunOptions:
 
 
 @dataclass(frozen=True)
-class GenerateDarcy:
-    """Darcy flow through a random medium: -div(k grad u) = 1, zero walls."""
-
-    family: datasets.Darcy
-    run: RunOptions
-
-
-@dataclass(frozen=True)
-class GenerateSKRReleased:
-    """The operator as released with the SKR paper: mis-assembled, not a PDE."""
-
-    family: datasets.SKRReleased
-    run: RunOptions
-
-
-@dataclass(frozen=True)
 class Info:
     """Print configuration, shapes, statistics and versions of a data set.
 
@@ -113,18 +97,31 @@ class Verify:
     path: conf.Positional[Path]
 
 
-@dataclass(frozen=True)
-class Generate:
-    """Generate a certified data set, or continue an interrupted one."""
-
-    job: (
-        Annotated[GenerateDarcy, conf.subcommand(datasets.Darcy.name)]
-        | Annotated[GenerateSKRReleased, conf.subcommand(datasets.SKRReleased.name)]
-    )
-
-
-Command = Generate | Info | Preview | Verify
+# A new family becomes a subcommand here.
 _FAMILIES = {cls.name: cls for cls in (datasets.Darcy, datasets.SKRReleased)}
+
+
+def _subcommand(family: Any) -> Any:
+    """Return the job of generating from a family: its options, unchecked, and ours.
+
+    The family checks them when it is made from them, and its errors reach the user in
+    its own words.
+    """
+    entries = [(f.name, f.type, field(default=f.default)) for f in fields(family)]
+    options = make_dataclass(f"{family.__name__}Options", entries, frozen=True)
+    options.__doc__ = family.__doc__
+    job = make_dataclass(
+        f"Generate{family.__name__}", [("family", options), ("run", RunOptions)]
+    )
+    job.__doc__ = family.__doc__.splitlines()[0]
+    return Annotated[job, conf.subcommand(family.name)]
+
+
+# Written as Union because | cannot go over a table.
+_Job = Union[tuple(map(_subcommand, _FAMILIES.values()))]  # noqa: UP007
+Generate: Any = make_dataclass("Generate", [("job", _Job)])
+Generate.__doc__ = "Generate a certified data set, or continue an interrupted one."
+Command = Union[Generate, Info, Preview, Verify]  # noqa: UP007
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -236,7 +233,7 @@ def _with_choices_spelled(arguments: list[str]) -> list[str]:
 def _run(command: Any) -> int:
     match command:
         case Generate():
-            return _generate(command.job.family, command.job.run)
+            return _generate(_family(command.job.family), command.job.run)
         case Info():
             print(datasets.describe(datasets.open_dataset(command.path)))
             return 0
@@ -247,6 +244,12 @@ def _run(command: Any) -> int:
             return 0
         case _:
             return _verify(command.path)
+
+
+def _family(options: Any) -> datasets.AbstractFamily:
+    name = type(options).__name__.removesuffix("Options")
+    family: Any = getattr(datasets, name)
+    return family(**vars(options))
 
 
 def _generate(family: datasets.AbstractFamily, run: RunOptions) -> int:
