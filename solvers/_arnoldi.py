@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.lax import Precision
 from jax.scipy.linalg import solve_triangular
-from jaxtyping import Array, Float, Inexact, Int
+from jaxtyping import Array, Bool, Float, Inexact, Int
 
 from ..operators._field import Field
 from ._inner_product import InnerProduct, combine, scale, subtract
@@ -67,10 +67,11 @@ class LeastSquares(eqx.Module):
         """Return the problem with column j: h in rows 0..j and `below` in row j+1."""
         column = jnp.matmul(self.Qh, h, precision=Precision.HIGHEST)
         a = column[j]
-        size = jnp.sqrt(jnp.abs(a) ** 2 + below**2)
+        modulus = jnp.abs(a)
+        size = jnp.sqrt(modulus**2 + below**2)
         safe = jnp.where(size == 0, 1, size)
-        phase = jnp.where(a == 0, 1, a / jnp.where(a == 0, 1, jnp.abs(a)))
-        cosine = jnp.where(size == 0, 1, jnp.abs(a) / safe).astype(a.dtype)
+        phase = jnp.where(a == 0, 1, a / jnp.where(a == 0, 1, modulus).astype(a.dtype))
+        cosine = jnp.where(size == 0, 1, modulus / safe).astype(a.dtype)
         sine = phase * (below / safe).astype(a.dtype)
 
         def rotate(rows: Array) -> Array:
@@ -89,16 +90,26 @@ class LeastSquares(eqx.Module):
         """The minimum after j columns."""
         return jnp.abs(self.Qhg[j])
 
-    def triangle(self, num_columns: Int[Array, ""]) -> Inexact[Array, "m m"]:
-        """R with ones on the diagonal of unused columns, so that it can be inverted."""
-        is_unused = jnp.arange(self.R.shape[1], dtype=jnp.int32) >= num_columns
-        return self.R + jnp.diag(is_unused.astype(self.R.dtype))
+    def is_used(self, num_columns: Int[Array, ""]) -> Bool[Array, " m"]:
+        """Which of the first columns are independent of those before them.
+
+        The last one is not where a singular operator ends the Krylov space.
+        """
+        diagonal = jnp.abs(jnp.diagonal(self.R))
+        floor = 10 * jnp.finfo(diagonal.dtype).eps * jnp.max(diagonal)
+        index = jnp.arange(diagonal.size, dtype=jnp.int32)
+        return (index < num_columns) & (diagonal > floor)
+
+    def triangle(self, is_used: Bool[Array, " m"]) -> Inexact[Array, "m m"]:
+        """R with columns of the identity where unused, so that it can be inverted."""
+        unused = jnp.diag((~is_used).astype(self.R.dtype))
+        return jnp.where(is_used[None, :], self.R, 0) + unused
 
     def solve(self, num_columns: Int[Array, ""]) -> Inexact[Array, " m"]:
         """The minimiser y over the first columns; zero elsewhere."""
-        is_used = jnp.arange(self.R.shape[1], dtype=jnp.int32) < num_columns
+        is_used = self.is_used(num_columns)
         rhs = jnp.where(is_used, self.Qhg[:-1], 0)
-        return solve_triangular(self.triangle(num_columns), rhs)
+        return solve_triangular(self.triangle(is_used), rhs)
 
 
 def start_least_squares(

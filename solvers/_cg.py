@@ -143,6 +143,8 @@ class CG(AbstractSolver):
         r = add_scaled(state.r, -alpha, Ap)
         norm = self.inner_product.norm(r)
         num_steps = state.num_steps + is_usable.astype(jnp.int32)
+        # Where a step overflows, x stays at the last finite one.
+        alpha = jnp.where(jnp.isfinite(norm), alpha, 0)
         return _State(
             x=add_scaled(state.x, alpha, p),
             r=r,
@@ -153,7 +155,7 @@ class CG(AbstractSolver):
             num_steps=num_steps,
             num_confirmed=state.num_confirmed,
             status=first_of(
-                (~(jnp.isfinite(pAp) & jnp.isfinite(rz)), Status.nonfinite),
+                (~jnp.isfinite(pAp + rz + norm), Status.nonfinite),
                 (rz <= 0, Status.indefinite_preconditioner),
                 (pAp <= 0, Status.indefinite_operator),
                 (

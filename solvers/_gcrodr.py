@@ -26,7 +26,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.lax import Precision
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Inexact, Int
 
 from ..operators._field import Field, Structure, structure_of
 from ._arnoldi import LeastSquares, orthogonalise, start_least_squares
@@ -335,12 +335,15 @@ class GCRODR(AbstractSolver):
         self, space: RecycleSpace, scaled: "_Scaled", cycle: _Cycle
     ) -> RecycleSpace:
         """The k best vectors of the search space of a cycle, A S = W Q R."""
-        triangle = cycle.problem.triangle(cycle.j)
-        is_used = jnp.arange(self.restart, dtype=jnp.int32) < cycle.j
+        is_used = cycle.problem.is_used(cycle.j)
+        triangle = cycle.problem.triangle(is_used)
         Q = jnp.where(is_used, cycle.problem.Qh.conj().T[:, :-1], 0)
-        WV, VV, is_krylov = self._products(space, scaled, cycle)
+        is_krylov = is_used & (
+            jnp.arange(self.restart, dtype=jnp.int32) >= space.num_vectors
+        )
+        WV, VV = self._products(scaled, cycle, is_krylov)
         chosen = choose_subspace(self.selection, triangle, Q, WV, VV, self.num_recycled)
-        num_vectors = jnp.minimum(self.num_recycled, cycle.j).astype(jnp.int32)
+        num_vectors = jnp.minimum(self.num_recycled, jnp.sum(is_used, dtype=jnp.int32))
         is_kept = jnp.arange(self.num_recycled, dtype=jnp.int32) < num_vectors
         chosen = jnp.where(is_kept, chosen, 0)
         P = jax.scipy.linalg.solve_triangular(triangle, chosen)
@@ -351,18 +354,18 @@ class GCRODR(AbstractSolver):
         new = RecycleSpace(recombine(P, cycle.S), C, Y, num_vectors)
         return select(jnp.all(jnp.isfinite(P)), new, space)
 
-    def _products(self, space: RecycleSpace, scaled: "_Scaled", cycle: _Cycle):
+    def _products(
+        self, scaled: "_Scaled", cycle: _Cycle, is_krylov: Bool[Array, " m"]
+    ) -> tuple[Inexact[Array, "m1 m"], Inexact[Array, "m m"]]:
         """Inner products of W and of the search vectors [Y D, V] with the latter."""
         m, k = self.restart, self.num_recycled
-        index = jnp.arange(m, dtype=jnp.int32)
-        is_krylov = (index >= space.num_vectors) & (index < cycle.j)
         pad = ((0, 0), (0, m - k))
         WY = jnp.pad(self.inner_product.gram(cycle.W, scaled.Y), pad)
         YY = jnp.pad(self.inner_product.gram(scaled.Y, scaled.Y), ((0, m - k), pad[1]))
         unit = jnp.diag(is_krylov).astype(WY.dtype)
         cross = jnp.where(is_krylov[:, None], WY[:-1], 0)
         WV = WY + jnp.pad(unit, ((0, 1), (0, 0)))
-        return WV, YY + cross + cross.conj().T + unit, is_krylov
+        return WV, YY + cross + cross.conj().T + unit
 
 
 class _Scaled(eqx.Module):

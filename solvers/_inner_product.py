@@ -36,6 +36,12 @@ class InnerProduct(eqx.Module):
         """Return √⟨x, x⟩."""
         return jnp.sqrt(jnp.real(self.dot(x, x)))
 
+    def max_abs(self, x: Field) -> Float[Array, ""]:
+        """Return the largest modulus of an entry."""
+        terms = [jnp.max(jnp.abs(leaf)) for leaf in jax.tree.leaves(x)]
+        total = reduce(jnp.maximum, terms)
+        return total if self.axis_name is None else jax.lax.pmax(total, self.axis_name)
+
     def block_dot(self, rows: Field, y: Field) -> Inexact[Array, " k"]:
         """Return ⟨row, y⟩ for every field stacked along the first axis of `rows`."""
         return self._reduce(

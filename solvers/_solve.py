@@ -24,7 +24,14 @@ from ..operators._field import (
     require_structure,
 )
 from ._compilation import compile_modules
-from ._inner_product import InnerProduct, combine, select, subtract, zeros_like
+from ._inner_product import (
+    InnerProduct,
+    combine,
+    scale,
+    select,
+    subtract,
+    zeros_like,
+)
 from ._solver import AbstractSolver, LinearSystem
 from ._status import SolveError, Status, first_of
 from ._stopping import MARGIN, require_reachable, threshold
@@ -188,10 +195,15 @@ def _iterate(
 ) -> tuple[Field, tuple[Int[Array, ""], Statistics, Any]]:
     """Prepare a system, let the solver iterate, and certify the result."""
     inner_product = solver.inner_product
+    largest = inner_product.max_abs(b)
+    is_finite = _all_finite((A, M, x0, carry)) & jnp.isfinite(largest)
+    # In units of b: its squares shall neither overflow nor vanish.
+    unit = _power_of_two(largest)
+    b = _divide(b, unit)
+    x0 = None if x0 is None else _divide(x0, unit)
     b_norm = inner_product.norm(b)
-    tolerance = threshold(solver, b_norm)
+    tolerance = threshold(solver, b_norm, unit)
     rhs, outside = _project(b, A.nullspace, inner_product)
-    is_finite = _all_finite((A, M, x0, carry)) & jnp.isfinite(b_norm)
     is_compatible = outside <= tolerance
     # A system that cannot be solved is replaced by A x = 0, which takes no steps.
     rhs = select(is_finite & is_compatible, rhs, zeros_like(rhs))
@@ -218,13 +230,25 @@ def _iterate(
         num_steps=outcome.num_steps,
         num_matvecs=outcome.num_matvecs + (1 if x0 is None else 2),
         num_preconditioner_calls=outcome.num_preconditioner_calls,
-        residual=residual,
+        residual=unit * residual,
         relative_residual=residual / system.scale,
         history=outcome.history.values,
         history_stride=outcome.history.stride,
     )
     carry = select(is_finite, outcome.carry, carry)
-    return value, (status, stats, carry)
+    return scale(unit, value), (status, stats, carry)
+
+
+def _power_of_two(largest: Float[Array, ""]) -> Float[Array, ""]:
+    """A power of two near a modulus, 1 for zero: to divide by it rounds nothing."""
+    is_usable = jnp.isfinite(largest) & (largest > 0)
+    _, exponent = jnp.frexp(jnp.where(is_usable, largest, 1))
+    # One less, since the power above the largest numbers overflows.
+    return jnp.where(is_usable, jnp.ldexp(jnp.ones_like(largest), exponent - 1), 1)
+
+
+def _divide(x: Field, divisor: Float[Array, ""]) -> Field:
+    return jax.tree.map(lambda a: a / divisor.astype(a.dtype), x)
 
 
 def _useful_start(

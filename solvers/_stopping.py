@@ -14,9 +14,11 @@ MARGIN = 0.99
 with other rounding, is below it too; it costs less than a tenth of a step."""
 
 
-def threshold(solver: AbstractSolver, b_norm: Float[Array, ""]) -> Float[Array, ""]:
-    """The residual norm that counts as converged."""
-    return jnp.maximum(solver.rtol * b_norm, jnp.asarray(solver.atol, b_norm.dtype))
+def threshold(
+    solver: AbstractSolver, b_norm: Float[Array, ""], unit: Float[Array, ""]
+) -> Float[Array, ""]:
+    """The residual norm that counts as converged, where b is measured in `unit`."""
+    return jnp.maximum(solver.rtol * b_norm, solver.atol / unit)
 
 
 def require_settings(solver: Any) -> None:

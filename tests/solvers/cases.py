@@ -57,7 +57,6 @@ ROWS = {
         partial(gcrodr, selection="harmonic", refresh="system")
     ),
     "gcrodr_never_refreshed": recycling(partial(gcrodr, refresh="never")),
-    "gcrodr_without_recycling": general(partial(gcrodr, num_recycled=0)),
 }
 PAIRS = [(row, problem) for row in ROWS for problem in ROWS[row].problems]
 HARD = "wide_spectrum"  # max_steps is too few for any of them
