@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jax.core import Tracer
 from jaxtyping import Array, DTypeLike, Inexact, PyTree
 
@@ -36,7 +37,7 @@ def as_field(values: Any, name: str) -> Field:
 def as_inexact(values: Any, name: str) -> Inexact[Array, "..."]:
     """Convert one array; see `as_field`."""
     if isinstance(values, jax.Array) and jnp.issubdtype(values.dtype, jnp.inexact):
-        return values
+        return lax.convert_element_type(values, values.dtype)
     if not isinstance(values, jax.Array | np.ndarray | np.generic):
         values = np.asarray(values)
         # Python numbers have no precision of their own.

@@ -9,8 +9,8 @@ from ._jacobi import Jacobi as Jacobi
 from ._multigrid import Multigrid as Multigrid
 from ._multigrid import MultigridCycle as MultigridCycle
 from ._recycle_space import RecycleSpace as RecycleSpace
-from ._solve import Solution as Solution
-from ._solve import Statistics as Statistics
+from ._solution import Solution as Solution
+from ._solution import Statistics as Statistics
 from ._solve import solve as solve
 from ._solver import AbstractSolver as AbstractSolver
 from ._solver import LinearSystem as LinearSystem

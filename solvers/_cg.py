@@ -96,28 +96,25 @@ class CG(AbstractSolver):
         state = lax.while_loop(
             lambda s: s.status == RUNNING, run_recurrence, self._start(system)
         )
-        num_starts = 0 if system.x0 is None else 1
         uses_preconditioner = int(system.preconditioner is not None)
         return Outcome(
             value=state.x,
             status=state.status,
             num_steps=state.num_steps,
-            num_matvecs=state.num_steps + state.num_confirmed + num_starts,
+            num_matvecs=state.num_steps + state.num_confirmed,
             num_preconditioner_calls=state.num_steps * uses_preconditioner,
             history=state.history,
         )
 
     def _start(self, system: LinearSystem) -> _State:
-        b, x0 = system.b, system.x0
-        r = b if x0 is None else subtract(b, system.operator.mv(x0))
-        norm = self.inner_product.norm(r)
+        norm = self.inner_product.norm(system.r0)
         zero = jnp.zeros((), jnp.int32)
         infinite = jnp.full_like(norm, jnp.inf)
         history = empty_history(self.max_steps, norm.dtype)
         return _State(
-            x=zeros_like(b) if x0 is None else x0,
-            r=r,
-            p=zeros_like(b),
+            x=system.x0,
+            r=system.r0,
+            p=zeros_like(system.b),
             rz=infinite,
             norm=norm,
             true_norm=infinite,

@@ -39,7 +39,6 @@ from ._inner_product import (
     scale,
     select,
     subtract,
-    zeros_like,
 )
 from ._recycle_space import (
     RecycleSpace,
@@ -183,29 +182,31 @@ class GCRODR(AbstractSolver):
         )
 
     def _start(self, system: LinearSystem, carry: RecycleSpace | None) -> _State:
-        b, x0 = system.b, system.x0
-        r = b if x0 is None else subtract(b, system.operator.mv(x0))
-        norm = self.inner_product.norm(r)
-        zero = jnp.zeros((), jnp.int32)
+        norm = self.inner_product.norm(system.r0)
+        zero = num_matvecs = jnp.zeros((), jnp.int32)
         history = empty_history(self.max_steps, norm.dtype)
-        space = empty_space(structure_of(b), self.num_recycled)
-        num_matvecs = zero if x0 is None else zero + 1
+        space = empty_space(structure_of(system.b), self.num_recycled)
         if carry is not None and self.num_recycled > 0:
-            num_matvecs = num_matvecs + carry.num_vectors
-            space = orthonormalise_images(
-                carry, system.operator.mm(carry.U), self.inner_product
+            num_matvecs = jnp.where(carry.num_vectors > 0, self.num_recycled, 0)
+            space = lax.cond(
+                carry.num_vectors > 0, lambda: self._renew(system, carry), lambda: space
             )
         return _State(
-            x=zeros_like(b) if x0 is None else x0,
-            r=r,
+            x=system.x0,
+            r=system.r0,
             norm=norm,
             space=space,
             is_first=space.num_vectors == 0,
             num_steps=zero,
-            num_matvecs=num_matvecs,
+            num_matvecs=num_matvecs.astype(jnp.int32),
             status=first_of((norm <= system.target, Status.converged)),
             history=history.record(zero, norm / system.scale),
         )
+
+    def _renew(self, system: LinearSystem, carry: RecycleSpace) -> RecycleSpace:
+        """The carried vectors with the pair A U = C of the new operator."""
+        images = system.operator.mm(carry.U)
+        return orthonormalise_images(carry, images, self.inner_product)
 
     def _cycle(self, system: LinearSystem, state: _State) -> _State:
         """Deflate, take Arnoldi steps, update x, and choose the next space."""

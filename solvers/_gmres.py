@@ -59,9 +59,8 @@ class GMRES(AbstractSolver):
     def run(self, system: LinearSystem, carry: Any) -> Outcome:
         """Iterate; see the class."""
         del carry
+        # Tolerances are in the system's target already.
         solver = GCRODR(
-            rtol=self.rtol,
-            atol=self.atol,
             restart=self.restart,
             num_recycled=0,
             max_steps=self.max_steps,

@@ -18,10 +18,7 @@ from ..operators import AbstractLinearOperator, AbstractOperator
 from ..operators._field import (
     Field,
     as_field,
-    describe,
     is_traced,
-    real_dtype,
-    require_structure,
 )
 from ._compilation import compile_modules
 from ._inner_product import (
@@ -32,63 +29,18 @@ from ._inner_product import (
     subtract,
     zeros_like,
 )
+from ._requirements import (
+    require_fitting,
+    require_preconditioner,
+    require_solvable,
+    require_types,
+)
+from ._solution import Solution, Statistics
 from ._solver import AbstractSolver, LinearSystem
 from ._status import SolveError, Status, first_of
-from ._stopping import MARGIN, require_reachable, threshold
+from ._stopping import MARGIN, threshold
 
 Preconditioner = AbstractOperator | Callable[[Any], AbstractOperator]
-
-
-class Statistics(eqx.Module):
-    """What a solve did; one entry per system under `vmap`.
-
-    Attributes:
-        num_steps: iterations, for GMRES and GCRO-DR Arnoldi steps.
-        num_matvecs: products with A, all of them: those of the recycled space, of
-            recomputed residuals and of the certificate included.
-        num_preconditioner_calls: applications of the preconditioner.
-        residual: ‖b − A x‖, recomputed from the x that is returned.
-        relative_residual: the same over ‖b‖; zero for b = 0.
-        history: residual norms over ‖b‖ as the iteration saw them, after 0,
-            `history_stride`, 2 `history_stride`, ... steps; NaN where it did not get.
-        history_stride: 1 for up to 511 steps, doubling from there on.
-    """
-
-    num_steps: Int[Array, ""]
-    num_matvecs: Int[Array, ""]
-    num_preconditioner_calls: Int[Array, ""]
-    residual: Float[Array, ""]
-    relative_residual: Float[Array, ""]
-    history: Float[Array, " length"]
-    history_stride: Int[Array, ""]
-
-
-class Solution(eqx.Module):
-    """The result of `solve`.
-
-    Attributes:
-        value: x, with the structure of b.
-        status: a `Status` code as an int32 array.
-        stats: what was done, and the true residual.
-        carry: what to hand to the next solve of a sequence; `None` for most solvers.
-    """
-
-    value: Field
-    status: Int[Array, ""]
-    stats: Statistics
-    carry: PyTree = None
-
-    def __str__(self) -> str:
-        """One line for people; many systems are summed up."""
-        if is_traced(self.status):
-            return repr(self)
-        if jnp.ndim(self.status) > 0:
-            good = int(jnp.sum(self.status == Status.converged))
-            return f"Solution of {self.status.size} systems, {good} converged"
-        return (
-            f"{Status(self.status).name} in {int(self.stats.num_steps)} steps, "
-            f"relative residual {float(self.stats.relative_residual):.2e}"
-        )
 
 
 def solve(
@@ -144,11 +96,16 @@ def solve(
     """
     b = as_field(b, "b")
     x0 = None if x0 is None else as_field(x0, "x0")
-    if carry is None and isinstance(solver, AbstractSolver):
+    require_types(A, solver, preconditioner)
+    if carry is None:
         # An empty one, so that the first solve of a sequence shares the program.
         carry = solver.initial_carry(A.in_structure)
-    solution = _compiled(A, b, solver, preconditioner, x0, carry)
-    return _raise_failure(solution) if throw else solution
+    arguments = (A, b, solver, preconditioner, x0, carry)
+    if not throw:
+        return _compiled(*arguments, False)
+    if is_traced(arguments):
+        return _compiled(*arguments, True)
+    return _raise_failure(_compiled(*arguments, False))
 
 
 @compile_modules
@@ -159,20 +116,23 @@ def _compiled(
     preconditioner: Preconditioner | None,
     x0: Field | None,
     carry: Any,
+    throw: bool,
 ) -> Solution:
     # What structures tell is checked here, once per compiled program.
-    _require_solvable(A, b, x0, solver)
-    _require_fitting(carry, A, solver)
+    require_solvable(A, b, x0, solver)
+    require_fitting(carry, A, solver)
     if preconditioner is not None and not isinstance(preconditioner, AbstractOperator):
         preconditioner = preconditioner(A)
-    _require_preconditioner(preconditioner, A, solver)
+    require_preconditioner(preconditioner, A, solver)
     # The implicit rule differentiates A.mv and b; nothing else moves the solution.
     M, x0, carry = lax.stop_gradient((preconditioner, x0, carry))
-    is_linear = isinstance(M, AbstractLinearOperator)
-    transposed = M.T if is_linear else None
+    is_compatible = _is_compatible(A, b, solver)
+    b_norm = solver.inner_product.norm(b)
+    b = select(is_compatible, b, zeros_like(b))
+    transposed = M.T if isinstance(M, AbstractLinearOperator) else None
 
     def run(operator: AbstractLinearOperator, M: Any) -> Callable:
-        return lambda _, rhs: _iterate(operator, M, rhs, x0, carry, solver)
+        return lambda _, rhs: _iterate(operator, M, rhs, x0, carry, solver, throw)
 
     value, (status, stats, carry) = lax.custom_linear_solve(
         A.mv,
@@ -182,7 +142,11 @@ def _compiled(
         symmetric="symmetric" in A.tags,
         has_aux=True,
     )
-    return Solution(value, status, stats, carry)
+    solution = Solution(value, status, stats, carry)
+    if A.nullspace is None:
+        return solution
+    solution = _told_incompatible(solution, is_compatible, b_norm)
+    return _raise_traced(solution, solution.status) if throw else solution
 
 
 def _iterate(
@@ -192,8 +156,13 @@ def _iterate(
     x0: Field | None,
     carry: Any,
     solver: AbstractSolver,
+    throw: bool,
 ) -> tuple[Field, tuple[Int[Array, ""], Statistics, Any]]:
-    """Prepare a system, let the solver iterate, and certify the result."""
+    """Prepare a system, let the solver iterate, and certify the result.
+
+    Derivatives are solves by the same code. They take the part of their right-hand side
+    that the operator can reach, which is what the pseudo-inverse does.
+    """
     inner_product = solver.inner_product
     largest = inner_product.max_abs(b)
     is_finite = _all_finite((A, M, x0, carry)) & jnp.isfinite(largest)
@@ -203,24 +172,24 @@ def _iterate(
     x0 = None if x0 is None else _divide(x0, unit)
     b_norm = inner_product.norm(b)
     tolerance = threshold(solver, b_norm, unit)
-    rhs, outside = _project(b, A.nullspace, inner_product)
-    is_compatible = outside <= tolerance
+    b = _project(b, A.nullspace, inner_product)
     # A system that cannot be solved is replaced by A x = 0, which takes no steps.
-    rhs = select(is_finite & is_compatible, rhs, zeros_like(rhs))
+    b = select(is_finite, b, zeros_like(b))
+    start, residual = _start(A, b, x0, inner_product)
     system = LinearSystem(
         operator=A,
         preconditioner=_projected(M, A, inner_product),
-        b=rhs,
-        x0=None if x0 is None else _useful_start(A, rhs, x0, inner_product),
+        b=b,
+        x0=start,
+        r0=residual,
         target=jnp.where(is_finite, MARGIN * tolerance, 0),
         scale=jnp.where(b_norm > 0, b_norm, 1),
     )
     outcome = solver.run(system, carry)
-    value, _ = _project(outcome.value, A.nullspace, inner_product)
+    value = _project(outcome.value, A.nullspace, inner_product)
     residual = inner_product.norm(subtract(b, A.mv(value)))
     status = first_of(
         (~is_finite, Status.nonfinite_input),
-        (~is_compatible, Status.incompatible_rhs),
         (residual <= tolerance, Status.converged),
         (~jnp.isfinite(residual), Status.nonfinite),
         (outcome.status != Status.converged, outcome.status),
@@ -236,7 +205,10 @@ def _iterate(
         history_stride=outcome.history.stride,
     )
     carry = select(is_finite, outcome.carry, carry)
-    return scale(unit, value), (status, stats, carry)
+    value = scale(unit, value)
+    if throw:
+        value = _raise_traced(value, status)
+    return value, (status, stats, carry)
 
 
 def _power_of_two(largest: Float[Array, ""]) -> Float[Array, ""]:
@@ -251,16 +223,51 @@ def _divide(x: Field, divisor: Float[Array, ""]) -> Field:
     return jax.tree.map(lambda a: a / divisor.astype(a.dtype), x)
 
 
-def _useful_start(
-    A: AbstractLinearOperator, rhs: Field, x0: Field, inner_product: InnerProduct
-) -> Field:
-    """The start, or zero where that is closer.
+def _start(
+    A: AbstractLinearOperator,
+    b: Field,
+    x0: Field | None,
+    inner_product: InnerProduct,
+) -> tuple[Field, Field]:
+    """The start and its residual; zero where that is closer.
 
-    Derivatives are solves of the same code with another right-hand side, for which a
-    start for this one is of no use.
+    Derivatives are solves with another right-hand side, for which a start for this one
+    is of no use.
     """
-    distance = inner_product.norm(subtract(rhs, A.mv(x0)))
-    return select(distance <= inner_product.norm(rhs), x0, zeros_like(x0))
+    zero = zeros_like(b)
+    if x0 is None:
+        return zero, b
+    residual = subtract(b, A.mv(x0))
+    is_useful = inner_product.norm(residual) <= inner_product.norm(b)
+    return select(is_useful, x0, zero), select(is_useful, residual, b)
+
+
+def _is_compatible(
+    A: AbstractLinearOperator, b: Field, solver: AbstractSolver
+) -> Bool[Array, ""]:
+    """Whether the part of b in the null space is within the tolerance."""
+    if A.nullspace is None:
+        return jnp.ones((), bool)
+    inner_product = solver.inner_product
+    unit = _power_of_two(inner_product.max_abs(b))
+    b = lax.stop_gradient(_divide(b, unit))
+    outside = inner_product.norm(subtract(b, _project(b, A.nullspace, inner_product)))
+    allowed = threshold(solver, inner_product.norm(b), unit)
+    # NaN counts as compatible here, and is told apart later.
+    return ~(outside > allowed)
+
+
+def _told_incompatible(
+    solution: Solution, is_compatible: Bool[Array, ""], b_norm: Float[Array, ""]
+) -> Solution:
+    """The zero solution of an incompatible system, with its status and residual."""
+    code = jnp.asarray(Status.incompatible_rhs.value, jnp.int32)
+    told = eqx.tree_at(
+        lambda s: (s.status, s.stats.residual, s.stats.relative_residual),
+        solution,
+        (code, lax.stop_gradient(b_norm), jnp.ones_like(b_norm)),
+    )
+    return select(is_compatible, solution, told)
 
 
 class _ProjectedPreconditioner(AbstractOperator):
@@ -279,7 +286,7 @@ class _ProjectedPreconditioner(AbstractOperator):
         return self.operator.out_structure
 
     def __call__(self, x: Field) -> Field:
-        return _project(self.operator(x), self.nullspace, self.inner_product)[0]
+        return _project(self.operator(x), self.nullspace, self.inner_product)
 
 
 def _projected(
@@ -292,17 +299,11 @@ def _projected(
     return _ProjectedPreconditioner(M, A.nullspace, inner_product)
 
 
-def _project(
-    x: Field, nullspace: Field | None, inner_product: InnerProduct
-) -> tuple[Field, Float[Array, ""]]:
-    """Remove the part of x in the null space; return the norm of that part too."""
+def _project(x: Field, nullspace: Field | None, inner_product: InnerProduct) -> Field:
+    """Remove the part of x in the null space."""
     if nullspace is None:
-        return x, jnp.zeros((), real_dtype(jax.eval_shape(lambda: x)))
-    along = inner_product.block_dot(nullspace, x)
-    return (
-        subtract(x, combine(along, nullspace)),
-        jnp.sqrt(jnp.sum(jnp.abs(along) ** 2)),
-    )
+        return x
+    return subtract(x, combine(inner_product.block_dot(nullspace, x), nullspace))
 
 
 def _all_finite(tree: PyTree) -> Bool[Array, ""]:
@@ -311,82 +312,21 @@ def _all_finite(tree: PyTree) -> Bool[Array, ""]:
     return jnp.all(jnp.stack(finite)) if finite else jnp.ones((), bool)
 
 
-def _require_solvable(A: Any, b: Field, x0: Field | None, solver: Any) -> None:
-    """Raise what can be known from structures alone."""
-    if not isinstance(A, AbstractLinearOperator):
-        raise TypeError(
-            f"A must be a linear operator, got {type(A).__name__}; wrap a matrix in "
-            "Dense, or a function in Function"
-        )
-    if not isinstance(solver, AbstractSolver):
-        raise TypeError(
-            f"solver must be a solver such as CG(rtol=1e-6), got {solver!r}"
-        )
-    if A.in_structure != A.out_structure:
-        raise ValueError(
-            f"A must be square, got one from {describe(A.in_structure)} to "
-            f"{describe(A.out_structure)}"
-        )
-    require_structure(b, A.out_structure, "b")
-    if x0 is not None:
-        require_structure(x0, A.in_structure, "x0")
-    if "singular" in A.tags and A.nullspace is None:
-        raise ValueError(
-            f"this {type(A).__name__} is singular (no face holds the value), so the "
-            'solution is not unique; declare nullspace="constant" to get the one of '
-            "mean zero, for a right-hand side of mean zero"
-        )
-    require_reachable(solver, real_dtype(A.in_structure))
-
-
-def _require_fitting(carry: Any, A: AbstractLinearOperator, solver: Any) -> None:
-    fresh = jax.eval_shape(lambda: solver.initial_carry(A.in_structure))
-    if jax.eval_shape(lambda: carry) == fresh:
-        return
-    expected = (
-        "carries nothing, so leave it out"
-        if fresh is None
-        else "carries a recycle space for its num_recycled and the operator's fields"
-    )
-    raise ValueError(f"carry does not fit: this {type(solver).__name__} {expected}")
-
-
-def _require_preconditioner(
-    M: Any, A: AbstractLinearOperator, solver: AbstractSolver
-) -> None:
-    if M is None:
-        return
-    if not isinstance(M, AbstractOperator):
-        raise TypeError(
-            "preconditioner must be an operator or a function that makes one from A, "
-            f"got one that makes a {type(M).__name__}"
-        )
-    if not (solver.is_flexible or isinstance(M, AbstractLinearOperator)):
-        raise ValueError(
-            f"{type(solver).__name__} needs a linear preconditioner, got a "
-            f"{type(M).__name__}; use a flexible solver, such as GCRODR"
-        )
-    for structure in (M.in_structure, M.out_structure):
-        if structure is not None and structure != A.in_structure:
-            raise ValueError(
-                f"the preconditioner acts on {describe(structure)}, the operator on "
-                f"{describe(A.in_structure)}"
-            )
-
-
 def _raise_failure(solution: Solution) -> Solution:
-    """Raise where the status is not `converged`."""
-    status = solution.status
-    if is_traced(status):
-        sentences = [member.sentence for member in Status]
-        return eqx.branched_error_if(
-            solution, status != Status.converged.value, status, sentences
-        )
-    if (code := int(status)) == Status.converged:
+    """Raise where the status is not `converged`, outside of transformations."""
+    if (code := int(solution.status)) == Status.converged:
         return solution
     raise SolveError(
         f"{Status(code).sentence} (status {Status(code).name}, "
         f"{int(solution.stats.num_steps)} steps, relative residual "
         f"{float(solution.stats.relative_residual):.2e}); throw=False returns it",
         solution,
+    )
+
+
+def _raise_traced(value: PyTree, status: Int[Array, ""]) -> Any:
+    """Make the compiled program raise where the status is not `converged`."""
+    sentences = [member.sentence for member in Status]
+    return eqx.branched_error_if(
+        value, status != Status.converged.value, status, sentences
     )

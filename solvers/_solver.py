@@ -24,7 +24,8 @@ class LinearSystem(eqx.Module):
         operator: A, square.
         preconditioner: an approximate inverse M⁻¹, `None` for the identity.
         b: the right-hand side.
-        x0: the start, `None` for zero.
+        x0: the start.
+        r0: its residual, b - A x0.
         target: the residual norm at which to stop.
         scale: ‖b‖, the unit of the history, or 1 for b = 0.
     """
@@ -32,7 +33,8 @@ class LinearSystem(eqx.Module):
     operator: AbstractLinearOperator
     preconditioner: AbstractOperator | None
     b: Field
-    x0: Field | None
+    x0: Field
+    r0: Field
     target: Float[Array, ""]
     scale: Float[Array, ""]
 

@@ -44,10 +44,13 @@ def greedy_order(
         )
     if group_size < 2:
         raise ValueError(f"group_size must be at least 2, got {group_size}")
+    # Distances are differences of products, which a common offset would spoil.
+    features = features - np.mean(features, axis=0) if len(features) else features
     order: list[int] = []
-    for group in _groups(features, np.arange(len(features)), group_size):
+    groups = _groups(features, np.arange(len(features)), group_size)
+    for group in groups if len(features) else []:
         start = _nearest(features, group, order[-1]) if order else 0
-        order.extend(group[_visit(_distances(features[group]), start)])
+        order.extend(group[_visit(_distances(features[group]), start)].tolist())
     return np.array(order, dtype=np.int64)
 
 

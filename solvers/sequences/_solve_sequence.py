@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ...operators import AbstractLinearOperator
-from .._solve import Preconditioner, Solution, solve
+from .._solution import Solution
+from .._solve import Preconditioner, solve
 from .._solver import AbstractSolver
 
 

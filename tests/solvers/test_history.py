@@ -62,11 +62,11 @@ def test_records_under_vmap_are_kept_apart():
 
 def test_history_of_thousands_of_steps_is_that_of_the_first_ones_thinned():
     matrix, b = problem("poisson_1d")
-    A, options = operator("gmres", matrix), {"throw": False}
+    A = operator("gmres", matrix)
     solver = kx.solvers.GMRES(rtol=1e-14, restart=4, max_steps=4000)
-    long = kx.solve(A, b, solver, **options).stats
+    long = kx.solve(A, b, solver, throw=False).stats
     solver = kx.solvers.GMRES(rtol=1e-14, restart=4, max_steps=500)
-    short = kx.solve(A, b, solver, **options).stats
+    short = kx.solve(A, b, solver, throw=False).stats
     stride = int(long.history_stride)
     assert (long.history.shape, short.history.shape) == ((512,), (501,))
     assert stride >= 4

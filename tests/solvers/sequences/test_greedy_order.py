@@ -37,7 +37,7 @@ def test_order_does_not_depend_on_the_origin(offset: float):
     assert np.array_equal(greedy_order(features + offset), greedy_order(features))
 
 
-@pytest.mark.parametrize("scale", [1e-200, 1e-10, 1e10, 1e200])
+@pytest.mark.parametrize("scale", [1e-100, 1e-10, 1e10, 1e100])
 def test_order_does_not_depend_on_the_unit(scale: float):
     features = features_of(0)
     assert np.array_equal(greedy_order(scale * features), greedy_order(features))

@@ -1,0 +1,89 @@
+"""What `solve` asks of its arguments, as far as types and structures tell."""
+
+from typing import Any
+
+import jax
+
+from ..operators import AbstractLinearOperator, AbstractOperator
+from ..operators._field import Field, describe, real_dtype, require_structure
+from ._solver import AbstractSolver
+from ._stopping import require_reachable
+
+
+def require_types(A: Any, solver: Any, preconditioner: Any) -> None:
+    """Raise a `TypeError` where an argument is not what its name says."""
+    if not isinstance(A, AbstractLinearOperator):
+        raise TypeError(
+            f"A must be a linear operator, got {type(A).__name__}; wrap a matrix in "
+            "Dense, or a function in Function"
+        )
+    if not isinstance(solver, AbstractSolver):
+        raise TypeError(
+            f"solver must be a solver such as CG(rtol=1e-6), got {solver!r}"
+        )
+    is_factory = callable(preconditioner) and not isinstance(preconditioner, type)
+    if not (
+        preconditioner is None
+        or is_factory
+        or isinstance(preconditioner, AbstractOperator)
+    ):
+        raise TypeError(
+            "preconditioner must be an operator or a function that makes one from A, "
+            f"such as Jacobi(), got {preconditioner!r}"
+        )
+
+
+def require_solvable(A: Any, b: Field, x0: Field | None, solver: Any) -> None:
+    """Raise what can be known from structures alone."""
+    if A.in_structure != A.out_structure:
+        raise ValueError(
+            f"A must be square, got one from {describe(A.in_structure)} to "
+            f"{describe(A.out_structure)}"
+        )
+    require_structure(b, A.out_structure, "b")
+    if x0 is not None:
+        require_structure(x0, A.in_structure, "x0")
+    if "singular" in A.tags and A.nullspace is None:
+        raise ValueError(
+            f"this {type(A).__name__} is singular (no face holds the value), so the "
+            'solution is not unique; declare nullspace="constant" to get the one of '
+            "mean zero, for a right-hand side of mean zero"
+        )
+    require_reachable(solver, real_dtype(A.in_structure))
+
+
+def require_fitting(carry: Any, A: AbstractLinearOperator, solver: Any) -> None:
+    """Raise a `ValueError` where the carry is not one of this solver and operator."""
+    fresh = jax.eval_shape(lambda: solver.initial_carry(A.in_structure))
+    if jax.eval_shape(lambda: carry) == fresh:
+        return
+    expected = (
+        "carries nothing, so leave it out"
+        if fresh is None
+        else "carries a recycle space for its num_recycled and the operator's fields"
+    )
+    raise ValueError(f"carry does not fit: this {type(solver).__name__} {expected}")
+
+
+def require_preconditioner(
+    M: Any, A: AbstractLinearOperator, solver: AbstractSolver
+) -> None:
+    """Raise where M is no operator on A's fields, or not linear but has to be."""
+    if M is None:
+        return
+    if not isinstance(M, AbstractOperator):
+        raise TypeError(
+            "preconditioner must be an operator or a function that makes one from A, "
+            f"got one that makes a {type(M).__name__}"
+        )
+    if not (solver.is_flexible or isinstance(M, AbstractLinearOperator)):
+        raise ValueError(
+            f"{type(solver).__name__} needs a linear preconditioner, got a "
+            f"{type(M).__name__}; use a flexible solver, such as GCRODR"
+        )
+    for structure in (M.in_structure, M.out_structure):
+        if structure is not None and structure != A.in_structure:
+            raise ValueError(
+                f"the preconditioner acts on {describe(structure)}, the operator on "
+                f"{describe(A.in_structure)}"
+            )
