@@ -343,10 +343,10 @@ class GCRODR(AbstractSolver):
             jnp.arange(self.restart, dtype=jnp.int32) >= space.num_vectors
         )
         WV, VV = self._products(scaled, cycle, is_krylov)
-        chosen = choose_subspace(self.selection, triangle, Q, WV, VV, self.num_recycled)
         num_vectors = jnp.minimum(self.num_recycled, jnp.sum(is_used, dtype=jnp.int32))
-        is_kept = jnp.arange(self.num_recycled, dtype=jnp.int32) < num_vectors
-        chosen = jnp.where(is_kept, chosen, 0)
+        chosen = choose_subspace(
+            self.selection, triangle, Q, WV, VV, self.num_recycled, num_vectors
+        )
         P = jax.scipy.linalg.solve_triangular(triangle, chosen)
         krylov_part = jnp.where(is_krylov[:, None], P, 0)
         V = jax.tree.map(lambda rows: rows[:-1], cycle.W)

@@ -86,6 +86,7 @@ def choose_subspace(
     WV: Inexact[Array, "m1 m"],
     VV: Inexact[Array, "m m"],
     num_kept: int,
+    num_vectors: Int[Array, ""],
 ) -> Inexact[Array, "m k"]:
     """Return an orthonormal basis of the part of the search space worth keeping.
 
@@ -102,15 +103,18 @@ def choose_subspace(
         WV: the products of the rows of W with those of V, zero in unused columns.
         VV: the products of the rows of V, zero in unused rows and columns.
         num_kept: k.
+        num_vectors: how many of them there are, at most k; the rest is zero.
     """
+    is_kept = jnp.arange(num_kept, dtype=jnp.int32) < num_vectors
     if selection == "svd":
         half = _over(VV, triangle)
         _, vectors = jnp.linalg.eigh(_over(half.conj().T, triangle))
-        return vectors[:, ::-1][:, :num_kept]
+        return jnp.where(is_kept, vectors[:, ::-1][:, :num_kept], 0)
     projected = _over(jnp.matmul(Q.conj().T, WV, precision=Precision.HIGHEST), triangle)
     values, vectors = jnp.linalg.eig(projected)
     order = jnp.argsort(-jnp.abs(values), stable=True)[:num_kept]
-    return _real_span(vectors[:, order], projected.dtype, num_kept)
+    vectors = jnp.where(is_kept, vectors[:, order], 0)
+    return jnp.where(is_kept, _span(vectors, projected.dtype), 0)
 
 
 def _over(matrix: Inexact[Array, "l m"], triangle: Inexact[Array, "m m"]):
@@ -118,11 +122,11 @@ def _over(matrix: Inexact[Array, "l m"], triangle: Inexact[Array, "m m"]):
     return solve_triangular(triangle.T, matrix.T, lower=True).T
 
 
-def _real_span(vectors: Inexact[Array, "m k"], dtype: jnp.dtype, num_kept: int):
+def _span(vectors: Inexact[Array, "m k"], dtype: jnp.dtype):
     """An orthonormal basis; for a real problem of the real and imaginary parts."""
     if jnp.issubdtype(dtype, jnp.complexfloating):
         return jnp.linalg.qr(vectors.astype(dtype))[0]
     parts = jnp.concatenate([vectors.real, vectors.imag], axis=1).astype(dtype)
     # Where a conjugate pair is cut in two, k+1 directions remain; the k leading ones
     # stay.
-    return jnp.linalg.svd(parts, full_matrices=False)[0][:, :num_kept]
+    return jnp.linalg.svd(parts, full_matrices=False)[0][:, : vectors.shape[1]]

@@ -204,7 +204,9 @@ def _iterate(
         history=outcome.history.values,
         history_stride=outcome.history.stride,
     )
-    carry = select(is_finite, outcome.carry, carry)
+    # Zeros are an empty carry: one that is not finite goes no further.
+    usable = select(_all_finite(carry), carry, jax.tree.map(jnp.zeros_like, carry))
+    carry = select(is_finite, outcome.carry, usable)
     value = scale(unit, value)
     if throw:
         value = _raise_traced(value, status)

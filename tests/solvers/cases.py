@@ -56,7 +56,6 @@ ROWS = {
     "gcrodr_harmonic_per_system": recycling(
         partial(gcrodr, selection="harmonic", refresh="system")
     ),
-    "gcrodr_never_refreshed": recycling(partial(gcrodr, refresh="never")),
 }
 PAIRS = [(row, problem) for row in ROWS for problem in ROWS[row].problems]
 HARD = "wide_spectrum"  # max_steps is too few for any of them

@@ -71,7 +71,6 @@ def test_true_residual_meets_the_tolerance(row: str, name: str):
         ("float64", "jacobi"),
         ("float64", "operator"),
         ("complex128", "none"),
-        ("complex128", "operator"),
     ],
 )
 @each_row
