@@ -4,8 +4,8 @@ Integrating -∇·(k∇u) over a cell of a grid with spacing h gives the sum of 
 through its faces, (A u)_i = Σ_faces c_f (u_i - u_neighbour), with c_f = k_f / h². The
 face value k_f is a mean of the two cells that share it; the harmonic one makes the flux
 exact for a layered medium (Patankar, Numerical Heat Transfer and Fluid Flow, 1980,
-§4.2-3). At a Dirichlet wall, on the cell's face and half a cell from its centre, c_f =
-2 k_i / h².
+§4.2-3). At a Dirichlet wall, on the cell's face and half a cell from its centre,
+c_f = 2 k_i / h².
 """
 
 from collections.abc import Sequence

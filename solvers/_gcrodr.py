@@ -1,11 +1,15 @@
 """GCRO-DR: restarted GMRES that keeps a subspace between cycles and between systems.
 
-With the recycled pair A U = C, CᴴC = I, a cycle builds V by Arnoldi steps with (I - C
-Cᴴ) A M⁻¹, which gives A [U D, M⁻¹V] = [C, V] Ḡ with Ḡ = [[D, B], [0, H̄]], minimises
-the residual over both, and keeps the k most useful vectors of the search space. M. L.
-Parks, E. de Sturler, G. Mackey, D. D. Johnson, S. Maiti, SIAM J. Sci. Comput. 28
-(2006), doi:10.1137/040607277, Appendix, Algorithm 2. With k = 0 it is GMRES(m): Y.
-Saad, M. H. Schultz, SIAM J. Sci. Stat. Comput. 7 (1986), doi:10.1137/0907058.
+With the recycled pair A U = C, CᴴC = I, a cycle builds V by Arnoldi steps with
+(I - C Cᴴ) A M⁻¹, so that
+
+    A [U D, M⁻¹V] = [C, V] Ḡ,    Ḡ = [[D, B], [0, H̄]],
+
+minimises the residual over U and M⁻¹V together, and keeps the k most useful vectors of
+that search space. M. L. Parks, E. de Sturler, G. Mackey, D. D. Johnson, S. Maiti, SIAM
+J. Sci. Comput. 28 (2006), doi:10.1137/040607277, Appendix, Algorithm 2.
+With k = 0 it is GMRES(m): Y. Saad, M. H. Schultz, SIAM J. Sci. Stat. Comput. 7 (1986),
+doi:10.1137/0907058.
 
 Differs from the paper:
 1. C and V are one block W of m+1 rows, V starting at row `first`, the number of

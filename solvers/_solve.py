@@ -1,8 +1,8 @@
 """The top-level solve: checks, differentiation by the implicit rule, certification.
 
-For A x = b the derivative of x solves a system with the same operator, A x' = b' - A'
-x, and its transpose one with Aᵀ; `jax.lax.custom_linear_solve` arranges both, so that
-no iteration is differentiated.
+For A x = b the derivative of x solves a system with the same operator,
+A x' = b' - A' x, and its transpose one with Aᵀ; `jax.lax.custom_linear_solve` arranges
+both, so that no iteration is differentiated.
 """
 
 from collections.abc import Callable
