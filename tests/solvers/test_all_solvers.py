@@ -216,9 +216,9 @@ def test_failure_raises_with_the_sentence_and_the_result(row: str):
 
 @cache
 def compiled(row: str) -> Any:
-    """A user's own jit around a solve that raises."""
+    """A user's own jit around a solve that raises, the solver among the arguments."""
     solver = ROWS[row].solver()
-    return jax.jit(lambda A, b: kx.solve(A, b, solver))
+    return partial(jax.jit(lambda s, A, b: kx.solve(A, b, s)), solver)
 
 
 @each_row
@@ -327,7 +327,7 @@ def test_gradient_is_that_of_the_dense_solve(row: str):
     assert relative_error(by_matrix, -np.outer(adjoint, x)) <= slack
 
 
-@each_row
+@pytest.mark.parametrize("row", ["cg", "gmres", "gcrodr"])
 def test_directional_derivative_is_that_of_the_dense_solve(row: str):
     matrix, b = primary(row)
     direction = 0.1 * (matrix @ matrix + matrix) / np.linalg.norm(matrix, 2)

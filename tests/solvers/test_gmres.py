@@ -139,10 +139,9 @@ def test_nilpotent_operator_breaks_down(row: str):
     assert np.all(np.isfinite(found.value))
 
 
-@pytest.mark.parametrize("restart", [48, 100])
-def test_restart_of_the_size_of_the_system_needs_no_second_cycle(restart: int):
+def test_restart_above_the_size_of_the_system_needs_no_second_cycle():
     matrix, b = problem("cyclic_shift")
-    solver = kx.solvers.GMRES(rtol=1e-10, restart=restart)
+    solver = kx.solvers.GMRES(rtol=1e-10, restart=50)
     found = kx.solve(kx.operators.Dense(matrix), b, solver)
     assert found.stats.num_steps == 48
     assert relative_error(found.value, np.eye(48)[47]) <= tolerance(1, "float64")

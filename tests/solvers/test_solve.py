@@ -12,7 +12,7 @@ import pytest
 import krylax as kx
 
 from ..helpers import relative_error, solution_tolerance, tolerance, types_unchecked
-from .cases import ROWS, RTOL, operator, problem, solve, solved
+from .cases import ROWS, operator, problem, solve, solved
 
 ops: Any = kx.operators
 Status = kx.Status
@@ -178,15 +178,6 @@ def test_absolute_tolerance_is_met_instead_of_the_relative_one():
     matrix, b = problem("diffusion_2d")
     found = kx.solve(operator("cg", matrix), b, solver)
     assert 1e-6 < float(found.stats.residual) <= 1e-2
-
-
-@pytest.mark.parametrize("row", ["cg", "gmres", "gcrodr"])
-def test_solver_goes_through_plain_jit_as_an_argument(row: str):
-    name = ROWS[row].problems[0]
-    matrix, b = problem(name)
-    run = jax.jit(lambda s, A, b: kx.solve(A, b, s, throw=False))
-    found = run(ROWS[row].solver(), operator(row, matrix), b)
-    assert relative_error(found.value, solved(row, name).value) <= RTOL["float64"]
 
 
 def test_preconditioner_may_be_a_function_of_the_operator():
