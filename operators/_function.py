@@ -52,11 +52,7 @@ class Function(AbstractLinearOperator):
         tags: Iterable[str] = (),
         nullspace: Any | Literal["constant"] | None = None,
     ):
-        # A plain function is no pytree leaf that jax.jit takes; inside a Partial it is
-        # part of the tree's structure.
-        leaves = jax.tree.leaves(function)
-        is_leaf = len(leaves) == 1 and leaves[0] is function
-        self.function = jax.tree_util.Partial(function) if is_leaf else function
+        self.function = as_pytree(function)
         self.frozen_in = freeze(in_structure)
         self.frozen_out = freeze(jax.eval_shape(function, in_structure))
         self.promised = as_tags(tags, self.in_structure, self.out_structure)
@@ -85,3 +81,12 @@ class Function(AbstractLinearOperator):
     def mv(self, x: Field) -> Field:
         """Return function(x)."""
         return self.function(x)
+
+
+def as_pytree(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return a function that may pass through `jax.jit` as an argument."""
+    # A plain function is no pytree leaf that jax.jit takes; inside a Partial it is part
+    # of the tree's structure.
+    leaves = jax.tree.leaves(function)
+    is_leaf = len(leaves) == 1 and leaves[0] is function
+    return jax.tree_util.Partial(function) if is_leaf else function

@@ -5,12 +5,13 @@ test_all_operators.py run every row. A new operator is a new row.
 """
 
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import partial, reduce
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.sparse
 
 import krylax as kx
 
@@ -21,6 +22,13 @@ ops = kx.operators
 N = 6
 GRIDS = {"1d": (6,), "2d": (3, 4), "3d": (2, 3, 4)}
 SPACINGS = (0.5, 0.25, 2.0)
+CELLS = {
+    # 1 solid, 2 fluid, 3 air: water with a stone in it and air above
+    "pool": np.array([[2, 2, 3, 3], [2, 1, 2, 3], [2, 2, 2, 1]]),
+    # three regions that air does not touch, one of one cell, and one that it does
+    "closed": np.array([[2, 2, 1, 2, 3], [2, 1, 1, 2, 1], [1, 2, 2, 1, 2]]),
+    "tank": np.array([[[2, 2, 3, 2]] * 3, [[2, 1, 2, 0]] * 3]),
+}
 BOUNDARIES: dict[str, Any] = {
     "dirichlet": [("dirichlet", "dirichlet")] * 3,
     "neumann": [("neumann", "neumann")] * 3,
@@ -185,6 +193,149 @@ def diffusion(
     return Case(operator, finite_volume_matrix(k, spacing, faces, mean))
 
 
+def sparse(rng: np.random.Generator, dtype: Any) -> Case:
+    return _sparse_case(rng, dtype, (N, N))
+
+
+def sparse_rectangular(rng: np.random.Generator, dtype: Any) -> Case:
+    return _sparse_case(rng, dtype, (4, 9))
+
+
+def sparse_with_one_long_row(rng: np.random.Generator, dtype: Any) -> Case:
+    """Row 0 is full, the others hold their diagonal: most of row 0 is in the rest."""
+    rows, columns = np.r_[np.zeros(N, int), 1:N], np.r_[0:N, 1:N]
+    return _from_coordinates(draw(rng, (len(rows),), dtype), rows, columns, (N, N))
+
+
+def sparse_symmetric(rng: np.random.Generator, dtype: Any) -> Case:
+    case = _sparse_case(rng, dtype, (N, N))
+    matrix = case.matrix + case.matrix.T
+    operator = ops.Sparse.from_scipy(scipy.sparse.coo_array(matrix), tags="symmetric")
+    return Case(operator, matrix)
+
+
+def kronecker(rng: np.random.Generator, dtype: Any) -> Case:
+    first, second = dense_definite(rng, dtype), diagonal_definite(rng, dtype)
+    operator = ops.Kronecker(first.operator, second.operator)
+    return Case(operator, np.kron(first.matrix, second.matrix))
+
+
+def kronecker_rectangular(rng: np.random.Generator, dtype: Any) -> Case:
+    cases = [
+        _sparse_case(rng, dtype, (2, 3)),
+        dense_rectangular(rng, dtype),
+        _sparse_case(rng, dtype, (3, 2)),
+    ]
+    operator = ops.Kronecker(*[case.operator for case in cases])
+    return Case(operator, reduce(np.kron, [case.matrix for case in cases]))
+
+
+def kronecker_singular(rng: np.random.Generator, dtype: Any) -> Case:
+    first, second = dense_definite(rng, dtype), dense_with_nullspace(rng, dtype)
+    operator = ops.Kronecker(first.operator, second.operator)
+    return Case(operator, np.kron(first.matrix, second.matrix))
+
+
+def kronecker_sum(rng: np.random.Generator, dtype: Any) -> Case:
+    return _kronecker_sum([dense(rng, dtype), banded(rng, dtype)])
+
+
+def kronecker_sum_definite(rng: np.random.Generator, dtype: Any) -> Case:
+    line = laplacian("1d", "neumann", rng, dtype)
+    return _kronecker_sum([line, diagonal_definite(rng, dtype)])
+
+
+def kronecker_sum_with_nullspace(rng: np.random.Generator, dtype: Any) -> Case:
+    line = laplacian("1d", "neumann", rng, dtype, nullspace="constant")
+    return _kronecker_sum([line, dense_with_nullspace(rng, dtype)])
+
+
+def block(rng: np.random.Generator, dtype: Any) -> Case:
+    A, B = function_of_a_tree(rng, dtype), dense(rng, dtype)
+    tree = kx.operators.Identity(tree_structure(dtype))
+    matrix = np.block(
+        [[A.matrix, np.zeros((N, N))], [np.zeros((N, N)), B.matrix]]
+    ).astype(dtype)
+    return Case(ops.Block([[A.operator @ tree, None], [None, B.operator]]), matrix)
+
+
+def block_saddle_point(rng: np.random.Generator, dtype: Any) -> Case:
+    A, B = dense_symmetric(rng, dtype), dense_rectangular(rng, dtype)
+    rows = [[A.operator, B.operator.T], [B.operator, None]]
+    zeros = np.zeros((4, 4), dtype)
+    matrix = np.block([[A.matrix, B.matrix.T], [B.matrix, zeros]])
+    return Case(ops.Block(rows, tags=["symmetric"]), matrix)
+
+
+def block_rectangular(rng: np.random.Generator, dtype: Any) -> Case:
+    A, B = dense(rng, dtype), dense_rectangular(rng, dtype)
+    operator = ops.Block([[A.operator], [B.operator]])
+    return Case(operator, np.concatenate([A.matrix, B.matrix]))
+
+
+def jacobian(rng: np.random.Generator, dtype: Any) -> Case:
+    matrix, point = draw(rng, (2, N, N), dtype)[0] / 2, draw(rng, (N,), dtype)
+    waves = jax.tree_util.Partial(_sine_of_product, jnp.asarray(matrix))
+    expected = np.cos(matrix @ point)[:, None] * matrix
+    return Case(ops.Jacobian(waves, point), expected)
+
+
+def jacobian_of_a_gradient(rng: np.random.Generator, dtype: Any) -> Case:
+    """Of x³, the gradient of Σ x⁴ / 4, at a tree."""
+    point = to_field(draw(rng, (N,), dtype), tree_structure(dtype))
+    operator = ops.Jacobian(_cubes, point, tags=["symmetric"])
+    return Case(operator, np.diag(3 * to_vector(point) ** 2))
+
+
+def jacobian_between_different_fields(rng: np.random.Generator, dtype: Any) -> Case:
+    matrix, point = draw(rng, (4, N), dtype), draw(rng, (N,), dtype)
+    squares = jax.tree_util.Partial(_square_of_products, jnp.asarray(matrix))
+    expected = 2 * (matrix @ point)[:, None] * matrix
+    return Case(ops.Jacobian(squares, point), expected)
+
+
+def helmholtz(
+    grid: str, boundary: str, k2: Any, rng: np.random.Generator, dtype: Any
+) -> Case:
+    shape = GRIDS[grid]
+    faces, spacing = BOUNDARIES[boundary][: len(shape)], SPACINGS[: len(shape)]
+    c = np.exp(0.3 * draw(rng, shape, dtype))
+    k2 = draw(rng, shape, dtype) if k2 is None else k2
+    operator = ops.Helmholtz(c, k2, spacing, boundary=faces)
+    shift = np.diag(np.broadcast_to(np.asarray(k2, dtype), shape).ravel())
+    return Case(operator, finite_volume_matrix(c, spacing, faces, "harmonic") - shift)
+
+
+def convection_diffusion(
+    grid: str,
+    boundary: str,
+    scheme: Any,
+    form: Any,
+    rng: np.random.Generator,
+    dtype: Any,
+) -> Case:
+    shape = GRIDS[grid]
+    faces, spacing = BOUNDARIES[boundary][: len(shape)], SPACINGS[: len(shape)]
+    k = np.exp(0.3 * draw(rng, shape, dtype))
+    v = rng.standard_normal((len(shape), *shape)).astype(np.real(k).dtype)
+    operator = ops.ConvectionDiffusion(
+        k, v, spacing, scheme=scheme, form=form, boundary=faces
+    )
+    matrix = finite_volume_matrix(k, spacing, faces, "harmonic")
+    convection = convection_matrix(v, spacing, faces, scheme, form)
+    return Case(operator, matrix + convection.astype(dtype))
+
+
+def masked_poisson(
+    cells: str, boundary: str, rng: np.random.Generator, dtype: Any, **options: Any
+) -> Case:
+    del rng
+    kinds = CELLS[cells]
+    faces, spacing = BOUNDARIES[boundary][: kinds.ndim], SPACINGS[: kinds.ndim]
+    operator = ops.MaskedPoisson(kinds, spacing, boundary=faces, dtype=dtype, **options)
+    return Case(operator, masked_matrix(kinds, spacing, faces).astype(dtype))
+
+
 def sum_of_two(rng: np.random.Generator, dtype: Any) -> Case:
     first, second = dense(rng, dtype), banded(rng, dtype)
     return Case(first.operator + second.operator, first.matrix + second.matrix)
@@ -259,6 +410,98 @@ def polynomial(rng: np.random.Generator, dtype: Any) -> Case:
     return Case(2 * (A @ A.H) - A / 3, expected.astype(dtype))
 
 
+def convection_matrix(
+    v: np.ndarray, spacing: Any, faces: Any, scheme: str, form: str
+) -> np.ndarray:
+    """Assemble ∇·(vu), or v·∇u, cell by cell and face by face."""
+    index = np.arange(v[0].size).reshape(v.shape[1:])
+    matrix = np.zeros((v[0].size, v[0].size), v.dtype)
+    for cell, axis, sign, other, condition in _faces_of_cells(v.shape[1:], faces):
+        i, h = index[cell], spacing[axis]
+        if condition == "inside":
+            out, j = sign * (v[axis][cell] + v[axis][other]) / 2 / h, index[other]
+            own = float(out > 0) if scheme == "upwind" else 0.5
+            matrix[i, i] += own * out
+            matrix[i, j] += (1 - own) * out
+        else:
+            inner = (*cell[:axis], cell[axis] - sign, *cell[axis + 1 :])
+            out = sign * (3 * v[axis][cell] - v[axis][inner]) / 2 / h
+            if condition == "neumann" or (scheme == "upwind" and out > 0):
+                matrix[i, i] += out
+        matrix[i, i] -= out if form == "advective" else 0
+    return matrix
+
+
+def masked_matrix(cells: np.ndarray, spacing: Any, faces: Any) -> np.ndarray:
+    """Assemble the pressure matrix cell by cell; 1 solid, 2 fluid, 3 air."""
+    index = np.arange(cells.size).reshape(cells.shape)
+    matrix = np.diag((cells.ravel() != 2).astype(float))
+    for cell, axis, _, other, condition in _faces_of_cells(cells.shape, faces):
+        outside = 3 if condition == "dirichlet" else 1
+        neighbour = cells[other] if condition == "inside" else outside
+        if cells[cell] == 2 and neighbour >= 2:
+            matrix[index[cell], index[cell]] += spacing[axis] ** -2
+        if cells[cell] == 2 and neighbour == 2:
+            matrix[index[cell], index[other]] -= spacing[axis] ** -2
+    return matrix
+
+
+def _faces_of_cells(shape: tuple[int, ...], faces: Any) -> Iterator[Any]:
+    """Cell, axis, outward sign, the cell beyond, and the condition, or "inside"."""
+    for cell in np.ndindex(*shape):
+        for axis, pair in enumerate(faces):
+            for sign, condition in zip((-1, 1), pair, strict=True):
+                other = list(cell)
+                other[axis] += sign
+                is_inside = 0 <= other[axis] < shape[axis] or condition == "periodic"
+                other[axis] %= shape[axis]
+                yield (
+                    cell,
+                    axis,
+                    sign,
+                    tuple(other),
+                    "inside" if is_inside else condition,
+                )
+
+
+def _sparse_case(rng: np.random.Generator, dtype: Any, shape: tuple[int, int]) -> Case:
+    """A pattern of its own for each shape, one place listed twice."""
+    chosen = np.random.default_rng(5).random(shape) < 0.5
+    rows, columns = np.nonzero(chosen)
+    rows, columns = np.r_[rows, rows[:1]], np.r_[columns, columns[:1]]
+    values = draw(rng, (len(rows),), dtype)
+    return _from_coordinates(values, rows, columns, shape)
+
+
+def _from_coordinates(
+    values: np.ndarray, rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]
+) -> Case:
+    matrix = np.zeros(shape, values.dtype)
+    np.add.at(matrix, (rows, columns), values)
+    order = np.argsort(rows, kind="stable")
+    indptr = np.r_[0, np.cumsum(np.bincount(rows, minlength=shape[0]))]
+    return Case(ops.Sparse(values[order], columns[order], indptr, shape), matrix)
+
+
+def _kronecker_sum(cases: list[Case]) -> Case:
+    first, second = (case.matrix for case in cases)
+    matrix = np.kron(first, np.eye(len(second))) + np.kron(np.eye(len(first)), second)
+    operator = ops.KroneckerSum(*[case.operator for case in cases])
+    return Case(operator, matrix.astype(first.dtype))
+
+
+def _sine_of_product(matrix: Any, x: Any) -> Any:
+    return jnp.sin(matrix @ x)
+
+
+def _square_of_products(matrix: Any, x: Any) -> Any:
+    return ((matrix @ x) ** 2).reshape(2, 2)
+
+
+def _cubes(x: Any) -> Any:
+    return jax.tree.map(lambda leaf: leaf**3, x)
+
+
 def _from_diagonals(rows: np.ndarray, offsets: tuple[int, ...]) -> np.ndarray:
     """Entry (i, j) with j - i = offsets[d] is rows[d, j]."""
     n = rows.shape[1]
@@ -305,6 +548,22 @@ CASES: dict[str, Factory] = {
         function_symmetric,
         function_of_a_tree,
         function_between_different_fields,
+        sparse,
+        sparse_rectangular,
+        sparse_with_one_long_row,
+        sparse_symmetric,
+        kronecker,
+        kronecker_rectangular,
+        kronecker_singular,
+        kronecker_sum,
+        kronecker_sum_definite,
+        kronecker_sum_with_nullspace,
+        block,
+        block_saddle_point,
+        block_rectangular,
+        jacobian,
+        jacobian_of_a_gradient,
+        jacobian_between_different_fields,
         sum_of_two,
         definite_sum,
         difference,
@@ -327,7 +586,28 @@ CASES |= {
     "diffusion_declared": partial(
         diffusion, "2d", "neumann", "harmonic", nullspace="constant"
     ),
+    "helmholtz_1d_dirichlet": partial(helmholtz, "1d", "dirichlet", 2.5),
+    "helmholtz_2d_mixed_varying": partial(helmholtz, "2d", "mixed", None),
+    "helmholtz_3d_periodic_shifted": partial(helmholtz, "3d", "periodic", -2.0),
+    "masked_poisson_pool": partial(masked_poisson, "pool", "neumann"),
+    "masked_poisson_pool_periodic": partial(masked_poisson, "pool", "periodic"),
+    "masked_poisson_closed": partial(
+        masked_poisson, "closed", "neumann", nullspace="constant"
+    ),
+    "masked_poisson_3d_mixed": partial(masked_poisson, "tank", "mixed"),
 }
+for _grid, _boundary, _scheme, _form in (
+    ("1d", "dirichlet", "upwind", "conservative"),
+    ("1d", "periodic", "central", "advective"),
+    ("2d", "dirichlet", "central", "conservative"),
+    ("2d", "neumann", "upwind", "advective"),
+    ("2d", "mixed", "upwind", "conservative"),
+    ("3d", "mixed", "central", "advective"),
+    ("3d", "periodic", "upwind", "conservative"),
+):
+    CASES[f"convection_diffusion_{_grid}_{_boundary}_{_scheme}_{_form}"] = partial(
+        convection_diffusion, _grid, _boundary, _scheme, _form
+    )
 SQUARE = [name for name in CASES if "rectangular" not in name and "between" not in name]
 SQUARE = [name for name in SQUARE if name != "transpose_of_function"]
 

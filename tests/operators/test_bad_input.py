@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.sparse
 
 import krylax as kx
 
@@ -173,6 +174,142 @@ BAD_VALUES: dict[str, tuple[Callable[[], Any], str]] = {
         ),
         "Dirichlet face makes the operator nonsingular",
     ),
+    "sparse_data_and_indices": (
+        lambda: ops.Sparse(ONES, [0, 1], [0, 2, 4], (2, 2)),
+        r"same length, got shapes \(4,\) and \(2,\)",
+    ),
+    "sparse_column_outside": (
+        lambda: ops.Sparse(ONES, [0, 1, 2, -1], [0, 2, 4], (2, 2)),
+        "between 0 and 1 for 2 columns, got 2 and 1 more outside",
+    ),
+    "sparse_falling_indptr": (
+        lambda: ops.Sparse(ONES, [0, 1, 0, 1], [0, 5, 4], (2, 2)),
+        "indptr must rise from 0 to the number of stored values, 4, in 3 entries",
+    ),
+    "sparse_row_missing": (
+        lambda: ops.Sparse(ONES, [0, 1, 0, 1], [0, 4], (2, 2)),
+        r"3 entries for 2 rows, got 2 entries.*Sparse\.from_scipy",
+    ),
+    "sparse_fractional_indices": (
+        lambda: ops.Sparse(ONES, ONES, [0, 2, 4], (2, 2)),
+        r"indices must be integers along one axis, got float64 of shape \(4,\)",
+    ),
+    "sparse_shape": (
+        lambda: ops.Sparse(ONES, [0, 1, 0, 1], [0, 2, 4], (2,)),
+        r"shape must be \(rows, columns\), two positive integers, got \(2,\)",
+    ),
+    "sparse_traced_pattern": (
+        lambda: jax.jit(lambda i: ops.Sparse(ONES, i, [0, 2, 4], (2, 2)))(
+            jnp.array([0, 1, 0, 1])
+        ),
+        "indices must be known when the operator is built, got a traced array",
+    ),
+    "sparse_nan": (
+        lambda: ops.Sparse(holding(np.nan), [0, 1, 0, 1], [0, 2, 4], (2, 2)),
+        "data must be finite, got 1 of 4 values",
+    ),
+    "sparse_of_a_dense_array": (
+        lambda: ops.Sparse.from_scipy(np.eye(2)),
+        "sparse array or matrix of SciPy.*got ndarray; for a dense one use Dense",
+    ),
+    "sparse_of_integers": (
+        lambda: ops.Sparse.from_scipy(scipy.sparse.eye_array(2, dtype=int)),
+        "data must be .*floating.*got dtype int64",
+    ),
+    "kronecker_without_factors": (ops.Kronecker, "at least one factor, got none"),
+    "kronecker_of_grids": (
+        lambda: ops.Kronecker(A4, ops.Laplacian((2, 2))),
+        r"vectors to vectors, got factor 1 from float64\[2, 2\]",
+    ),
+    "kronecker_of_two_dtypes": (
+        lambda: ops.Kronecker(A4, ops.Laplacian((2,), dtype=jnp.float32)),
+        "share one dtype, got float32, float64",
+    ),
+    "kronecker_sum_of_a_rectangle": (
+        lambda: ops.KroneckerSum(A4, ops.Dense(np.ones((2, 3)))),
+        r"must be square, got factor 1 from float64\[3\] to float64\[2\]",
+    ),
+    "block_without_rows": (lambda: ops.Block([]), r"rows of lengths \[\]"),
+    "block_of_ragged_rows": (
+        lambda: ops.Block([[A4, None], [A4]]),
+        r"equally many blocks, got rows of lengths \[2, 1\]",
+    ),
+    "block_with_a_zero_row": (
+        lambda: ops.Block([[A4, A4], [None, None]]),
+        "row 1 holds zero blocks alone.*put a zero operator",
+    ),
+    "block_with_a_zero_column": (
+        lambda: ops.Block([[A4, None], [A4, None]]),
+        "column 1 holds zero blocks alone",
+    ),
+    "block_of_different_rows": (
+        lambda: ops.Block([[A4, A5]]),
+        r"row return the same field, got float64\[4\] and float64\[5\] in number 0",
+    ),
+    "block_of_different_columns": (
+        lambda: ops.Block([[A4], [A5]]),
+        r"column take the same field, got float64\[4\] and float64\[5\]",
+    ),
+    "jacobian_at_integers": (
+        lambda: ops.Jacobian(jnp.sin, np.arange(4)),
+        "point must be .*floating.*got dtype int64",
+    ),
+    "helmholtz_of_another_shape": (
+        lambda: ops.Helmholtz(ONES, np.ones(3)),
+        r"one number or one per cell, shape \(4,\), got shape \(3,\)",
+    ),
+    "helmholtz_nan": (
+        lambda: ops.Helmholtz(ONES, np.nan),
+        "wavenumber_squared must be finite, got 1 of 1 values",
+    ),
+    "helmholtz_negative_coefficient": (
+        lambda: ops.Helmholtz(-ONES, 1.0),
+        "coefficient must be positive in every cell",
+    ),
+    "convection_of_another_shape": (
+        lambda: ops.ConvectionDiffusion(ONES, np.ones((2, 4))),
+        r"one component per axis, shape \(1, 4\) or \(1,\), got \(2, 4\)",
+    ),
+    "convection_complex": (
+        lambda: ops.ConvectionDiffusion(ONES, np.ones(1, complex)),
+        "velocity must be real, got dtype complex128",
+    ),
+    "convection_infinite": (
+        lambda: ops.ConvectionDiffusion(ONES, np.array([np.inf])),
+        "velocity must be finite",
+    ),
+    "convection_unknown_scheme": (
+        lambda: ops.ConvectionDiffusion(ONES, np.ones(1), scheme="quick"),
+        "scheme must be one of .*upwind.*central.*got 'quick'",
+    ),
+    "convection_unknown_form": (
+        lambda: ops.ConvectionDiffusion(ONES, np.ones(1), form="skew"),
+        "form must be one of .*conservative.*advective.*got 'skew'",
+    ),
+    "convection_false_nullspace": (
+        lambda: ops.ConvectionDiffusion(ONES, np.ones(1), nullspace="constant"),
+        "Dirichlet face makes the operator nonsingular",
+    ),
+    "masked_poisson_mask": (
+        lambda: ops.MaskedPoisson(np.ones((2, 2), bool)),
+        r"integers of CellType, got dtype bool.*jnp\.where",
+    ),
+    "masked_poisson_unknown_cell": (
+        lambda: ops.MaskedPoisson(np.array([[2, 4], [2, 2]])),
+        r"1 \(solid\), 2 \(fluid\) or 3 \(air\).*got \[2, 4\]",
+    ),
+    "masked_poisson_dry": (
+        lambda: ops.MaskedPoisson(np.array([[1, 3], [1, 1]])),
+        r"at least one fluid cell, got \[1, 3\]",
+    ),
+    "masked_poisson_integer_dtype": (
+        lambda: ops.MaskedPoisson(np.full((2, 2), 2), dtype=int),
+        "dtype must be floating or complex, got int64",
+    ),
+    "masked_poisson_four_axes": (
+        lambda: ops.MaskedPoisson(np.full((2, 2, 2, 2), 2)),
+        "one to three axes",
+    ),
     "unknown_tag": (
         lambda: ops.Dense(np.eye(4), tags=["spd"]),
         r"unknown tags \['spd'\]; the tags are .*positive_definite",
@@ -237,6 +374,12 @@ WIDE: dict[str, Callable[[], Any]] = {
     "diffusion": partial(ops.Diffusion, ONES),
     "complex_dense": partial(ops.Dense, np.eye(2, dtype=complex)),
     "laplacian": partial(ops.Laplacian, (4,), dtype=jnp.float64),
+    "sparse": partial(ops.Sparse, ONES, [0, 1, 0, 1], [0, 2, 4], (2, 2)),
+    "jacobian": partial(ops.Jacobian, jnp.sin, ONES),
+    "helmholtz": partial(ops.Helmholtz, ONES, 1.0),
+    "wavenumbers": partial(ops.Helmholtz, np.ones(4, np.float32), ONES),
+    "convection_diffusion": partial(ops.ConvectionDiffusion, ONES, np.ones(1)),
+    "masked_poisson": partial(ops.MaskedPoisson, np.full((2, 2), 2), dtype=jnp.float64),
 }
 
 

@@ -5,6 +5,7 @@ by a reshape, gave wrong values. jax#10197, jax#17845: reading and writing one c
 buffer.
 """
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -27,7 +28,7 @@ def diffusion(shape: tuple[int, ...], dtype: str, boundary: Any) -> tuple[Any, A
     """An operator of norm below one, and its matrix."""
     k = np.exp(np.random.default_rng(0).standard_normal(shape)).astype(dtype)
     k = k / np.asarray(8 * k.ndim * k.max(), dtype)
-    A = kx.operators.Diffusion(k, boundary=boundary)
+    A = jax.jit(partial(kx.operators.Diffusion, boundary=boundary))(k)
     faces = [(boundary, boundary)] * k.ndim
     matrix = finite_volume_matrix(
         k.astype(np.float64), [1.0] * k.ndim, faces, "harmonic"

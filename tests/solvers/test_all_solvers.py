@@ -198,6 +198,26 @@ def test_scale_of_the_right_hand_side_does_not_matter(row: str, scale: float):
 
 
 @each_row
+@pytest.mark.parametrize("scale", [1e-20, 1e20])
+def test_scale_of_the_operator_does_not_matter(row: str, scale: float):
+    matrix, b = primary(row)
+    found, reference = solve(row, scale * matrix, b), solve(row, matrix, b)
+    assert found.status == Status.converged
+    assert relative_error(scale * found.value, reference.value) <= RTOL["float64"]
+
+
+@each_row
+@pytest.mark.parametrize("scale", [1e-25, 1e25])
+def test_scales_do_not_matter_in_single_precision(row: str, scale: float):
+    matrix, b = problem(ROWS[row].problems[0], "float32")
+    scaled = (scale * matrix.astype(np.float64)).astype(np.float32)
+    found = solve(row, scaled, b, "float32")
+    assert found.status == Status.converged
+    residual = b - scaled.astype(np.float64) @ np.asarray(found.value, np.float64)
+    assert np.linalg.norm(residual) <= RTOL["float32"] * np.linalg.norm(b)
+
+
+@each_row
 def test_too_few_steps_are_told(row: str):
     found = solved(row, HARD)
     assert found.status == Status.max_steps_reached

@@ -1,0 +1,164 @@
+"""Matrices of operators."""
+
+from collections.abc import Iterable, Sequence
+from functools import reduce
+from typing import Any, Literal, TypeAlias
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from ._field import Field, Structure, describe
+from ._nullspace import as_nullspace, conjugate
+from ._operator import AbstractLinearOperator
+from ._tags import as_tags
+
+Blocks: TypeAlias = tuple[tuple[AbstractLinearOperator | None, ...], ...]
+
+
+class Block(AbstractLinearOperator):
+    """A matrix of linear operators, y_i = Σ_j A_ij x_j, as in saddle-point systems.
+
+    It maps a tuple with one field per block column to a tuple with one field per block
+    row; the fields may have any structure.
+
+    Args:
+        rows: the blocks, row after row; None is a zero block.
+        tags: promises such as `symmetric`; nothing is concluded from the blocks.
+        nullspace: null vectors of A and Aᴴ, a tuple of fields stacked along a first
+            axis, or "constant".
+
+    Raises:
+        ValueError: no block, rows of different lengths, a row or a column of zero
+            blocks alone, blocks whose fields disagree, or an unknown tag.
+
+    Cost: one product with every block.
+
+    Examples:
+        >>> import jax.numpy as jnp, krylax as kx
+        >>> B = kx.operators.Dense(jnp.array([[1.0, -1.0]]))
+        >>> A = kx.operators.Laplacian((2,))
+        >>> saddle = kx.operators.Block([[A, B.T], [B, None]], tags=["symmetric"])
+        >>> velocity, divergence = saddle @ (jnp.array([1.0, 2.0]), jnp.array([3.0]))
+        >>> velocity, divergence
+        (Array([3., 0.], dtype=float64), Array([-1.], dtype=float64))
+    """
+
+    rows: Blocks
+    null_vectors: Field | None
+    promised: frozenset[str] = eqx.field(static=True)
+
+    def __init__(
+        self,
+        rows: Sequence[Sequence[AbstractLinearOperator | None]],
+        *,
+        tags: Iterable[str] = (),
+        nullspace: Any | Literal["constant"] | None = None,
+    ):
+        self.rows = tuple(tuple(row) for row in rows)
+        _require_rectangle(self.rows)
+        _require_agreement(self.rows)
+        self.promised = as_tags(tags, self.in_structure, self.out_structure)
+        self.null_vectors = as_nullspace(nullspace, self.in_structure)
+
+    @property
+    def in_structure(self) -> Structure:
+        """One structure per block column."""
+        columns = _stored(_transposed(self.rows))
+        return tuple(column[0].in_structure for column in columns)
+
+    @property
+    def out_structure(self) -> Structure:
+        """One structure per block row."""
+        return tuple(row[0].out_structure for row in _stored(self.rows))
+
+    @property
+    def tags(self) -> frozenset[str]:
+        """What was promised, and what follows."""
+        return self.promised
+
+    @property
+    def nullspace(self) -> Field | None:
+        """The declared null vectors, orthonormal."""
+        return self.null_vectors
+
+    @property
+    def T(self) -> "Block":
+        """The transposed blocks in transposed places."""
+        if "symmetric" in self.promised:
+            return self
+        transposed = [
+            [None if block is None else block.T for block in row]
+            for row in _transposed(self.rows)
+        ]
+        return Block(
+            transposed, tags=self.promised, nullspace=conjugate(self.null_vectors)
+        )
+
+    def mv(self, x: Field) -> Field:
+        """Return the tuple of Σ_j A_ij x_j."""
+        return tuple(_row_product(row, x) for row in self.rows)
+
+    def diagonal(self) -> Field:
+        """The diagonals of the blocks on the diagonal, a zero block's of zeros."""
+        if self.in_structure != self.out_structure:
+            raise ValueError(
+                "only a square operator has a diagonal, got one from "
+                f"{describe(self.in_structure)} to {describe(self.out_structure)}"
+            )
+        blocks = [row[i] for i, row in enumerate(self.rows)]
+        return tuple(
+            _zeros(structure) if block is None else block.diagonal()
+            for block, structure in zip(blocks, self.in_structure, strict=True)
+        )
+
+
+def _require_rectangle(rows: Blocks) -> None:
+    lengths = [len(row) for row in rows]
+    if not rows or len(set(lengths)) != 1 or lengths[0] == 0:
+        raise ValueError(
+            "rows must be one or more rows of equally many blocks, got rows of "
+            f"lengths {lengths}"
+        )
+    for name, lines in (("row", rows), ("column", _transposed(rows))):
+        for position, line in enumerate(lines):
+            if all(block is None for block in line):
+                raise ValueError(
+                    f"block {name} {position} holds zero blocks alone, so that its "
+                    "field is unknown; put a zero operator there, such as "
+                    "0.0 * Identity(structure)"
+                )
+
+
+def _require_agreement(rows: Blocks) -> None:
+    outputs = [[block.out_structure for block in row] for row in _stored(rows)]
+    columns = _stored(_transposed(rows))
+    inputs = [[block.in_structure for block in column] for column in columns]
+    for name, lines in (("row return", outputs), ("column take", inputs)):
+        for position, line in enumerate(lines):
+            for other in line[1:]:
+                if other != line[0]:
+                    raise ValueError(
+                        f"all blocks of a {name} the same field, got "
+                        f"{describe(line[0])} and {describe(other)} in number "
+                        f"{position}"
+                    )
+
+
+def _stored(lines: Blocks) -> list[list[AbstractLinearOperator]]:
+    return [[block for block in line if block is not None] for line in lines]
+
+
+def _transposed(rows: Blocks) -> Blocks:
+    return tuple(zip(*rows, strict=True))
+
+
+def _row_product(row: Sequence[AbstractLinearOperator | None], x: Field) -> Field:
+    terms = [
+        block.mv(part) for block, part in zip(row, x, strict=True) if block is not None
+    ]
+    return reduce(lambda a, b: jax.tree.map(jnp.add, a, b), terms)
+
+
+def _zeros(structure: Structure) -> Field:
+    return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), structure)
