@@ -39,6 +39,7 @@ from ._inner_product import (
     InnerProduct,
     add,
     combine,
+    power_of_two,
     recombine,
     scale,
     select,
@@ -66,6 +67,7 @@ class _State(eqx.Module):
     norm: Float[Array, ""]
     space: RecycleSpace
     is_first: Bool[Array, ""]  # of its sequence: it began without a recycled space
+    unit: Float[Array, ""]  # in which A M⁻¹ is measured, a power of two
     num_steps: Int[Array, ""]
     num_matvecs: Int[Array, ""]
     status: Int[Array, ""]
@@ -81,6 +83,7 @@ class _Cycle(eqx.Module):
     j: Int[Array, ""]
     residual: Float[Array, ""]
     is_exhausted: Bool[Array, ""]
+    unit: Float[Array, ""]
     num_steps: Int[Array, ""]
     history: History
 
@@ -172,9 +175,9 @@ class GCRODR(AbstractSolver):
             lambda s: self._cycle(system, s),
             self._start(system, carry),
         )
-        # The preconditioner acts once per step, and for GMRES once more per cycle.
-        cycles = state.num_matvecs - state.num_steps
-        calls = state.num_steps + (cycles if self.num_recycled == 0 else 0)
+        # The preconditioner acts once to measure A M⁻¹, once per step, and for GMRES
+        # once per cycle; the products of GMRES are one more, one per step and cycle.
+        calls = state.num_matvecs if self.num_recycled == 0 else state.num_steps + 1
         return Outcome(
             value=state.x,
             status=state.status,
@@ -182,7 +185,9 @@ class GCRODR(AbstractSolver):
             num_matvecs=state.num_matvecs,
             num_preconditioner_calls=calls * int(system.preconditioner is not None),
             history=state.history,
-            carry=None if self.num_recycled == 0 else state.space,
+            carry=None
+            if self.num_recycled == 0
+            else _with_units(state.space, 1 / state.unit),
         )
 
     def _start(self, system: LinearSystem, carry: RecycleSpace | None) -> _State:
@@ -190,6 +195,7 @@ class GCRODR(AbstractSolver):
         zero = num_matvecs = jnp.zeros((), jnp.int32)
         history = empty_history(self.max_steps, norm.dtype)
         space = empty_space(structure_of(system.b), self.num_recycled)
+        unit = self._unit(system, norm)
         if carry is not None and self.num_recycled > 0:
             num_matvecs = jnp.where(carry.num_vectors > 0, self.num_recycled, 0)
             space = lax.cond(
@@ -199,13 +205,20 @@ class GCRODR(AbstractSolver):
             x=system.x0,
             r=system.r0,
             norm=norm,
-            space=space,
+            space=_with_units(space, unit),
             is_first=space.num_vectors == 0,
+            unit=unit,
             num_steps=zero,
-            num_matvecs=num_matvecs.astype(jnp.int32),
+            num_matvecs=num_matvecs.astype(jnp.int32) + 1,
             status=first_of((norm <= system.target, Status.converged)),
             history=history.record(zero, norm / system.scale),
         )
+
+    def _unit(self, system: LinearSystem, norm: Float[Array, ""]) -> Float[Array, ""]:
+        """The size of A M⁻¹ on the first residual: no square of it shall overflow."""
+        v = scale(1 / jnp.where(norm > 0, norm, 1), system.r0)
+        z = v if system.preconditioner is None else system.preconditioner(v)
+        return power_of_two(self.inner_product.max_abs(system.operator.mv(z)))
 
     def _renew(self, system: LinearSystem, carry: RecycleSpace) -> RecycleSpace:
         """The carried vectors with the pair A U = C of the new operator."""
@@ -249,6 +262,7 @@ class GCRODR(AbstractSolver):
             norm=norm,
             space=self._next_space(state, scaled, cycle, status, is_stuck),
             is_first=state.is_first,
+            unit=state.unit,
             num_steps=cycle.num_steps,
             num_matvecs=state.num_matvecs + 1 + cycle.num_steps - state.num_steps,
             status=status,
@@ -271,15 +285,17 @@ class GCRODR(AbstractSolver):
             j=first,
             residual=norm,
             is_exhausted=jnp.zeros((), bool),
+            unit=state.unit,
             num_steps=state.num_steps,
             history=state.history,
         )
 
     def _step(self, system: LinearSystem, cycle: _Cycle) -> _Cycle:
-        """One Arnoldi step: column j of A S = W Ḡ."""
+        """One Arnoldi step: column j of A S = W Ḡ, S in units that make Ḡ near 1."""
         j = cycle.j
         v = _row(cycle.W, j)
         z = v if system.preconditioner is None else system.preconditioner(v)
+        z = scale(1 / cycle.unit, z)
         S = None if cycle.S is None else _set_row(cycle.S, j, z)
         if S is not None:
             # Reading z back makes all that needs row j of W come before row j+1 is
@@ -297,6 +313,7 @@ class GCRODR(AbstractSolver):
             j=j + 1,
             residual=residual,
             is_exhausted=below == 0,
+            unit=cycle.unit,
             num_steps=num_steps,
             history=cycle.history.record(num_steps, residual / system.scale),
         )
@@ -307,6 +324,7 @@ class GCRODR(AbstractSolver):
         if cycle.S is not None:
             return combine(y, cycle.S)
         correction = combine(y, jax.tree.map(lambda rows: rows[:-1], cycle.W))
+        correction = scale(1 / cycle.unit, correction)
         if system.preconditioner is None:
             return correction
         return system.preconditioner(correction)
@@ -379,6 +397,11 @@ class _Scaled(eqx.Module):
     U: Field
     Y: Field
     factors: Float[Array, " k"]
+
+
+def _with_units(space: RecycleSpace, factor: Float[Array, ""]) -> RecycleSpace:
+    """The space with Y = M U times a factor: within a solve it is measured in units."""
+    return eqx.tree_at(lambda s: s.Y, space, scale(factor, space.Y))
 
 
 def _scaled(space: RecycleSpace, inner_product: InnerProduct) -> _Scaled:

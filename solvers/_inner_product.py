@@ -106,6 +106,14 @@ def scale(factor: Inexact[Array, ""], x: Field) -> Field:
     return jax.tree.map(lambda a: factor.astype(a.dtype) * a, x)
 
 
+def power_of_two(largest: Float[Array, ""]) -> Float[Array, ""]:
+    """A power of two near a modulus, 1 for zero: to divide by it rounds nothing."""
+    is_usable = jnp.isfinite(largest) & (largest > 0)
+    _, exponent = jnp.frexp(jnp.where(is_usable, largest, 1))
+    # One less, since the power above the largest numbers overflows.
+    return jnp.where(is_usable, jnp.ldexp(jnp.ones_like(largest), exponent - 1), 1)
+
+
 def zeros_like(x: PyTree) -> Field:
     """A field of zeros."""
     return jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), x)

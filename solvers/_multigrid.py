@@ -204,4 +204,6 @@ def _dense_inverse(network: Network) -> Inexact[Array, "n n"]:
     size = network.centre.size
     units = jnp.eye(size, dtype=network.centre.dtype)
     columns = [network.mv(unit.reshape(network.centre.shape)) for unit in units]
-    return jnp.linalg.pinv(jnp.stack(columns).reshape(size, size), hermitian=True)
+    matrix = jnp.stack(columns).reshape(size, size)
+    # A complex network is symmetric, but not hermitian.
+    return jnp.linalg.pinv(matrix, hermitian=not jnp.iscomplexobj(matrix))

@@ -24,6 +24,7 @@ from ._compilation import compile_modules
 from ._inner_product import (
     InnerProduct,
     combine,
+    power_of_two,
     scale,
     select,
     subtract,
@@ -167,7 +168,7 @@ def _iterate(
     largest = inner_product.max_abs(b)
     is_finite = _all_finite((A, M, x0, carry)) & jnp.isfinite(largest)
     # In units of b: its squares shall neither overflow nor vanish.
-    unit = _power_of_two(largest)
+    unit = power_of_two(largest)
     b = _divide(b, unit)
     x0 = None if x0 is None else _divide(x0, unit)
     b_norm = inner_product.norm(b)
@@ -213,14 +214,6 @@ def _iterate(
     return value, (status, stats, carry)
 
 
-def _power_of_two(largest: Float[Array, ""]) -> Float[Array, ""]:
-    """A power of two near a modulus, 1 for zero: to divide by it rounds nothing."""
-    is_usable = jnp.isfinite(largest) & (largest > 0)
-    _, exponent = jnp.frexp(jnp.where(is_usable, largest, 1))
-    # One less, since the power above the largest numbers overflows.
-    return jnp.where(is_usable, jnp.ldexp(jnp.ones_like(largest), exponent - 1), 1)
-
-
 def _divide(x: Field, divisor: Float[Array, ""]) -> Field:
     return jax.tree.map(lambda a: a / divisor.astype(a.dtype), x)
 
@@ -251,7 +244,7 @@ def _is_compatible(
     if A.nullspace is None:
         return jnp.ones((), bool)
     inner_product = solver.inner_product
-    unit = _power_of_two(inner_product.max_abs(b))
+    unit = power_of_two(inner_product.max_abs(b))
     b = lax.stop_gradient(_divide(b, unit))
     outside = inner_product.norm(subtract(b, _project(b, A.nullspace, inner_product)))
     allowed = threshold(solver, inner_product.norm(b), unit)
