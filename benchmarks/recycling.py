@@ -40,8 +40,9 @@ def main() -> None:
     parser.add_argument("--num-systems", type=int, default=16)
     arguments = parser.parse_args()
     dataset = kx.datasets.open_dataset(arguments.dataset)
-    rows = compare(dataset, min(arguments.num_systems, len(dataset)))
-    print(f"\n{arguments.num_systems} systems of {arguments.dataset}, solved again:")
+    num_systems = min(arguments.num_systems, len(dataset))
+    rows = compare(dataset, num_systems)
+    print(f"\n{num_systems} systems of {arguments.dataset}, solved again:")
     print(table(rows))
 
 

@@ -21,6 +21,8 @@ Differs from the paper:
 3. The residual is recomputed as b - A x after every cycle and only that is trusted.
 4. Subspaces are chosen without an eigenvalue problem by default: _recycle_space.py.
 5. A cycle that makes no progress drops the recycled space; without one the solve stops.
+6. One product more per system measures A M⁻¹, in whose units the small problem is kept:
+   its squares then neither overflow nor vanish, in float32 too.
 """
 
 from typing import Literal, get_args
@@ -121,7 +123,7 @@ class GCRODR(AbstractSolver):
         ValueError: restart not above num_recycled, or another setting out of range.
 
     Cost: per step 1 matvec, 1 preconditioner call and 4 products with a block of m+1
-    vectors; per cycle 1 matvec; per system k matvecs more. 2m + 5k + 7 vectors.
+    vectors; per cycle 1 matvec; per system k + 1 matvecs more. 2m + 5k + 7 vectors.
 
     Examples:
         >>> import jax.numpy as jnp, krylax as kx

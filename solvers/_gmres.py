@@ -32,7 +32,8 @@ class GMRES(AbstractSolver):
         ValueError: a setting out of range.
 
     Cost: per step 1 matvec, 1 preconditioner call and 4 products with a block of m+1
-    vectors; per cycle 1 matvec and 1 preconditioner call. m + 5 vectors.
+    vectors; per cycle, and once per solve, 1 matvec and 1 preconditioner call more.
+    m + 5 vectors.
 
     Examples:
         >>> import jax.numpy as jnp, krylax as kx
