@@ -1,23 +1,17 @@
-"""The recycled pair (U, C) of GCRO-DR: A U = C, CᴴC = I, and how it is made and chosen.
+"""The recycled pair (U, C) of GCRO-DR: A U = C, CᴴC = I, and how it is made.
 
 Notation of M. L. Parks, E. de Sturler, G. Mackey, D. D. Johnson, S. Maiti, Recycling
 Krylov subspaces for sequences of linear systems, SIAM J. Sci. Comput. 28 (2006),
 doi:10.1137/040607277. Blocks of vectors are stacked along the first axis.
 """
 
-from typing import Literal, TypeAlias
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.lax import Precision
-from jax.scipy.linalg import solve_triangular
-from jaxtyping import Array, Inexact, Int
+from jaxtyping import Array, Float, Inexact, Int
 
 from ..operators._field import Field, Structure
-from ._inner_product import InnerProduct, recombine
-
-Selection: TypeAlias = Literal["svd", "harmonic"]
+from ._inner_product import InnerProduct, recombine, scale
 
 
 class RecycleSpace(eqx.Module):
@@ -35,6 +29,14 @@ class RecycleSpace(eqx.Module):
     C: Field
     Y: Field
     num_vectors: Int[Array, ""]
+
+
+class ScaledSpace(eqx.Module):
+    """U and Y times the factors D that make the vectors of Y unit; zeros stay zero."""
+
+    U: Field
+    Y: Field
+    factors: Float[Array, " k"]
 
 
 def empty_space(structure: Structure, num_recycled: int) -> RecycleSpace:
@@ -79,54 +81,21 @@ def _whitening(
     return transform, jnp.sum(is_kept).astype(jnp.int32)
 
 
-def choose_subspace(
-    selection: Selection,
-    triangle: Inexact[Array, "m m"],
-    Q: Inexact[Array, "m1 m"],
-    WV: Inexact[Array, "m1 m"],
-    VV: Inexact[Array, "m m"],
-    num_kept: int,
-    num_vectors: Int[Array, ""],
-) -> Inexact[Array, "m k"]:
-    """Return an orthonormal basis of the part of the search space worth keeping.
-
-    With A V = W Q R, W and Q orthonormal, write a search vector as V z and y = R z, so
-    that ‖A V z‖ = ‖y‖. "svd" maximises ‖V z‖ / ‖A V z‖: the leading eigenvectors of R⁻ᴴ
-    (VᴴV) R⁻¹, by a hermitian eigenproblem on any backend. "harmonic" takes the harmonic
-    Ritz vectors of smallest modulus, (A V)ᴴ (A V) z = θ (A V)ᴴ V z, that is the leading
-    eigenvectors of Qᴴ (WᴴV) R⁻¹ with eigenvalues 1/θ (Parks et al., eq. 3.2).
-
-    Args:
-        selection: "svd" or "harmonic".
-        triangle: R, invertible.
-        Q: the orthonormal factor, zero in unused columns.
-        WV: the products of the rows of W with those of V, zero in unused columns.
-        VV: the products of the rows of V, zero in unused rows and columns.
-        num_kept: k.
-        num_vectors: how many of them there are, at most k; the rest is zero.
-    """
-    is_kept = jnp.arange(num_kept, dtype=jnp.int32) < num_vectors
-    if selection == "svd":
-        half = _over(VV, triangle)
-        _, vectors = jnp.linalg.eigh(_over(half.conj().T, triangle))
-        return jnp.where(is_kept, vectors[:, ::-1][:, :num_kept], 0)
-    projected = _over(jnp.matmul(Q.conj().T, WV, precision=Precision.HIGHEST), triangle)
-    values, vectors = jnp.linalg.eig(projected)
-    order = jnp.argsort(-jnp.abs(values), stable=True)[:num_kept]
-    vectors = jnp.where(is_kept, vectors[:, order], 0)
-    return jnp.where(is_kept, _span(vectors, projected.dtype), 0)
+def with_units(space: RecycleSpace, factor: Float[Array, ""]) -> RecycleSpace:
+    """The space with Y = M U times a factor: within a solve it is measured in units."""
+    return eqx.tree_at(lambda s: s.Y, space, scale(factor, space.Y))
 
 
-def _over(matrix: Inexact[Array, "l m"], triangle: Inexact[Array, "m m"]):
-    """Matrix times R⁻¹."""
-    return solve_triangular(triangle.T, matrix.T, lower=True).T
+def scaled_space(space: RecycleSpace, inner_product: InnerProduct) -> ScaledSpace:
+    """The vectors of a space at unit size."""
+    squares = jax.vmap(lambda y: jnp.real(inner_product.dot(y, y)))(space.Y)
+    is_used = squares > 0
+    factors = jnp.where(is_used, 1 / jnp.sqrt(jnp.where(is_used, squares, 1)), 0)
 
+    def scale_rows(rows: Array) -> Array:
+        column = factors.reshape(-1, *[1] * (rows.ndim - 1))
+        return column.astype(rows.dtype) * rows
 
-def _span(vectors: Inexact[Array, "m k"], dtype: jnp.dtype):
-    """An orthonormal basis; for a real problem of the real and imaginary parts."""
-    if jnp.issubdtype(dtype, jnp.complexfloating):
-        return jnp.linalg.qr(vectors.astype(dtype))[0]
-    parts = jnp.concatenate([vectors.real, vectors.imag], axis=1).astype(dtype)
-    # Where a conjugate pair is cut in two, k+1 directions remain; the k leading ones
-    # stay.
-    return jnp.linalg.svd(parts, full_matrices=False)[0][:, : vectors.shape[1]]
+    return ScaledSpace(
+        jax.tree.map(scale_rows, space.U), jax.tree.map(scale_rows, space.Y), factors
+    )

@@ -78,5 +78,35 @@ class AbstractSolver(eqx.Module):
         return False
 
     @abstractmethod
+    def start(self, system: LinearSystem, carry: Any) -> Any:
+        """Return the state before the first step; it has a `status`."""
+
+    @abstractmethod
+    def advance(self, system: LinearSystem, state: Any, until: Any) -> Any:
+        """Iterate until the status says how it ended or `until` steps are taken.
+
+        Solving in several such stretches is what lets a batch drop finished systems.
+        """
+
+    @abstractmethod
+    def finish(self, system: LinearSystem, state: Any) -> Outcome:
+        """Return the outcome of a state, ended or not."""
+
     def run(self, system: LinearSystem, carry: Any) -> Outcome:
         """Iterate from `system.x0` until the residual norm is at most the target."""
+        state = self.start(system, carry)
+        state = self.advance(system, state, self.max_steps)
+        return self.finish(system, state)
+
+    def unroll(self, system: LinearSystem, carry: Any, num_steps: int) -> Outcome:
+        """Take exactly `num_steps` steps, none of them in a loop that ends by itself.
+
+        Raises:
+            ValueError: the method has no such form.
+        """
+        del system, carry, num_steps
+        raise ValueError(
+            f"{type(self).__name__} cannot be unrolled; use a method of short "
+            "recurrences such as CG, or GMRES, or leave out `unroll` for derivatives "
+            "by the implicit rule"
+        )

@@ -11,6 +11,8 @@ import pytest
 from jax import lax
 
 import krylax as kx
+from krylax.solvers._arnoldi_cycle import run_cycle
+from krylax.solvers._recycle_space import scaled_space
 
 from ..gallery import from_spectrum, random_unitary
 from ..helpers import relative_error
@@ -140,15 +142,12 @@ def similar(eigenvalues: np.ndarray) -> np.ndarray:
 @eqx.filter_jit
 def cycle_of(solver: Any, system: Any, carry: Any) -> Any:
     """A cycle after all its Arnoldi steps, by the solver's own pieces."""
-    from krylax.solvers._gcrodr import _scaled
-
-    state = solver._start(system, carry)
+    state = solver.start(system, carry)
     space = state.space
     r = system.b - space.C.T @ (space.C.conj() @ system.b)
-    cycle = solver._start_cycle(state, _scaled(space, solver.inner_product), r)
-    return lax.while_loop(
-        lambda c: c.j < solver.restart, lambda c: solver._step(system, c), cycle
-    )
+    cycle = solver._start_cycle(state, scaled_space(space, solver.inner_product), r)
+    system = eqx.tree_at(lambda s: s.target, system, -jnp.ones_like(system.target))
+    return run_cycle(system, cycle, MAX_STEPS, solver.inner_product)
 
 
 def system_of(name: str, dtype: str, preconditioner: Any = None) -> Any:

@@ -1,0 +1,174 @@
+"""A cycle of restarted Arnoldi methods: GMRES, FGMRES and GCRO-DR differ around it.
+
+Rows W hold an orthonormal basis C, V; rows S the search directions, of which those
+after the first `first` are M⁻¹V. A cycle builds A S = W Ḡ column by column and
+minimises the residual over S. GMRES keeps no S: for a linear M it is M⁻¹ times the rows
+of W.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Float, Inexact, Int
+
+from ..operators._field import Field
+from ._arnoldi import LeastSquares, orthogonalise, start_least_squares
+from ._history import History
+from ._inner_product import InnerProduct, combine, power_of_two, scale
+from ._solver import LinearSystem
+
+
+class Cycle(eqx.Module):
+    """Within a cycle, whose next column is `j`; unused rows are zero."""
+
+    W: Field  # m+1 rows: C, then V
+    S: Field | None  # m rows: U D, then M⁻¹ V; None where they are not kept
+    problem: LeastSquares
+    j: Int[Array, ""]
+    residual: Float[Array, ""]
+    is_exhausted: Bool[Array, ""]
+    unit: Float[Array, ""]
+    num_steps: Int[Array, ""]
+    history: History
+
+
+def measure_unit(
+    system: LinearSystem, norm: Float[Array, ""], inner_product: InnerProduct
+) -> Float[Array, ""]:
+    """The size of A M⁻¹ on the first residual: no square of it shall overflow."""
+    v = scale(1 / jnp.where(norm > 0, norm, 1), system.r0)
+    z = v if system.preconditioner is None else system.preconditioner(v)
+    return power_of_two(inner_product.max_abs(system.operator.mv(z)))
+
+
+def start_cycle(
+    r: Field,
+    W: Field,
+    S: Field | None,
+    diagonal: Inexact[Array, " m"],
+    first: Int[Array, ""],
+    unit: Float[Array, ""],
+    num_steps: Int[Array, ""],
+    history: History,
+    inner_product: InnerProduct,
+) -> Cycle:
+    """Begin with residual r, orthogonal to the `first` rows of W, and Ḡ = diagonal."""
+    norm = inner_product.norm(r)
+    v = scale(jnp.where(norm > 0, 1 / jnp.where(norm > 0, norm, 1), 0), r)
+    return Cycle(
+        W=set_row(W, first, v),
+        S=S,
+        problem=start_least_squares(diagonal, norm, first),
+        j=first,
+        residual=norm,
+        is_exhausted=jnp.zeros((), bool),
+        unit=unit,
+        num_steps=num_steps,
+        history=history,
+    )
+
+
+def run_cycle(
+    system: LinearSystem, cycle: Cycle, max_steps: int, inner_product: InnerProduct
+) -> Cycle:
+    """Take Arnoldi steps until the target is met or the rows are full."""
+    length = cycle.problem.R.shape[1]
+    return lax.while_loop(
+        lambda c: (
+            (c.j < length)
+            & (c.residual > system.target)
+            & (c.num_steps < max_steps)
+            & ~c.is_exhausted
+        ),
+        lambda c: _step(system, c, inner_product),
+        cycle,
+    )
+
+
+def unroll_cycle(
+    system: LinearSystem, cycle: Cycle, num_steps: int, inner_product: InnerProduct
+) -> Cycle:
+    """Take exactly `num_steps` Arnoldi steps."""
+
+    def body(cycle: Cycle, _: None) -> tuple[Cycle, None]:
+        return _step(system, cycle, inner_product), None
+
+    return lax.scan(body, cycle, length=num_steps)[0]
+
+
+def correction(system: LinearSystem, cycle: Cycle) -> Field:
+    """The minimiser over the search space; without S, M⁻¹ acts on it as a whole."""
+    y = cycle.problem.solve(cycle.j)
+    if cycle.S is not None:
+        return combine(y, cycle.S)
+    found = combine(y, jax.tree.map(lambda rows: rows[:-1], cycle.W))
+    found = scale(1 / cycle.unit, found)
+    return found if system.preconditioner is None else system.preconditioner(found)
+
+
+def extend_rows(rows: Field, length: int) -> Field:
+    """Append zero rows."""
+    return jax.tree.map(
+        lambda a: jnp.concatenate(
+            [a, jnp.zeros((length - a.shape[0], *a.shape[1:]), a.dtype)]
+        ),
+        rows,
+    )
+
+
+def set_row(rows: Field, i: Int[Array, ""], x: Field) -> Field:
+    """Replace row i."""
+    return jax.tree.map(
+        lambda a, b: lax.dynamic_update_index_in_dim(a, b, i, axis=0), rows, x
+    )
+
+
+def is_stuck(
+    norm: Float[Array, ""], before: Float[Array, ""], estimate: Float[Array, ""]
+) -> Bool[Array, ""]:
+    """Whether a cycle made no progress: none at all, or none where it claimed some.
+
+    The claim is the residual of the small problem; where the true one stays although
+    the claim halves, the limit is rounding. GMRES(m) may creep for many cycles on
+    indefinite systems, so that small progress must count.
+    """
+    is_still = norm > (1 - jnp.sqrt(jnp.finfo(norm.dtype).eps)) * before
+    is_rounding = (norm > 0.9 * before) & (estimate < norm / 2)
+    return is_still | is_rounding
+
+
+def _step(system: LinearSystem, cycle: Cycle, inner_product: InnerProduct) -> Cycle:
+    """One Arnoldi step: column j of A S = W Ḡ, S in units that make Ḡ near 1."""
+    j = cycle.j
+    v = _row(cycle.W, j)
+    z = v if system.preconditioner is None else system.preconditioner(v)
+    z = scale(1 / cycle.unit, z)
+    S = None if cycle.S is None else set_row(cycle.S, j, z)
+    if S is not None:
+        # Reading z back makes all that needs row j of W come before row j+1 is
+        # written; otherwise XLA copies all of W twice a step, which costs as much
+        # as the rest of it (64 x 64, m = 40).
+        z = _row(S, j)
+    w, h, below = orthogonalise(system.operator.mv(z), cycle.W, inner_product)
+    problem = cycle.problem.add_column(h, below, j)
+    residual = problem.residual(j + 1)
+    num_steps = cycle.num_steps + 1
+    seen = lax.stop_gradient(residual / system.scale)
+    return Cycle(
+        W=set_row(cycle.W, j + 1, w),
+        S=S,
+        problem=problem,
+        j=j + 1,
+        residual=residual,
+        is_exhausted=below == 0,
+        unit=cycle.unit,
+        num_steps=num_steps,
+        history=cycle.history.record(num_steps, seen),
+    )
+
+
+def _row(rows: Field, i: Int[Array, ""]) -> Field:
+    return jax.tree.map(
+        lambda a: lax.dynamic_index_in_dim(a, i, axis=0, keepdims=False), rows
+    )
