@@ -1,5 +1,6 @@
 # make run   sets up and generates a certified Darcy data set, compares, draws it
 # make test  sets up and runs every test;   make lint  format, lint, types
+# make bench compares with the rivals; FAST=1 in small sizes, ONLY="batch float32" some cases
 # Nothing is reinstalled until pyproject.toml changes.
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PYTHONSAFEPATH := 1
 
-.PHONY: run test lint docs clean
+.PHONY: run test lint bench docs clean
 
 run: $(VENV)/run.stamp
 	$(BIN)/krylax generate darcy --num-samples $(NUM_SAMPLES) --num-points 64 64 --out $(OUT)
@@ -25,6 +26,9 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 
+bench: $(VENV)/bench.stamp
+	$(BIN)/python benchmarks $(if $(FAST),--fast) $(if $(ONLY),--only $(ONLY))
+
 docs: $(VENV)/docs.stamp
 	$(BIN)/mkdocs build --strict
 
@@ -37,6 +41,9 @@ $(VENV)/run.stamp: pyproject.toml
 $(VENV)/dev.stamp: pyproject.toml
 	$(call install,dev)
 	touch $(VENV)/run.stamp
+
+$(VENV)/bench.stamp: pyproject.toml
+	$(call install,bench)
 
 $(VENV)/docs.stamp: pyproject.toml
 	$(call install,docs)

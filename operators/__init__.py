@@ -10,10 +10,13 @@ from ._diffusion import Diffusion as Diffusion
 from ._function import Function as Function
 from ._helmholtz import Helmholtz as Helmholtz
 from ._identity import Identity as Identity
+from ._inverse import Inverse as Inverse
 from ._jacobian import Jacobian as Jacobian
 from ._kronecker import Kronecker as Kronecker
 from ._kronecker import KroneckerSum as KroneckerSum
 from ._laplacian import Laplacian as Laplacian
+from ._lineax import from_lineax as from_lineax
+from ._lineax import to_lineax as to_lineax
 from ._masked_poisson import CellType as CellType
 from ._masked_poisson import MaskedPoisson as MaskedPoisson
 from ._operator import AbstractLinearOperator as AbstractLinearOperator
@@ -24,4 +27,6 @@ from ._operator import Product as Product
 from ._operator import Scaled as Scaled
 from ._operator import Sum as Sum
 from ._operator import Transpose as Transpose
+from ._scipy import from_scipy as from_scipy
+from ._scipy import to_scipy as to_scipy
 from ._sparse import Sparse as Sparse

@@ -8,14 +8,13 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
+from ._declared import AbstractDeclaredOperator, Declared, declare
 from ._field import Structure, array_structure, as_inexact, require_finite
-from ._nullspace import as_nullspace, conjugate
-from ._operator import AbstractLinearOperator
+from ._nullspace import conjugate
 from ._shift import shift_in_zero
-from ._tags import as_tags
 
 
-class Banded(AbstractLinearOperator):
+class Banded(AbstractDeclaredOperator):
     """A square matrix with few diagonals, as an operator on vectors of length n.
 
     Entry (i, j) with j - i = `offsets[d]` is `diagonals[d, j]`, SciPy's `dia_array`
@@ -41,9 +40,8 @@ class Banded(AbstractLinearOperator):
     """
 
     diagonals: Inexact[Array, "d n"]
-    null_vectors: Inexact[Array, "k n"] | None
+    declared: Declared
     offsets: tuple[int, ...] = eqx.field(static=True)
-    promised: frozenset[str] = eqx.field(static=True)
 
     def __init__(
         self,
@@ -57,8 +55,7 @@ class Banded(AbstractLinearOperator):
         self.offsets = _as_offsets(offsets)
         _require_fit(self.diagonals.shape, self.offsets)
         require_finite(self.diagonals, "diagonals")
-        self.promised = as_tags(tags, self.in_structure, self.out_structure)
-        self.null_vectors = as_nullspace(nullspace, self.in_structure)
+        self.declared = declare(tags, nullspace, self.in_structure)
 
     @property
     def in_structure(self) -> Structure:
@@ -66,33 +63,14 @@ class Banded(AbstractLinearOperator):
         return array_structure(self.diagonals.shape[1:], self.diagonals.dtype)
 
     @property
-    def out_structure(self) -> Structure:
-        """A vector of length n."""
-        return self.in_structure
-
-    @property
-    def tags(self) -> frozenset[str]:
-        """What was promised, and what follows."""
-        return self.promised
-
-    @property
-    def nullspace(self) -> Inexact[Array, "k n"] | None:
-        """The declared null vectors, orthonormal."""
-        return self.null_vectors
-
-    @property
     def T(self) -> "Banded":
         """The transpose: offsets change sign, each diagonal moves along by its own."""
-        if "symmetric" in self.promised:
+        if "symmetric" in self.tags:
             return self
         rows = [_aligned(row, o) for o, row in self._rows()]
         offsets = [-offset for offset in self.offsets]
-        return Banded(
-            jnp.stack(rows),
-            offsets,
-            tags=self.promised,
-            nullspace=conjugate(self.null_vectors),
-        )
+        nullspace = conjugate(self.nullspace)
+        return Banded(jnp.stack(rows), offsets, tags=self.tags, nullspace=nullspace)
 
     def mv(self, x: Inexact[Array, " n"]) -> Inexact[Array, " n"]:
         """Return A x."""

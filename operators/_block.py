@@ -2,21 +2,21 @@
 
 from collections.abc import Iterable, Sequence
 from functools import reduce
+from itertools import chain
 from typing import Any, Literal, TypeAlias
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from ._field import Field, Structure, describe
-from ._nullspace import as_nullspace, conjugate
+from ._declared import AbstractDeclaredOperator, Declared, declare
+from ._field import Field, Structure, describe, require_square
 from ._operator import AbstractLinearOperator
-from ._tags import as_tags
 
 Blocks: TypeAlias = tuple[tuple[AbstractLinearOperator | None, ...], ...]
 
 
-class Block(AbstractLinearOperator):
+class Block(AbstractDeclaredOperator):
     """A matrix of linear operators, y_i = Σ_j A_ij x_j, as in saddle-point systems.
 
     It maps a tuple with one field per block column to a tuple with one field per block
@@ -29,8 +29,10 @@ class Block(AbstractLinearOperator):
             axis, or "constant".
 
     Raises:
+        TypeError: a block that is no linear operator.
         ValueError: no block, rows of different lengths, a row or a column of zero
-            blocks alone, blocks whose fields disagree, or an unknown tag.
+            blocks alone, blocks whose fields disagree or differ in dtype, or an unknown
+            tag.
 
     Cost: one product with every block.
 
@@ -45,8 +47,7 @@ class Block(AbstractLinearOperator):
     """
 
     rows: Blocks
-    null_vectors: Field | None
-    promised: frozenset[str] = eqx.field(static=True)
+    declared: Declared
 
     def __init__(
         self,
@@ -58,8 +59,7 @@ class Block(AbstractLinearOperator):
         self.rows = tuple(tuple(row) for row in rows)
         _require_rectangle(self.rows)
         _require_agreement(self.rows)
-        self.promised = as_tags(tags, self.in_structure, self.out_structure)
-        self.null_vectors = as_nullspace(nullspace, self.in_structure)
+        self.declared = declare(tags, nullspace, self.in_structure, self.out_structure)
 
     @property
     def in_structure(self) -> Structure:
@@ -73,26 +73,16 @@ class Block(AbstractLinearOperator):
         return tuple(row[0].out_structure for row in _stored(self.rows))
 
     @property
-    def tags(self) -> frozenset[str]:
-        """What was promised, and what follows."""
-        return self.promised
-
-    @property
-    def nullspace(self) -> Field | None:
-        """The declared null vectors, orthonormal."""
-        return self.null_vectors
-
-    @property
     def T(self) -> "Block":
         """The transposed blocks in transposed places."""
-        if "symmetric" in self.promised:
+        if "symmetric" in self.tags:
             return self
-        transposed = [
-            [None if block is None else block.T for block in row]
+        rows = tuple(
+            tuple(None if block is None else block.T for block in row)
             for row in _transposed(self.rows)
-        ]
-        return Block(
-            transposed, tags=self.promised, nullspace=conjugate(self.null_vectors)
+        )
+        return eqx.tree_at(
+            lambda A: (A.rows, A.declared), self, (rows, self.declared.T)
         )
 
     def mv(self, x: Field) -> Field:
@@ -101,11 +91,7 @@ class Block(AbstractLinearOperator):
 
     def diagonal(self) -> Field:
         """The diagonals of the blocks on the diagonal, a zero block's of zeros."""
-        if self.in_structure != self.out_structure:
-            raise ValueError(
-                "only a square operator has a diagonal, got one from "
-                f"{describe(self.in_structure)} to {describe(self.out_structure)}"
-            )
+        require_square(self.in_structure, self.out_structure, "has a diagonal")
         blocks = [row[i] for i, row in enumerate(self.rows)]
         return tuple(
             _zeros(structure) if block is None else block.diagonal()
@@ -120,6 +106,12 @@ def _require_rectangle(rows: Blocks) -> None:
             "rows must be one or more rows of equally many blocks, got rows of "
             f"lengths {lengths}"
         )
+    for block in chain(*rows):
+        if not isinstance(block, AbstractLinearOperator | None):
+            raise TypeError(
+                f"blocks must be linear operators or None, got {type(block).__name__}; "
+                "wrap a matrix in Dense"
+            )
     for name, lines in (("row", rows), ("column", _transposed(rows))):
         for position, line in enumerate(lines):
             if all(block is None for block in line):

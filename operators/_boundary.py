@@ -65,6 +65,12 @@ def has_dirichlet(faces: Faces) -> bool:
     return any("dirichlet" in pair for pair in faces)
 
 
+def require_choice(name: str, choice: Any, known: Any) -> None:
+    """Refuse what is not among the values of a `Literal`."""
+    if choice not in get_args(known):
+        raise ValueError(f"{name} must be one of {get_args(known)}, got {choice!r}")
+
+
 def _require_pair(pair: tuple[Any, ...]) -> None:
     conditions = get_args(Condition)
     if len(pair) != 2 or any(face not in conditions for face in pair):

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
 from ._field import Field, Structure, real_dtype, size_of
-from ._operator import AbstractLinearOperator
+from ._operator import AbstractLinearOperator, _conj
 
 LANCZOS_STEPS = 30
 
@@ -159,7 +159,3 @@ def _scaled(factor: Array, x: Field) -> Field:
 def _ratio(error: Array, scale: Array) -> Array:
     """Error over scale, the error itself where the scale is zero."""
     return jnp.where(scale == 0, error, error / jnp.where(scale == 0, 1, scale))
-
-
-def _conj(x: Field) -> Field:
-    return jax.tree.map(jnp.conj, x)

@@ -8,30 +8,32 @@ less u ∇·v, both by the same fluxes.
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jaxtyping import Array, Float, Inexact
 
-from ._boundary import BoundaryLike, Faces, has_dirichlet, inverse_squares
+from ._boundary import (
+    BoundaryLike,
+    Faces,
+    has_dirichlet,
+    inverse_squares,
+    require_choice,
+)
+from ._declared import AbstractDeclaredOperator, Declared, declare
 from ._diffusion import Diffusion, FaceMean
 from ._field import Structure, as_inexact, is_traced, require_finite, structure_of
 from ._laplacian import require_declarable
 from ._network import Network
-from ._nullspace import constant_nullspace
-from ._operator import AbstractLinearOperator
-from ._shift import Side, edge_in_zeros, opposite
+from ._shift import Side, edge_in_zeros, opposite, without_last
 from ._stencil import Stencil, StencilOperator, neighbour
-from ._tags import as_tags
 
 Scheme: TypeAlias = Literal["upwind", "central"]
 Form: TypeAlias = Literal["conservative", "advective"]
 
 
-class ConvectionDiffusion(AbstractLinearOperator):
+class ConvectionDiffusion(AbstractDeclaredOperator):
     """The operator -∇·(k∇u) + ∇·(vu), or + v·∇u, on a 1-D, 2-D or 3-D grid of cells.
 
     Grid and diffusive fluxes are those of `Diffusion`. At a Dirichlet wall the value is
@@ -79,8 +81,7 @@ class ConvectionDiffusion(AbstractLinearOperator):
     """
 
     stencil: Stencil
-    form: Form = eqx.field(static=True)
-    declared: Literal["constant"] | None = eqx.field(static=True)
+    declared: Declared
 
     def __init__(
         self,
@@ -94,18 +95,15 @@ class ConvectionDiffusion(AbstractLinearOperator):
         boundary: BoundaryLike = "dirichlet",
         nullspace: Literal["constant"] | None = None,
     ):
-        _require_choice("scheme", scheme, Scheme)
-        _require_choice("form", form, Form)
+        require_choice("scheme", scheme, Scheme)
+        require_choice("form", form, Form)
         k = as_inexact(coefficient, "coefficient")
         diffusion = Diffusion(k, spacing, face_mean=face_mean, boundary=boundary)
         v = _as_velocity(velocity, k.shape).astype(k.dtype)
         weights = jnp.sqrt(inverse_squares(spacing, k.ndim, jnp.finfo(k.dtype).dtype))
         flows = [w.astype(k.dtype) * v[axis] for axis, w in enumerate(weights)]
         self.stencil = _stencil(diffusion.network, flows, scheme, form)
-        self.form = form
-        self.declared = require_declarable(nullspace, diffusion.network.faces)
-        if self.declared is not None:
-            _require_null_constants(self.stencil)
+        self.declared = _declare(self.stencil, form, nullspace)
 
     @property
     def in_structure(self) -> Structure:
@@ -113,35 +111,11 @@ class ConvectionDiffusion(AbstractLinearOperator):
         return structure_of(self.stencil.centre)
 
     @property
-    def out_structure(self) -> Structure:
-        """An array with one entry per cell."""
-        return structure_of(self.stencil.centre)
-
-    @property
-    def tags(self) -> frozenset[str]:
-        """Singular where constants are annihilated, by A or by Aᵀ."""
-        is_periodic = all(pair[0] == "periodic" for pair in self.stencil.faces)
-        is_singular = is_periodic or self.annihilates_constants or bool(self.declared)
-        found = ["singular"] if is_singular else []
-        return as_tags(found, self.in_structure, self.out_structure)
-
-    @property
-    def annihilates_constants(self) -> bool:
-        """True for the advective form without a Dirichlet wall, or if declared."""
-        without_wall = not has_dirichlet(self.stencil.faces)
-        return without_wall and (self.form == "advective" or bool(self.declared))
-
-    @property
-    def nullspace(self) -> Inexact[Array, "1 ..."] | None:
-        """The normalised constant, if declared."""
-        if self.declared is None:
-            return None
-        return constant_nullspace(self.in_structure)
-
-    @property
     def T(self) -> StencilOperator:
         """The transpose, a stencil again."""
-        return StencilOperator(self.stencil.T, self.nullspace, self.tags, self)
+        return StencilOperator(
+            stencil=self.stencil.T, declared=self.declared.T, original=self
+        )
 
     def mv(self, x: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
         """Return -∇·(k∇x) + ∇·(vx), or + v·∇x."""
@@ -198,12 +172,7 @@ def _flow_through_faces(
 ) -> Inexact[Array, "..."]:
     """The mean with the next cell, zero at the last cell of an axis with walls."""
     mean = (flow + jnp.roll(flow, -1, axis)) / 2
-    if faces[axis][0] == "periodic":
-        return mean
-    inner = lax.slice_in_dim(mean, 0, flow.shape[axis] - 1, axis=axis)
-    widths = [(0, 0, 0)] * flow.ndim
-    widths[axis] = (0, 1, 0)
-    return lax.pad(inner, jnp.zeros((), flow.dtype), widths)
+    return mean if faces[axis][0] == "periodic" else without_last(mean, axis)
 
 
 def _split(
@@ -217,11 +186,6 @@ def _split(
 
 def _positive_part(flow: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
     return jnp.where(jnp.real(flow) > 0, flow, 0)
-
-
-def _require_choice(name: str, choice: Any, known: Any) -> None:
-    if choice not in get_args(known):
-        raise ValueError(f"{name} must be one of {get_args(known)}, got {choice!r}")
 
 
 def _as_velocity(velocity: Any, shape: tuple[int, ...]) -> Float[Array, "..."]:
@@ -238,6 +202,23 @@ def _as_velocity(velocity: Any, shape: tuple[int, ...]) -> Float[Array, "..."]:
         )
     require_finite(v, "velocity")
     return v
+
+
+def _declare(
+    stencil: Stencil, form: Form, nullspace: Literal["constant"] | None
+) -> Declared:
+    """Singular where constants are annihilated, by A or by Aᵀ."""
+    require_declarable(nullspace, stencil.faces)
+    if nullspace is not None:
+        _require_null_constants(stencil)
+    annihilates = form == "advective" and not has_dirichlet(stencil.faces)
+    is_periodic = all(pair[0] == "periodic" for pair in stencil.faces)
+    return declare(
+        ["singular"] if is_periodic or annihilates or nullspace else [],
+        nullspace,
+        structure_of(stencil.centre),
+        annihilates_constants=annihilates,
+    )
 
 
 def _require_null_constants(stencil: Stencil) -> None:

@@ -8,13 +8,17 @@ import jax.numpy as jnp
 from jax.lax import Precision
 from jaxtyping import Array, Inexact
 
-from ._field import Structure, array_structure, as_inexact, require_finite
-from ._nullspace import as_nullspace, conjugate
-from ._operator import AbstractLinearOperator
-from ._tags import as_tags
+from ._declared import AbstractDeclaredOperator, Declared, declare
+from ._field import (
+    Structure,
+    array_structure,
+    as_inexact,
+    require_finite,
+    require_square,
+)
 
 
-class Dense(AbstractLinearOperator):
+class Dense(AbstractDeclaredOperator):
     """A matrix A as an operator on vectors, y_i = Σ_j a_ij x_j.
 
     Args:
@@ -23,8 +27,8 @@ class Dense(AbstractLinearOperator):
         nullspace: null vectors of A and Aᴴ, stacked along a first axis, or "constant".
 
     Raises:
-        ValueError: not two-dimensional, integer, not finite, 64-bit while
-            `jax_enable_x64` is off, or an unknown tag.
+        ValueError: not two-dimensional, integer, not finite, without
+            entries, 64-bit while `jax_enable_x64` is off, or an unknown tag.
 
     Cost: 2 rows·columns operations; the matrix is read once per product, and once for
     many right-hand sides in `mm`.
@@ -37,8 +41,7 @@ class Dense(AbstractLinearOperator):
     """
 
     matrix: Inexact[Array, "rows columns"]
-    null_vectors: Inexact[Array, "k columns"] | None
-    promised: frozenset[str] = eqx.field(static=True)
+    declared: Declared
 
     def __init__(
         self,
@@ -54,8 +57,7 @@ class Dense(AbstractLinearOperator):
                 "batch of matrices use jax.vmap over Dense"
             )
         require_finite(self.matrix, "matrix")
-        self.promised = as_tags(tags, self.in_structure, self.out_structure)
-        self.null_vectors = as_nullspace(nullspace, self.in_structure)
+        self.declared = declare(tags, nullspace, self.in_structure, self.out_structure)
 
     @property
     def in_structure(self) -> Structure:
@@ -68,22 +70,12 @@ class Dense(AbstractLinearOperator):
         return array_structure(self.matrix.shape[:1], self.matrix.dtype)
 
     @property
-    def tags(self) -> frozenset[str]:
-        """What was promised, and what follows."""
-        return self.promised
-
-    @property
-    def nullspace(self) -> Inexact[Array, "k columns"] | None:
-        """The declared null vectors, orthonormal."""
-        return self.null_vectors
-
-    @property
     def T(self) -> "Dense":
         """The transposed matrix."""
-        if "symmetric" in self.promised:
+        if "symmetric" in self.tags:
             return self
-        return Dense(
-            self.matrix.T, tags=self.promised, nullspace=conjugate(self.null_vectors)
+        return eqx.tree_at(
+            lambda A: (A.matrix, A.declared), self, (self.matrix.T, self.declared.T)
         )
 
     def mv(self, x: Inexact[Array, " columns"]) -> Inexact[Array, " rows"]:
@@ -95,7 +87,8 @@ class Dense(AbstractLinearOperator):
         return jnp.matmul(xs, self.matrix.T, precision=Precision.HIGHEST)
 
     def diagonal(self) -> Inexact[Array, " rows"]:
-        """The diagonal of A."""
+        """The diagonal of A, if it is square."""
+        require_square(self.in_structure, self.out_structure, "has a diagonal")
         return jnp.diagonal(self.matrix)
 
     def as_matrix(self) -> Inexact[Array, "rows columns"]:

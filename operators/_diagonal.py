@@ -3,16 +3,14 @@
 from collections.abc import Iterable
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from ._declared import AbstractDeclaredOperator, Declared, declare
 from ._field import Field, Structure, as_field, structure_of
-from ._operator import AbstractLinearOperator
-from ._tags import as_tags
 
 
-class Diagonal(AbstractLinearOperator):
+class Diagonal(AbstractDeclaredOperator):
     """The operator (D x)_i = d_i x_i on fields of any shape, pytrees included.
 
     Args:
@@ -32,27 +30,16 @@ class Diagonal(AbstractLinearOperator):
     """
 
     values: Field
-    promised: frozenset[str] = eqx.field(static=True)
+    declared: Declared
 
     def __init__(self, values: Any, *, tags: Iterable[str] = ()):
         self.values = as_field(values, "values")
-        structure = structure_of(self.values)
-        self.promised = as_tags([*tags, "symmetric"], structure, structure)
+        self.declared = declare(tags, None, self.in_structure, always=["symmetric"])
 
     @property
     def in_structure(self) -> Structure:
         """The structure of the diagonal."""
         return structure_of(self.values)
-
-    @property
-    def out_structure(self) -> Structure:
-        """The structure of the diagonal."""
-        return structure_of(self.values)
-
-    @property
-    def tags(self) -> frozenset[str]:
-        """Symmetric, hermitian where real, and what was promised."""
-        return self.promised
 
     def mv(self, x: Field) -> Field:
         """Return d x, entry by entry."""

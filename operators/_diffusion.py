@@ -9,27 +9,24 @@ c_f = 2 k_i / h².
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jaxtyping import Array, Float, Inexact
 
-from ._boundary import BoundaryLike, Faces, as_faces, has_dirichlet, inverse_squares
+from ._boundary import BoundaryLike, Faces, as_faces, inverse_squares, require_choice
+from ._declared import AbstractDeclaredOperator, Declared
 from ._field import Structure, as_inexact, is_traced, require_finite, structure_of
-from ._laplacian import grid_shape, require_declarable
+from ._laplacian import declare_diffusion, grid_shape
 from ._network import Network, make_network
-from ._nullspace import constant_nullspace
-from ._operator import AbstractLinearOperator
-from ._shift import edge_in_zeros
-from ._tags import as_tags, is_real
+from ._shift import edge_in_zeros, without_last
+from ._tags import is_real
 
 FaceMean: TypeAlias = Literal["harmonic", "arithmetic"]
 
 
-class Diffusion(AbstractLinearOperator):
+class Diffusion(AbstractDeclaredOperator):
     """The operator -∇·(k∇u) on a 1-D, 2-D or 3-D grid of cells, second order.
 
     Unknowns sit at cell centres; walls lie on cell faces. Dirichlet walls hold the
@@ -63,7 +60,7 @@ class Diffusion(AbstractLinearOperator):
     """
 
     network: Network
-    declared: Literal["constant"] | None = eqx.field(static=True)
+    declared: Declared
 
     def __init__(
         self,
@@ -77,51 +74,22 @@ class Diffusion(AbstractLinearOperator):
         k = as_inexact(coefficient, "coefficient")
         shape = grid_shape(k.shape)
         _require_positive(k)
-        if face_mean not in get_args(FaceMean):
-            raise ValueError(
-                f"face_mean must be one of {get_args(FaceMean)}, got {face_mean!r}"
-            )
+        require_choice("face_mean", face_mean, FaceMean)
         faces = as_faces(boundary, len(shape))
-        self.declared = require_declarable(nullspace, faces)
         weights = inverse_squares(spacing, len(shape), jnp.finfo(k.dtype).dtype)
         links = tuple(
             weight.astype(k.dtype) * _link(k, axis, face_mean, faces)
             for axis, weight in enumerate(weights)
         )
         self.network = make_network(_walls(k, weights, faces), links, faces)
+        self.declared = declare_diffusion(
+            faces, nullspace, self.in_structure, is_real(self.in_structure)
+        )
 
     @property
     def in_structure(self) -> Structure:
         """An array with one entry per cell."""
         return structure_of(self.network.centre)
-
-    @property
-    def out_structure(self) -> Structure:
-        """An array with one entry per cell."""
-        return structure_of(self.network.centre)
-
-    @property
-    def tags(self) -> frozenset[str]:
-        """Symmetric; for real k positive definite with a Dirichlet face."""
-        found = ["symmetric"]
-        if not has_dirichlet(self.network.faces):
-            found.append("singular")
-        if is_real(self.in_structure):
-            definite = has_dirichlet(self.network.faces)
-            found.append("positive_definite" if definite else "positive_semidefinite")
-        return as_tags(found, self.in_structure, self.out_structure)
-
-    @property
-    def annihilates_constants(self) -> bool:
-        """True without a Dirichlet face."""
-        return not has_dirichlet(self.network.faces)
-
-    @property
-    def nullspace(self) -> Inexact[Array, "1 ..."] | None:
-        """The normalised constant, if declared."""
-        if self.declared is None:
-            return None
-        return constant_nullspace(self.in_structure)
 
     def mv(self, x: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
         """Return -∇·(k∇x)."""
@@ -139,12 +107,7 @@ def _link(k: Inexact[Array, "..."], axis: int, face_mean: FaceMean, faces: Faces
         mean = 2 * k * (neighbour / (k + neighbour))
     else:
         mean = (k + neighbour) / 2
-    if faces[axis][0] == "periodic":
-        return mean
-    inner = lax.slice_in_dim(mean, 0, k.shape[axis] - 1, axis=axis)
-    widths = [(0, 0, 0)] * k.ndim
-    widths[axis] = (0, 1, 0)
-    return lax.pad(inner, jnp.zeros((), k.dtype), widths)
+    return mean if faces[axis][0] == "periodic" else without_last(mean, axis)
 
 
 def _walls(k: Inexact[Array, "..."], weights: Float[Array, " axes"], faces: Faces):

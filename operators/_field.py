@@ -43,14 +43,26 @@ def as_inexact(values: Any, name: str) -> Inexact[Array, "..."]:
         # Python numbers have no precision of their own.
         if values.dtype in (np.float64, np.complex128):
             values = values.astype(jax.dtypes.canonicalize_dtype(values.dtype))
-    dtype = values.dtype
-    if not jnp.issubdtype(dtype, jnp.inexact):
+    if not jnp.issubdtype(values.dtype, jnp.inexact):
         raise ValueError(
             f"{name} must be an array of a floating or complex type, got dtype "
-            f"{dtype}; convert it, for example with {name}.astype(float)"
+            f"{values.dtype}; convert it, for example with {name}.astype(float)"
         )
-    require_x64(dtype, name)
+    require_x64(values.dtype, name)
     return jnp.asarray(values)
+
+
+def as_dtype(dtype: DTypeLike | None) -> jnp.dtype:
+    """Return the dtype of an operator's fields, JAX's default unless said.
+
+    Raises:
+        ValueError: an integer type, or 64 bits while `jax_enable_x64` is off.
+    """
+    dtype = jnp.dtype(jnp.result_type(float) if dtype is None else dtype)
+    if not jnp.issubdtype(dtype, jnp.inexact):
+        raise ValueError(f"dtype must be floating or complex, got {dtype}")
+    require_x64(dtype, "dtype")
+    return dtype
 
 
 def require_x64(dtype: DTypeLike, name: str) -> None:
@@ -87,6 +99,12 @@ def structure_of(field: Field) -> Structure:
 def freeze(structure: Structure) -> FrozenStructure:
     """A hashable form of a structure, for static fields: a dict is not hashable."""
     leaves, tree = jax.tree.flatten(structure)
+    for leaf in leaves:
+        if not isinstance(leaf, jax.ShapeDtypeStruct | jax.Array | np.ndarray):
+            raise ValueError(
+                f"a structure is made of jax.ShapeDtypeStruct, got {leaf!r}; for that "
+                "of a field x use jax.eval_shape(lambda: x)"
+            )
     # Afresh, because eval_shape's may say "weakly typed", which is no part of it.
     return tree, tuple(array_structure(leaf.shape, leaf.dtype) for leaf in leaves)
 
@@ -100,6 +118,39 @@ def thaw(frozen: FrozenStructure) -> Structure:
 def array_structure(shape: Sequence[int], dtype: DTypeLike) -> jax.ShapeDtypeStruct:
     """Structure of a field that is one array."""
     return jax.ShapeDtypeStruct(tuple(shape), jnp.dtype(dtype))
+
+
+def require_field(structure: Structure) -> None:
+    """Refuse what is no structure of a field.
+
+    Raises:
+        ValueError: no entry in some array, integers, arrays of several dtypes, or 64
+            bits while `jax_enable_x64` is off.
+    """
+    leaves = jax.tree.leaves(structure)
+    if not leaves or any(0 in leaf.shape for leaf in leaves):
+        raise ValueError(
+            "a field must have at least one entry in every array, got "
+            f"{describe(structure)}; leave out what is empty"
+        )
+    dtypes = {leaf.dtype for leaf in leaves}
+    if len(dtypes) > 1 or not jnp.issubdtype(leaves[0].dtype, jnp.inexact):
+        raise ValueError(
+            "all arrays of a field must have one floating or complex dtype, got "
+            f"{describe(structure)}; convert them to one"
+        )
+    require_x64(leaves[0].dtype, "the field")
+
+
+def require_square(
+    structure: Structure, out_structure: Structure, property_of_square: str
+) -> None:
+    """Refuse an operator between different fields where that makes no sense."""
+    if structure != out_structure:
+        raise ValueError(
+            f"only a square operator {property_of_square}, got one from "
+            f"{describe(structure)} to {describe(out_structure)}"
+        )
 
 
 def require_structure(field: Field, structure: Structure, name: str) -> None:
@@ -130,3 +181,19 @@ def real_dtype(structure: Structure) -> jnp.dtype:
 def size_of(structure: Structure) -> int:
     """Number of unknowns."""
     return sum(int(np.prod(s.shape)) for s in jax.tree.leaves(structure))
+
+
+def ravel(field: Field) -> Inexact[Array, " n"]:
+    """The entries of a field, leaf after leaf, row-major."""
+    return jnp.concatenate([leaf.reshape(-1) for leaf in jax.tree.leaves(field)])
+
+
+def unravel(vector: Inexact[Array, " n"], structure: Structure) -> Field:
+    """The field that has these entries."""
+    leaves, tree = jax.tree.flatten(structure)
+    ends = np.cumsum([int(np.prod(s.shape)) for s in leaves])[:-1]
+    pieces = jnp.split(vector, ends)
+    return tree.unflatten(
+        piece.reshape(s.shape).astype(s.dtype)
+        for piece, s in zip(pieces, leaves, strict=True)
+    )

@@ -6,13 +6,11 @@ from typing import Any, Literal
 import equinox as eqx
 import jax
 
+from ._declared import AbstractDeclaredOperator, Declared, declare
 from ._field import Field, FrozenStructure, Structure, freeze, thaw
-from ._nullspace import as_nullspace
-from ._operator import AbstractLinearOperator
-from ._tags import as_tags
 
 
-class Function(AbstractLinearOperator):
+class Function(AbstractDeclaredOperator):
     """The linear operator x ↦ function(x).
 
     Gradients flow to arrays that the function closes over when the operator is built
@@ -28,7 +26,8 @@ class Function(AbstractLinearOperator):
         nullspace: null vectors of A and Aᴴ, stacked along a first axis, or "constant".
 
     Raises:
-        ValueError: an unknown tag, or null vectors of another structure.
+        ValueError: integer fields or such without entries, an unknown tag, or null
+            vectors of another structure.
 
     Examples:
         >>> import jax, jax.numpy as jnp, krylax as kx
@@ -39,10 +38,9 @@ class Function(AbstractLinearOperator):
     """
 
     function: Callable[[Field], Field]
-    null_vectors: Field | None
+    declared: Declared
     frozen_in: FrozenStructure = eqx.field(static=True)
     frozen_out: FrozenStructure = eqx.field(static=True)
-    promised: frozenset[str] = eqx.field(static=True)
 
     def __init__(
         self,
@@ -55,8 +53,7 @@ class Function(AbstractLinearOperator):
         self.function = as_pytree(function)
         self.frozen_in = freeze(in_structure)
         self.frozen_out = freeze(jax.eval_shape(function, in_structure))
-        self.promised = as_tags(tags, self.in_structure, self.out_structure)
-        self.null_vectors = as_nullspace(nullspace, self.in_structure)
+        self.declared = declare(tags, nullspace, self.in_structure, self.out_structure)
 
     @property
     def in_structure(self) -> Structure:
@@ -67,16 +64,6 @@ class Function(AbstractLinearOperator):
     def out_structure(self) -> Structure:
         """What the function returns."""
         return thaw(self.frozen_out)
-
-    @property
-    def tags(self) -> frozenset[str]:
-        """What was promised, and what follows."""
-        return self.promised
-
-    @property
-    def nullspace(self) -> Field | None:
-        """The declared null vectors, orthonormal."""
-        return self.null_vectors
 
     def mv(self, x: Field) -> Field:
         """Return function(x)."""

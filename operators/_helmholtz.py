@@ -6,19 +6,17 @@ The diffusion operator of `Diffusion`, less k² u in every cell: -∇·(c∇u) -
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Inexact
 
 from ._boundary import BoundaryLike
+from ._declared import AbstractDeclaredOperator, Declared, declare
 from ._diffusion import Diffusion, FaceMean
 from ._field import Structure, as_inexact, require_finite
-from ._operator import AbstractLinearOperator
-from ._tags import as_tags
 
 
-class Helmholtz(AbstractLinearOperator):
+class Helmholtz(AbstractDeclaredOperator):
     """The operator -∇·(c∇u) - k²u on a 1-D, 2-D or 3-D grid of cells, second order.
 
     Grid, walls and faces are those of `Diffusion`. The argument is k² instead of k,
@@ -60,7 +58,7 @@ class Helmholtz(AbstractLinearOperator):
 
     diffusion: Diffusion
     wavenumber_squared: Inexact[Array, "..."]
-    promised: frozenset[str] = eqx.field(static=True)
+    declared: Declared
 
     def __init__(
         self,
@@ -82,25 +80,12 @@ class Helmholtz(AbstractLinearOperator):
             boundary=boundary,
         )
         self.wavenumber_squared = k2.astype(dtype)
-        promised = as_tags(tags, self.in_structure, self.out_structure)
-        self.promised = as_tags(
-            {"symmetric", *promised}, self.in_structure, self.out_structure
-        )
+        self.declared = declare(tags, None, self.in_structure, always=["symmetric"])
 
     @property
     def in_structure(self) -> Structure:
         """An array with one entry per cell."""
         return self.diffusion.in_structure
-
-    @property
-    def out_structure(self) -> Structure:
-        """An array with one entry per cell."""
-        return self.diffusion.out_structure
-
-    @property
-    def tags(self) -> frozenset[str]:
-        """Symmetric, hermitian where real, and what was promised."""
-        return self.promised
 
     def mv(self, x: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
         """Return -∇·(c∇x) - k²x."""

@@ -4,17 +4,20 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from ._declared import AbstractDeclaredOperator, Declared, declare
 from ._field import Field, FrozenStructure, Structure, freeze, thaw
-from ._operator import AbstractLinearOperator
-from ._tags import as_tags
 
 
-class Identity(AbstractLinearOperator):
+class Identity(AbstractDeclaredOperator):
     """The identity I on fields of a given structure.
 
     Args:
         structure: pytree of `jax.ShapeDtypeStruct`, for example
             `jax.eval_shape(lambda: b)`.
+
+    Raises:
+        ValueError: arrays without entries, of integers, of several dtypes, or of 64
+            bits while `jax_enable_x64` is off.
 
     Examples:
         >>> import jax, jax.numpy as jnp, krylax as kx
@@ -23,27 +26,19 @@ class Identity(AbstractLinearOperator):
         True
     """
 
+    declared: Declared
     frozen: FrozenStructure = eqx.field(static=True)
 
     def __init__(self, structure: Structure):
         self.frozen = freeze(structure)
+        self.declared = declare(
+            ["symmetric", "positive_definite"], None, self.in_structure
+        )
 
     @property
     def in_structure(self) -> Structure:
         """The structure that it was given."""
         return thaw(self.frozen)
-
-    @property
-    def out_structure(self) -> Structure:
-        """The structure that it was given."""
-        return thaw(self.frozen)
-
-    @property
-    def tags(self) -> frozenset[str]:
-        """Symmetric, hermitian and positive definite."""
-        return as_tags(
-            ["symmetric", "positive_definite"], self.in_structure, self.out_structure
-        )
 
     def mv(self, x: Field) -> Field:
         """Return x."""

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import equinox as eqx
 import jax
 
+from ._declared import AbstractDeclaredOperator, Declared, declare
 from ._field import (
     Field,
     FrozenStructure,
@@ -16,12 +17,10 @@ from ._field import (
     thaw,
 )
 from ._function import as_pytree
-from ._nullspace import as_nullspace, conjugate
 from ._operator import AbstractLinearOperator
-from ._tags import as_tags
 
 
-class Jacobian(AbstractLinearOperator):
+class Jacobian(AbstractDeclaredOperator):
     """The Jacobian J of a function at a point, x ↦ d/dt f(point + t x) at t = 0.
 
     The Hessian of an energy is the Jacobian of its gradient, tagged `symmetric`. The
@@ -53,9 +52,8 @@ class Jacobian(AbstractLinearOperator):
 
     function: Callable[[Field], Field]
     point: Field
-    null_vectors: Field | None
+    declared: Declared
     frozen_out: FrozenStructure = eqx.field(static=True)
-    promised: frozenset[str] = eqx.field(static=True)
 
     def __init__(
         self,
@@ -68,8 +66,7 @@ class Jacobian(AbstractLinearOperator):
         self.function = as_pytree(function)
         self.point = as_field(point, "point")
         self.frozen_out = freeze(jax.eval_shape(function, self.point))
-        self.promised = as_tags(tags, self.in_structure, self.out_structure)
-        self.null_vectors = as_nullspace(nullspace, self.in_structure)
+        self.declared = declare(tags, nullspace, self.in_structure, self.out_structure)
 
     @property
     def in_structure(self) -> Structure:
@@ -82,29 +79,22 @@ class Jacobian(AbstractLinearOperator):
         return thaw(self.frozen_out)
 
     @property
-    def tags(self) -> frozenset[str]:
-        """What was promised, and what follows."""
-        return self.promised
-
-    @property
-    def nullspace(self) -> Field | None:
-        """The declared null vectors, orthonormal."""
-        return self.null_vectors
-
-    @property
     def T(self) -> AbstractLinearOperator:
         """The transpose, by reverse mode."""
-        return self if "symmetric" in self.promised else TransposedJacobian(self)
+        if "symmetric" in self.tags:
+            return self
+        return TransposedJacobian(jacobian=self, declared=self.declared.T)
 
     def mv(self, x: Field) -> Field:
         """Return J x, by forward mode."""
         return jax.jvp(self.function, (self.point,), (x,))[1]
 
 
-class TransposedJacobian(AbstractLinearOperator):
+class TransposedJacobian(AbstractDeclaredOperator):
     """The transpose Jᵀ of a `Jacobian`; made by its `T`."""
 
     jacobian: Jacobian
+    declared: Declared
 
     @property
     def in_structure(self) -> Structure:
@@ -115,16 +105,6 @@ class TransposedJacobian(AbstractLinearOperator):
     def out_structure(self) -> Structure:
         """That of the point."""
         return self.jacobian.in_structure
-
-    @property
-    def tags(self) -> frozenset[str]:
-        """Those of J."""
-        return self.jacobian.tags
-
-    @property
-    def nullspace(self) -> Field | None:
-        """The conjugate of J's."""
-        return conjugate(self.jacobian.nullspace)
 
     @property
     def T(self) -> Jacobian:

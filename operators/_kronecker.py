@@ -26,6 +26,7 @@ class Kronecker(AbstractLinearOperator):
             of one dtype.
 
     Raises:
+        TypeError: a factor that is no linear operator.
         ValueError: no factor, one that does not map vectors to vectors, or factors of
             different dtypes.
 
@@ -85,7 +86,7 @@ class Kronecker(AbstractLinearOperator):
         return x
 
     def diagonal(self) -> Inexact[Array, "..."]:
-        """The outer product of the factors' diagonals."""
+        """The outer product of the factors' diagonals, if all are square."""
         return reduce(jnp.multiply, _along_axes([f.diagonal() for f in self.factors]))
 
     def as_matrix(self) -> Inexact[Array, "rows columns"]:
@@ -102,6 +103,7 @@ class KroneckerSum(AbstractLinearOperator):
         *factors: square linear operators on vectors, all of one dtype.
 
     Raises:
+        TypeError: a factor that is no linear operator.
         ValueError: no factor, one that is not square on vectors, or factors of
             different dtypes.
 
@@ -132,11 +134,6 @@ class KroneckerSum(AbstractLinearOperator):
     def in_structure(self) -> Structure:
         """An array with the factors' lengths as shape."""
         return _grid([factor.in_structure for factor in self.factors])
-
-    @property
-    def out_structure(self) -> Structure:
-        """An array with the factors' lengths as shape."""
-        return self.in_structure
 
     @property
     def tags(self) -> frozenset[str]:
@@ -186,7 +183,13 @@ def _require_vectors(factors: tuple[AbstractLinearOperator, ...]) -> None:
         raise ValueError("give at least one factor, got none")
     dtypes = set()
     for position, factor in enumerate(factors):
-        leaves = jax.tree.leaves((factor.in_structure, factor.out_structure))
+        if not isinstance(factor, AbstractLinearOperator):
+            raise TypeError(
+                f"factors must be linear operators, got a {type(factor).__name__} as "
+                f"factor {position}; wrap a matrix in Dense"
+            )
+        vectors = [factor.in_structure, factor.out_structure]
+        leaves = [v for v in vectors if isinstance(v, jax.ShapeDtypeStruct)]
         if [leaf.ndim for leaf in leaves] != [1, 1]:
             raise ValueError(
                 f"factors must map vectors to vectors, got factor {position} from "

@@ -12,15 +12,13 @@ import numpy as np
 from jaxtyping import Array, DTypeLike, Float, Inexact
 
 from ._boundary import BoundaryLike, Faces, as_faces, has_dirichlet, inverse_squares
-from ._field import Structure, array_structure, real_dtype, require_x64
+from ._declared import AbstractDeclaredOperator, Declared, declare
+from ._field import Structure, array_structure, as_dtype, real_dtype
 from ._network import Network
-from ._nullspace import constant_nullspace
-from ._operator import AbstractLinearOperator
-from ._shift import Side, edge_in_zeros, opposite, shift_in_zero
-from ._tags import as_tags
+from ._shift import Side, edge_in_zeros, opposite, shift_in_zero, without_last
 
 
-class Laplacian(AbstractLinearOperator):
+class Laplacian(AbstractDeclaredOperator):
     """The positive Laplacian -Δ on a 1-D, 2-D or 3-D grid, second order.
 
     Unknowns sit at nodes. A Dirichlet wall (value zero) is one spacing outside the last
@@ -47,10 +45,10 @@ class Laplacian(AbstractLinearOperator):
     """
 
     weights: Float[Array, " axes"]
+    declared: Declared
     shape: tuple[int, ...] = eqx.field(static=True)
     faces: Faces = eqx.field(static=True)
     dtype: jnp.dtype = eqx.field(static=True)
-    declared: Literal["constant"] | None = eqx.field(static=True)
 
     def __init__(
         self,
@@ -62,47 +60,17 @@ class Laplacian(AbstractLinearOperator):
         dtype: DTypeLike | None = None,
     ):
         self.shape = grid_shape(shape)
-        self.dtype = jnp.dtype(jnp.result_type(float) if dtype is None else dtype)
-        if not jnp.issubdtype(self.dtype, jnp.inexact):
-            raise ValueError(f"dtype must be floating or complex, got {self.dtype}")
-        require_x64(self.dtype, "dtype")
+        self.dtype = as_dtype(dtype)
         self.faces = as_faces(boundary, len(self.shape))
         self.weights = inverse_squares(
             spacing, len(self.shape), real_dtype(self.in_structure)
         )
-        self.declared = require_declarable(nullspace, self.faces)
+        self.declared = declare_diffusion(self.faces, nullspace, self.in_structure)
 
     @property
     def in_structure(self) -> Structure:
         """An array with one entry per node."""
         return array_structure(self.shape, self.dtype)
-
-    @property
-    def out_structure(self) -> Structure:
-        """An array with one entry per node."""
-        return self.in_structure
-
-    @property
-    def tags(self) -> frozenset[str]:
-        """Symmetric; positive definite with a Dirichlet face, else singular."""
-        kind = (
-            ["positive_definite"]
-            if has_dirichlet(self.faces)
-            else ["positive_semidefinite", "singular"]
-        )
-        return as_tags(["symmetric", *kind], self.in_structure, self.out_structure)
-
-    @property
-    def annihilates_constants(self) -> bool:
-        """True without a Dirichlet face."""
-        return not has_dirichlet(self.faces)
-
-    @property
-    def nullspace(self) -> Inexact[Array, "1 ..."] | None:
-        """The normalised constant, if declared."""
-        if self.declared is None:
-            return None
-        return constant_nullspace(self.in_structure)
 
     def mv(self, x: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
         """Return -Δ x."""
@@ -116,9 +84,8 @@ class Laplacian(AbstractLinearOperator):
         links = []
         for axis, weight in enumerate(self.weights):
             link = jnp.full(self.shape, weight, self.dtype)
-            if self.faces[axis][0] != "periodic":
-                link = link - edge_in_zeros(link, axis, "high", "high")
-            links.append(link)
+            is_periodic = self.faces[axis][0] == "periodic"
+            links.append(link if is_periodic else without_last(link, axis))
         return Network(self.diagonal(), tuple(links), self.faces)
 
     def diagonal(self) -> Inexact[Array, "..."]:
@@ -157,9 +124,26 @@ def grid_shape(shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(int(n) for n in counts)
 
 
-def require_declarable(
-    nullspace: Literal["constant"] | None, faces: Faces
-) -> Literal["constant"] | None:
+def declare_diffusion(
+    faces: Faces,
+    nullspace: Literal["constant"] | None,
+    structure: Structure,
+    has_positive_weights: bool = True,
+) -> Declared:
+    """Return what follows from the faces for a symmetric operator of differences.
+
+    Raises:
+        ValueError: a null space that is not there.
+    """
+    require_declarable(nullspace, faces)
+    is_singular = not has_dirichlet(faces)
+    tags = {"symmetric"} | ({"singular"} if is_singular else set())
+    if has_positive_weights:
+        tags |= {"positive_semidefinite" if is_singular else "positive_definite"}
+    return declare(tags, nullspace, structure, annihilates_constants=is_singular)
+
+
+def require_declarable(nullspace: Literal["constant"] | None, faces: Faces) -> None:
     """Check that a declared null space is there.
 
     Raises:
@@ -172,7 +156,6 @@ def require_declarable(
             "a Dirichlet face makes the operator nonsingular; leave out "
             f"nullspace={nullspace!r} or make every face Neumann or periodic"
         )
-    return nullspace
 
 
 def _sides(pair: tuple[str, str], condition: str) -> list[Side]:

@@ -7,30 +7,29 @@ fluid neighbours stand off it (R. Bridson, Fluid Simulation for Computer Graphic
 ed., 2015, §5.3). These are the rows that the Deep Conjugate Direction Method of Kaneda
 et al. (ICML 2023) uses, with h = 1.
 
-Differs from theirs: rows and columns of cells that are not fluid hold a one on the
-diagonal instead of zeros, so that the operator is definite where there is air.
+Differs from theirs: rows and columns of cells that are not fluid, or that are walled in
+on all sides, hold a one on the diagonal instead of zeros, so that the operator is
+definite where there is air and no diagonal entry is zero.
 """
 
 from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any, Literal
 
-import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, DTypeLike, Float, Inexact
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from ._boundary import BoundaryLike, Condition, Faces, as_faces, inverse_squares
-from ._field import Structure, is_traced, require_x64, structure_of
+from ._boundary import BoundaryLike, Faces, as_faces, inverse_squares
+from ._declared import AbstractDeclaredOperator, Declared, declare
+from ._field import Structure, as_dtype, is_traced, structure_of
 from ._laplacian import grid_shape
-from ._network import Network, make_network
-from ._nullspace import as_nullspace
-from ._operator import AbstractLinearOperator
+from ._network import Network, make_network, wall_conductances
 from ._shift import Side, edge_in_zeros
 from ._stencil import neighbour
-from ._tags import as_tags
 
 SIDES: tuple[Side, Side] = ("low", "high")
 
@@ -43,16 +42,17 @@ class CellType(IntEnum):
     AIR = 3
 
 
-class MaskedPoisson(AbstractLinearOperator):
+class MaskedPoisson(AbstractDeclaredOperator):
     """The operator -Δ over the fluid cells of a 1-D, 2-D or 3-D grid.
 
     Solid cells are Neumann (no flux), air cells are Dirichlet (value zero at their
     centre, one spacing away). Fields cover the whole grid: on cells that are not fluid
     the operator is the identity, coupled to nothing, so that a right-hand side that is
-    zero there gives a solution that is zero there.
+    zero there gives a solution that is zero there. So it is on a fluid cell that is
+    walled in on all sides, whose equation would be 0 p = 0.
 
-    A connected region of fluid that touches no air is closed: the operator is singular
-    with the constants on each closed region as null vectors.
+    A connected region of two or more fluid cells that touches no air is closed: the
+    operator is singular with the constants on each closed region as null vectors.
 
     Args:
         cells: integers of `CellType` (1 solid, 2 fluid, 3 air); 0 counts as solid.
@@ -81,8 +81,7 @@ class MaskedPoisson(AbstractLinearOperator):
     """
 
     network: Network
-    null_vectors: Inexact[Array, "k ..."] | None
-    promised: frozenset[str] = eqx.field(static=True)
+    declared: Declared
 
     def __init__(
         self,
@@ -94,38 +93,19 @@ class MaskedPoisson(AbstractLinearOperator):
         dtype: DTypeLike | None = None,
     ):
         cells = _as_cells(cells)
-        dtype = jnp.dtype(jnp.result_type(float) if dtype is None else dtype)
-        if not jnp.issubdtype(dtype, jnp.inexact):
-            raise ValueError(f"dtype must be floating or complex, got {dtype}")
-        require_x64(dtype, "dtype")
+        dtype = as_dtype(dtype)
         faces = as_faces(boundary, cells.ndim)
         weights = inverse_squares(spacing, cells.ndim, jnp.finfo(dtype).dtype)
         self.network = _network(jnp.asarray(cells), weights.astype(dtype), faces)
         regions = None if is_traced(cells) else _closed_regions(cells, faces)
-        self.promised = _tags(self.in_structure, regions)
         if isinstance(nullspace, str) and nullspace == "constant":
-            nullspace = _constants(cells, regions, dtype)
-        self.null_vectors = as_nullspace(nullspace, self.in_structure)
+            nullspace = _constants(self.network, regions)
+        self.declared = declare(_tags(regions), nullspace, self.in_structure)
 
     @property
     def in_structure(self) -> Structure:
         """An array with one entry per cell."""
         return structure_of(self.network.centre)
-
-    @property
-    def out_structure(self) -> Structure:
-        """An array with one entry per cell."""
-        return structure_of(self.network.centre)
-
-    @property
-    def tags(self) -> frozenset[str]:
-        """Symmetric semidefinite; definite or singular where the cells are known."""
-        return self.promised
-
-    @property
-    def nullspace(self) -> Inexact[Array, "k ..."] | None:
-        """The declared null vectors, orthonormal."""
-        return self.null_vectors
 
     def mv(self, x: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
         """Return -Δx in fluid cells, x in the others."""
@@ -167,58 +147,43 @@ def _network(cells: Array, weights: Inexact[Array, " axes"], faces: Faces) -> Ne
             walls = walls + own * neighbour(air, axis, side, faces)
             if condition == "dirichlet":
                 walls = walls + edge_in_zeros(own, axis, side, side)
-    return make_network(walls, tuple(links), faces)
+    network = make_network(walls, tuple(links), faces)
+    centre = jnp.where(network.centre == 0, 1, network.centre)
+    return Network(centre, network.links, faces)
 
 
 def _closed_regions(cells: np.ndarray, faces: Faces) -> np.ndarray:
     """The number of each fluid cell's closed region from 0, -1 elsewhere."""
-    fluid, air = cells == CellType.FLUID, cells == CellType.AIR
-    index = np.arange(cells.size).reshape(cells.shape)
-    has_air, pairs = ~fluid, []
-    for axis, pair in enumerate(faces):
-        is_linked = fluid & _neighbour(fluid, axis, "high", pair)
+    with jax.ensure_compile_time_eval():
+        network = _network(jnp.asarray(cells), jnp.ones(cells.ndim), faces)
+        walls = np.ravel(wall_conductances(network))
+    index, pairs = np.arange(cells.size).reshape(cells.shape), []
+    for axis, link in enumerate(network.links):
+        is_linked = np.asarray(link) > 0
         pairs.append([index[is_linked], np.roll(index, -1, axis)[is_linked]])
-        for side, condition in zip(SIDES, pair, strict=True):
-            is_air_outside = condition == "dirichlet"
-            has_air = has_air | _neighbour(air, axis, side, pair, is_air_outside)
     first, second = np.concatenate(pairs, axis=1)
     graph = coo_array((np.ones(len(first), bool), (first, second)), (cells.size,) * 2)
     _, labels = connected_components(graph, directed=False)
-    is_open = np.bincount(labels, has_air.ravel()) > 0
-    is_closed = ~is_open[labels]
+    is_closed = (np.bincount(labels, walls) == 0)[labels]
     regions = np.full(cells.size, -1)
     regions[is_closed] = np.unique(labels[is_closed], return_inverse=True)[1]
     return regions.reshape(cells.shape)
 
 
-def _neighbour(
-    mask: np.ndarray,
-    axis: int,
-    side: Side,
-    pair: tuple[Condition, Condition],
-    outside: bool = False,
-) -> np.ndarray:
-    """Whether the mask holds in each cell's neighbour, wrapped if periodic."""
-    is_high = side == "high"
-    rolled = np.roll(mask, -1 if is_high else 1, axis)
-    if pair[0] != "periodic":
-        edge = [slice(None)] * mask.ndim
-        edge[axis] = slice(-1, None) if is_high else slice(0, 1)
-        rolled[tuple(edge)] = outside
-    return rolled
-
-
-def _tags(structure: Structure, regions: np.ndarray | None) -> frozenset[str]:
+def _tags(regions: np.ndarray | None) -> list[str]:
     found = ["symmetric", "positive_semidefinite"]
     if regions is not None:
         found.append("singular" if np.any(regions >= 0) else "positive_definite")
-    return as_tags(found, structure, structure)
+    return found
 
 
-def _constants(cells: Any, regions: np.ndarray | None, dtype: DTypeLike) -> Array:
+def _constants(network: Network, regions: np.ndarray | None) -> Array:
     """The constant on each closed region, one region where the cells are traced."""
+    dtype = network.centre.dtype
     if regions is None:
-        return (cells == CellType.FLUID).astype(dtype)[None]
+        without_walls = jnp.zeros_like(network.centre)
+        linked = make_network(without_walls, network.links, network.faces)
+        return (linked.centre != 0).astype(dtype)[None]
     numbers = np.arange(np.max(regions) + 1)
     if numbers.size == 0:
         raise ValueError(

@@ -1,5 +1,6 @@
 """Declared null spaces of singular operators."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -7,7 +8,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact
 
-from ._field import Field, Structure, as_field, describe, is_traced, size_of
+from ._field import (
+    Field,
+    Structure,
+    as_field,
+    describe,
+    is_traced,
+    ravel,
+    require_finite,
+    size_of,
+    structure_of,
+    unravel,
+)
 
 
 def constant_nullspace(structure: Structure) -> Field:
@@ -20,21 +32,34 @@ def as_nullspace(vectors: Any, structure: Structure) -> Field | None:
     """Orthonormalise declared null vectors, stacked along a first axis.
 
     Raises:
-        ValueError: their structure is not that of the operator's fields, or they are
-            not independent.
+        ValueError: their structure is not that of the operator's fields, their number
+            exceeds its size, or they are not finite or not independent.
     """
     if vectors is None:
         return None
     if isinstance(vectors, str) and vectors == "constant":
         return constant_nullspace(structure)
+    if isinstance(vectors, str):
+        raise ValueError(
+            f'nullspace must be "constant" or null vectors, got {vectors!r}'
+        )
     vectors = as_field(vectors, "nullspace")
     found = jax.tree.map(lambda v: jax.ShapeDtypeStruct(v.shape[1:], v.dtype), vectors)
-    if found != structure:
+    counts = {v.shape[:1] for v in jax.tree.leaves(vectors)}
+    if found != structure or len(counts) != 1 or counts == {()}:
         raise ValueError(
             'nullspace must be "constant" or null vectors stacked along a first axis, '
-            f"each {describe(structure)}, got {describe(found)} after that axis"
+            f"each {describe(structure)}, got {describe(structure_of(vectors))}"
         )
-    return _orthonormal(vectors)
+    ((count,),) = counts
+    if not 1 <= count <= size_of(structure):
+        raise ValueError(
+            f"nullspace must hold 1 to {size_of(structure)} independent vectors, got "
+            f"{count}"
+        )
+    for leaf in jax.tree.leaves(vectors):
+        require_finite(leaf, "nullspace")
+    return _orthonormal(vectors, structure)
 
 
 def conjugate(vectors: Field | None) -> Field | None:
@@ -42,18 +67,10 @@ def conjugate(vectors: Field | None) -> Field | None:
     return None if vectors is None else jax.tree.map(jnp.conj, vectors)
 
 
-def _orthonormal(vectors: Field) -> Field:
-    leaves, tree = jax.tree.flatten(vectors)
-    flat = jnp.concatenate([leaf.reshape(leaf.shape[0], -1) for leaf in leaves], axis=1)
-    Q, R = jnp.linalg.qr(flat.T)
+def _orthonormal(vectors: Field, structure: Structure) -> Field:
+    Q, R = jnp.linalg.qr(jax.vmap(ravel)(vectors).T)
     _require_independent(R)
-    rows: Inexact[Array, "k n"] = Q.T
-    pieces, start = [], 0
-    for leaf in leaves:
-        stop = start + leaf[0].size
-        pieces.append(rows[:, start:stop].reshape(leaf.shape))
-        start = stop
-    return tree.unflatten(pieces)
+    return jax.vmap(partial(unravel, structure=structure), in_axes=1)(Q)
 
 
 def _require_independent(R: Inexact[Array, "k k"]) -> None:

@@ -7,6 +7,7 @@ operator is.
 """
 
 from abc import abstractmethod
+from numbers import Number
 from typing import Any
 
 import equinox as eqx
@@ -21,8 +22,15 @@ from ._field import (
     as_field,
     describe,
     real_dtype,
+    require_square,
     require_structure,
     size_of,
+)
+from ._field import (
+    ravel as _ravel,
+)
+from ._field import (
+    unravel as _unravel,
 )
 from ._nullspace import conjugate, constant_nullspace
 from ._tags import is_real
@@ -63,11 +71,16 @@ class AbstractOperator(eqx.Module):
 class AbstractLinearOperator(AbstractOperator):
     """A linear map A from fields to fields.
 
-    A subclass gives `in_structure`, `out_structure` and `mv`; the rest has a default
-    that a subclass replaces where it knows better. Derivatives: `mv` is linear, so
-    JAX's forward and reverse modes go through it, with respect to x and to every array
-    inside.
+    A subclass gives `in_structure` and `mv`, and `out_structure` if it is not square;
+    the rest has a default that a subclass replaces where it knows better. Derivatives:
+    `mv` is linear, so JAX's forward and reverse modes go through it, with respect to x
+    and to every array inside.
     """
+
+    @property
+    def out_structure(self) -> Structure:
+        """Structure of the fields that it returns; `in_structure` unless said."""
+        return self.in_structure
 
     @abstractmethod
     def mv(self, x: Field) -> Field:
@@ -111,10 +124,13 @@ class AbstractLinearOperator(AbstractOperator):
     def diagonal(self) -> Field:
         """Return the diagonal of A as a field; needs a square A.
 
+        Raises:
+            ValueError: A is not square.
+
         Cost: without knowledge of A, one product per unknown, so small operators only.
         """
-        matrix = self.as_matrix()
-        return _unravel(jnp.diagonal(matrix), self.in_structure)
+        require_square(self.in_structure, self.out_structure, "has a diagonal")
+        return _unravel(jnp.diagonal(self.as_matrix()), self.in_structure)
 
     def as_matrix(self) -> Inexact[Array, "rows columns"]:
         """Return the dense matrix of A, fields flattened leaf after leaf, row-major.
@@ -130,6 +146,7 @@ class AbstractLinearOperator(AbstractOperator):
 
     def __call__(self, x: Field) -> Field:
         """Return A x; raises a `ValueError` where x does not fit."""
+        x = as_field(x, "x")
         if self.in_structure is not None:
             require_structure(x, self.in_structure, "x")
         return self.mv(x)
@@ -148,7 +165,7 @@ class AbstractLinearOperator(AbstractOperator):
         return Sum(self, -1.0 * other)
 
     def __mul__(self, factor: Any) -> "AbstractLinearOperator":
-        if isinstance(factor, AbstractOperator):
+        if not isinstance(factor, Number | np.ndarray | np.generic | jax.Array):
             return NotImplemented
         return Scaled(factor, self)
 
@@ -156,7 +173,7 @@ class AbstractLinearOperator(AbstractOperator):
         return self * factor
 
     def __truediv__(self, divisor: Any) -> "AbstractLinearOperator":
-        return Scaled(1 / divisor, self)
+        return self * (1 / divisor)
 
     def __neg__(self) -> "AbstractLinearOperator":
         return Scaled(-1.0, self)
@@ -198,11 +215,16 @@ class Sum(AbstractLinearOperator):
 
     @property
     def nullspace(self) -> Field | None:
-        """The constants, where both annihilate them and one declares it."""
-        undeclared = self.left.nullspace is None and self.right.nullspace is None
-        if undeclared or not self.annihilates_constants:
-            return None
-        return constant_nullspace(self.in_structure)
+        """The constants, where they are null to both both ways, and one declares it."""
+        summands = (self.left, self.right)
+        is_declared = [A.nullspace is not None for A in summands]
+        is_mutual = [
+            known or bool(A.tags & {"symmetric", "hermitian"})
+            for known, A in zip(is_declared, summands, strict=True)
+        ]
+        if self.annihilates_constants and any(is_declared) and all(is_mutual):
+            return constant_nullspace(self.in_structure)
+        return None
 
     @property
     def T(self) -> AbstractLinearOperator:
@@ -385,6 +407,11 @@ class Conjugate(AbstractLinearOperator):
         """The conjugate of Aᵀ."""
         return Conjugate(self.operator.T)
 
+    @property
+    def H(self) -> AbstractLinearOperator:
+        """Aᵀ."""
+        return self.operator.T
+
     def mv(self, x: Field) -> Field:
         """Return the conjugate of A applied to the conjugate of x."""
         return _conj(self.operator.mv(_conj(x)))
@@ -429,17 +456,3 @@ def _scale(factor: Array, y: Array) -> Array:
 
 def _conj(x: Field) -> Field:
     return jax.tree.map(jnp.conj, x)
-
-
-def _ravel(field: Field) -> Inexact[Array, " n"]:
-    return jnp.concatenate([leaf.reshape(-1) for leaf in jax.tree.leaves(field)])
-
-
-def _unravel(vector: Inexact[Array, " n"], structure: Structure) -> Field:
-    leaves, tree = jax.tree.flatten(structure)
-    ends = np.cumsum([int(np.prod(s.shape)) for s in leaves])[:-1]
-    pieces = jnp.split(vector, ends)
-    return tree.unflatten(
-        piece.reshape(s.shape).astype(s.dtype)
-        for piece, s in zip(pieces, leaves, strict=True)
-    )

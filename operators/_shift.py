@@ -26,6 +26,11 @@ def shift_in_zero(x: Shaped[Array, "..."], axis: int, side: Side, steps: int = 1
     return jnp.concatenate(pieces, axis)
 
 
+def without_last(x: Shaped[Array, "..."], axis: int):
+    """Return x with zeros on its high edge."""
+    return shift_in_zero(shift_in_zero(x, axis, "low"), axis, "high")
+
+
 def edge_in_zeros(x: Shaped[Array, "..."], axis: int, source: Side, target: Side):
     """Return zeros that hold, on the `target` edge, the cells of x's `source` edge."""
     size = x.shape[axis]

@@ -9,15 +9,20 @@ import numpy as np
 import scipy.sparse
 from jaxtyping import Array, Inexact
 
-from ._field import Structure, array_structure, as_inexact, is_traced, require_finite
-from ._nullspace import as_nullspace, conjugate
-from ._operator import AbstractLinearOperator
+from ._declared import AbstractDeclaredOperator, Declared, declare
+from ._field import (
+    Structure,
+    array_structure,
+    as_inexact,
+    is_traced,
+    require_finite,
+    require_square,
+)
 from ._sparse_layout import Layout, make_layouts
 from ._sparse_product import multiply, rows_of_slots, sum_rows, transposed_values
-from ._tags import as_tags
 
 
-class Sparse(AbstractLinearOperator):
+class Sparse(AbstractDeclaredOperator):
     """A sparse matrix A as an operator on vectors, y_i = Σ_j a_ij x_j.
 
     Row i holds `data[indptr[i]:indptr[i + 1]]` in the columns `indices` of the same
@@ -56,8 +61,7 @@ class Sparse(AbstractLinearOperator):
     values: Inexact[Array, " slots"]
     layout: Layout
     layout_of_T: Layout
-    null_vectors: Inexact[Array, "k columns"] | None
-    promised: frozenset[str] = eqx.field(static=True)
+    declared: Declared
 
     def __init__(
         self,
@@ -80,8 +84,7 @@ class Sparse(AbstractLinearOperator):
             rows, indices, (num_rows, num_columns)
         )
         self.values = data.at[stored].get(mode="fill", fill_value=0)
-        self.promised = as_tags(tags, self.in_structure, self.out_structure)
-        self.null_vectors = as_nullspace(nullspace, self.in_structure)
+        self.declared = declare(tags, nullspace, self.in_structure, self.out_structure)
 
     @classmethod
     def from_scipy(
@@ -113,14 +116,8 @@ class Sparse(AbstractLinearOperator):
                 f"{type(matrix).__name__}; for a dense one use Dense"
             )
         csr = scipy.sparse.csr_array(matrix)
-        return cls(
-            csr.data,
-            csr.indices,
-            csr.indptr,
-            matrix.shape,
-            tags=tags,
-            nullspace=nullspace,
-        )
+        pattern = (csr.indices, csr.indptr, matrix.shape)
+        return cls(csr.data, *pattern, tags=tags, nullspace=nullspace)
 
     @property
     def in_structure(self) -> Structure:
@@ -134,30 +131,19 @@ class Sparse(AbstractLinearOperator):
         return array_structure((self.layout.extent.num_rows,), self.values.dtype)
 
     @property
-    def tags(self) -> frozenset[str]:
-        """What was promised, and what follows."""
-        return self.promised
-
-    @property
-    def nullspace(self) -> Inexact[Array, "k columns"] | None:
-        """The declared null vectors, orthonormal."""
-        return self.null_vectors
-
-    @property
     def T(self) -> "Sparse":
         """The transposed matrix, by one gather of the numbers."""
-        if "symmetric" in self.promised:
+        if "symmetric" in self.tags:
             return self
         return eqx.tree_at(
-            lambda A: (A.values, A.layout, A.layout_of_T, A.null_vectors),
+            lambda A: (A.values, A.layout, A.layout_of_T, A.declared),
             self,
             (
                 transposed_values(self.values, self.layout_of_T),
                 self.layout_of_T,
                 self.layout,
-                conjugate(self.null_vectors),
+                self.declared.T,
             ),
-            is_leaf=lambda leaf: leaf is None,
         )
 
     def mv(self, x: Inexact[Array, " columns"]) -> Inexact[Array, " rows"]:
@@ -165,7 +151,8 @@ class Sparse(AbstractLinearOperator):
         return multiply(self.values, x, self.layout, self.layout_of_T)
 
     def diagonal(self) -> Inexact[Array, " rows"]:
-        """The diagonal of A, zeros where nothing is stored."""
+        """The diagonal of A if it is square, zeros where nothing is stored."""
+        require_square(self.in_structure, self.out_structure, "has a diagonal")
         is_diagonal = rows_of_slots(self.layout) == self.layout.columns
         return sum_rows(jnp.where(is_diagonal, self.values, 0), self.layout)
 
@@ -178,10 +165,11 @@ class Sparse(AbstractLinearOperator):
 
 def _as_shape(shape: Sequence[int]) -> tuple[int, int]:
     sizes = np.asarray(shape)
-    is_whole = np.issubdtype(sizes.dtype, np.integer)
-    if not (is_whole and sizes.shape == (2,) and np.min(sizes) >= 1):
+    is_pair = sizes.shape == (2,) and np.issubdtype(sizes.dtype, np.integer)
+    if not (is_pair and min(sizes) >= 1 and max(sizes) < 2**31):
         raise ValueError(
-            f"shape must be (rows, columns), two positive integers, got {shape}"
+            "shape must be (rows, columns), two positive integers below 2³¹, got "
+            f"{shape}"
         )
     return int(sizes[0]), int(sizes[1])
 
@@ -194,7 +182,9 @@ def _as_pattern(values: Any, name: str) -> np.ndarray:
             "data alone"
         )
     values = np.asarray(values)
-    if values.ndim != 1 or not np.issubdtype(values.dtype, np.integer):
+    # NumPy takes an empty list for one of floats.
+    is_whole = np.issubdtype(values.dtype, np.integer) or values.size == 0
+    if values.ndim != 1 or not is_whole:
         raise ValueError(
             f"{name} must be integers along one axis, got {values.dtype} of shape "
             f"{values.shape}"

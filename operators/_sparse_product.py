@@ -87,7 +87,7 @@ def _product(extent: Extent, values: Array, x: Array, *arrays: Array) -> Array:
 
 
 def _take(x: Array, index: Array) -> Array:
-    return x.at[index].get(mode="promise_in_bounds")
+    return x.at[index].get(mode="promise_in_bounds", wrap_negative_indices=False)
 
 
 def _sum_rest(terms: Array, rest_rows: Array, num_rows: int) -> Array:

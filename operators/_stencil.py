@@ -11,6 +11,7 @@ import equinox as eqx
 from jaxtyping import Array, Inexact
 
 from ._boundary import Faces
+from ._declared import AbstractDeclaredOperator, Declared
 from ._field import Structure, structure_of
 from ._operator import AbstractLinearOperator
 from ._shift import Side, edge_in_zeros, opposite, shift_in_zero
@@ -49,33 +50,17 @@ class Stencil(eqx.Module):
         return reduce(add, terms)
 
 
-class StencilOperator(AbstractLinearOperator):
+class StencilOperator(AbstractDeclaredOperator):
     """A stencil as an operator; the transpose of one that knows more about itself."""
 
     stencil: Stencil
-    null_vectors: Inexact[Array, "k ..."] | None
-    promised: frozenset[str] = eqx.field(static=True)
+    declared: Declared
     original: AbstractLinearOperator
 
     @property
     def in_structure(self) -> Structure:
         """An array with one entry per cell."""
         return structure_of(self.stencil.centre)
-
-    @property
-    def out_structure(self) -> Structure:
-        """An array with one entry per cell."""
-        return structure_of(self.stencil.centre)
-
-    @property
-    def tags(self) -> frozenset[str]:
-        """Those of the original."""
-        return self.promised
-
-    @property
-    def nullspace(self) -> Inexact[Array, "k ..."] | None:
-        """The declared null vectors."""
-        return self.null_vectors
 
     @property
     def T(self) -> AbstractLinearOperator:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import jax
 import jax.numpy as jnp
 
-from ._field import Structure, describe
+from ._field import Structure, require_square
 
 TAGS = {
     "symmetric": "A = Aᵀ, without conjugation",
@@ -26,15 +26,19 @@ def as_tags(
     """Return the tags with all that they imply for operators between these fields.
 
     Raises:
-        ValueError: an unknown tag, or one on an operator that is not square.
+        ValueError: an unknown tag, one on an operator that is not square, or two that
+            contradict each other.
     """
     found = {tags} if isinstance(tags, str) else set(tags)
     if unknown := sorted(found - set(TAGS)):
         raise ValueError(f"unknown tags {unknown}; the tags are {sorted(TAGS)}")
-    if found and structure != out_structure:
+    if found:
+        promised = ", ".join(sorted(found))
+        require_square(structure, out_structure, f"can be {promised}")
+    if {"positive_definite", "singular"} <= found:
         raise ValueError(
-            f"only a square operator can be {', '.join(sorted(found))}, got one from "
-            f"{describe(structure)} to {describe(out_structure)}"
+            "an operator is not both positive definite and singular; promise "
+            "positive_semidefinite instead"
         )
     if "positive_definite" in found:
         found.add("positive_semidefinite")

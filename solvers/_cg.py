@@ -9,8 +9,11 @@ Differs from the source:
 1. A step begins with the preconditioner, not ends with it: a solve of s steps calls it
    s times, and the compiled program holds it once.
 2. Residual replacement: _recurrence.py.
-3. pᴴAp ≤ 0 and rᴴM⁻¹r ≤ 0 end the solve with a status.
+3. With `single_reduction`, another recurrence: _chronopoulos_gear.py.
+4. pᴴAp ≤ 0 and rᴴM⁻¹r ≤ 0 end the solve with a status.
 """
+
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -18,6 +21,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from ..operators._field import Field
+from . import _chronopoulos_gear as chronopoulos_gear
 from ._inner_product import InnerProduct, add_scaled, zeros_like
 from ._recurrence import AbstractRecurrence, Step
 from ._solver import LinearSystem
@@ -43,6 +47,9 @@ class CG(AbstractRecurrence):
         rtol: relative tolerance on the true residual, in units of ‖b‖.
         atol: absolute tolerance on the true residual.
         max_steps: bound on the number of steps.
+        single_reduction: make all inner products of a step in one reduction, at the
+            cost of one vector and one product more. For fields that are spread over
+            devices, where each reduction waits for all of them.
         inner_product: how fields are reduced to numbers.
 
     Returns:
@@ -53,7 +60,9 @@ class CG(AbstractRecurrence):
         ValueError: tolerances or max_steps out of range.
 
     Cost: per step 1 matvec, 1 preconditioner call, 2 reductions (3 with a
-    preconditioner); 4 vectors besides b, 5 with a preconditioner.
+    preconditioner); 4 vectors besides b, 5 with a preconditioner. With
+    `single_reduction` 1 reduction, and 1 matvec and 1 preconditioner call more per
+    solve; 5 vectors, 6 with a preconditioner.
 
     Examples:
         >>> import jax.numpy as jnp, krylax as kx
@@ -61,23 +70,43 @@ class CG(AbstractRecurrence):
         >>> sol = kx.solve(A, jnp.ones(50), kx.solvers.CG(rtol=1e-10))
         >>> int(sol.stats.num_steps)
         25
+
+    References:
+        M. R. Hestenes, E. Stiefel, J. Res. NBS 49 (1952), doi:10.6028/jres.049.044.
+        A. T. Chronopoulos, C. W. Gear, J. Comput. Appl. Math. 25 (1989),
+        doi:10.1016/0377-0427(89)90045-9.
     """
 
     rtol: float = 1e-5
     atol: float = 0.0
     max_steps: int = eqx.field(static=True, default=10_000)
+    single_reduction: bool = eqx.field(static=True, default=False)
     inner_product: InnerProduct = InnerProduct()
 
     def __check_init__(self):
         require_settings(self)
 
-    def begin(self, system: LinearSystem, r: Field) -> _Vectors:
+    @property
+    def matvecs_per_begin(self) -> int:
+        """One with a single reduction, which looks ahead by a product."""
+        return int(self.single_reduction)
+
+    @property
+    def calls_per_begin(self) -> int:
+        """As many as products."""
+        return int(self.single_reduction)
+
+    def begin(self, system: LinearSystem, r: Field) -> Any:
         """Start from the steepest descent direction."""
+        if self.single_reduction:
+            return chronopoulos_gear.begin(system, r, self.inner_product)
         rr = jnp.real(self.inner_product.dot(r, r))
         return _Vectors(r, zeros_like(r), rr, jnp.full_like(rr, jnp.inf))
 
-    def step(self, system: LinearSystem, x: Field, vectors: _Vectors) -> Step:
+    def step(self, system: LinearSystem, x: Field, vectors: Any) -> Step:
         """Minimise the error along a direction conjugate to those before it."""
+        if self.single_reduction:
+            return chronopoulos_gear.step(system, x, vectors, self.inner_product)
         dot = self.inner_product.dot
         r = vectors.r
         if system.preconditioner is None:

@@ -32,9 +32,17 @@ class InnerProduct(eqx.Module):
             lambda a, b: jnp.vdot(a, b, precision=Precision.HIGHEST), x, y
         )
 
+    def dots(self, *pairs: tuple[Field, Field]) -> tuple[Inexact[Array, ""], ...]:
+        """Return ⟨x, y⟩ of every pair, in one reduction over the mapped axis."""
+        local = InnerProduct()
+        terms = [local.dot(x, y) for x, y in pairs]
+        if self.axis_name is None:
+            return tuple(terms)
+        return tuple(jax.lax.psum(jnp.stack(terms), self.axis_name))
+
     def norm(self, x: Field) -> Float[Array, ""]:
         """Return √⟨x, x⟩."""
-        return jnp.sqrt(jnp.real(self.dot(x, x)))
+        return root(jnp.real(self.dot(x, x)))
 
     def max_abs(self, x: Field) -> Float[Array, ""]:
         """Return the largest modulus of an entry."""
@@ -104,6 +112,17 @@ def add_scaled(x: Field, factor: Inexact[Array, ""], y: Field) -> Field:
 def scale(factor: Inexact[Array, ""], x: Field) -> Field:
     """Return factor x."""
     return jax.tree.map(lambda a: factor.astype(a.dtype) * a, x)
+
+
+def divide(x: Field, divisor: Inexact[Array, ""]) -> Field:
+    """Return x / divisor."""
+    return jax.tree.map(lambda a: a / divisor.astype(a.dtype), x)
+
+
+def root(square: Float[Array, ""]) -> Float[Array, ""]:
+    """The square root, with derivative zero at zero."""
+    is_zero = square == 0
+    return jnp.where(is_zero, 0, jnp.sqrt(jnp.where(is_zero, 1, square)))
 
 
 def power_of_two(largest: Float[Array, ""]) -> Float[Array, ""]:

@@ -46,6 +46,7 @@ class RecurrenceState(eqx.Module):
     norm: Float[Array, ""]
     true_norm: Float[Array, ""]  # of b - A x, when it was last computed
     num_steps: Int[Array, ""]
+    num_begun: Int[Array, ""]
     num_confirmed: Int[Array, ""]
     status: Int[Array, ""]
     history: History
@@ -58,13 +59,25 @@ class AbstractRecurrence(AbstractSolver):
     """
 
     matvecs_per_step: ClassVar[int] = 1
+    residual_is_true: ClassVar[bool] = False  # so that there is nothing to confirm
 
     @abstractmethod
     def begin(self, system: LinearSystem, r: Field) -> PyTree:
-        """Return the vectors before the first step from residual r, without products.
+        """Return the vectors before the first step from residual r.
 
-        Called again wherever the iteration begins anew.
+        Called again wherever the iteration begins anew; `matvecs_per_begin` and
+        `calls_per_begin` say at what cost.
         """
+
+    @property
+    def matvecs_per_begin(self) -> int:
+        """How many products `begin` takes."""
+        return 0
+
+    @property
+    def calls_per_begin(self) -> int:
+        """How often `begin` calls the preconditioner."""
+        return 0
 
     @abstractmethod
     def step(self, system: LinearSystem, x: Field, vectors: PyTree) -> Step:
@@ -73,7 +86,8 @@ class AbstractRecurrence(AbstractSolver):
     def start(self, system: LinearSystem, carry: Any) -> RecurrenceState:
         """Begin from the start of the system."""
         del carry
-        norm = self.inner_product.norm(system.r0)
+        # The norm only steers, and has no derivative where the start is exact.
+        norm = self.inner_product.norm(lax.stop_gradient(system.r0))
         zero = jnp.zeros((), jnp.int32)
         history = empty_history(self.max_steps, norm.dtype)
         return RecurrenceState(
@@ -82,6 +96,7 @@ class AbstractRecurrence(AbstractSolver):
             norm=norm,
             true_norm=jnp.full_like(norm, jnp.inf),
             num_steps=zero,
+            num_begun=zero + 1,
             num_confirmed=zero,
             status=zero + RUNNING,
             history=history.record(zero, norm / system.scale),
@@ -122,12 +137,14 @@ class AbstractRecurrence(AbstractSolver):
     def finish(self, system: LinearSystem, state: RecurrenceState) -> Outcome:
         """Count the work."""
         work = state.num_steps * self.matvecs_per_step
+        products = work + state.num_begun * self.matvecs_per_begin
+        calls = work + state.num_begun * self.calls_per_begin
         return Outcome(
             value=state.x,
             status=state.status,
             num_steps=state.num_steps,
-            num_matvecs=work + state.num_confirmed,
-            num_preconditioner_calls=work * int(system.preconditioner is not None),
+            num_matvecs=products + state.num_confirmed,
+            num_preconditioner_calls=calls * int(system.preconditioner is not None),
             history=state.history,
         )
 
@@ -136,7 +153,7 @@ class AbstractRecurrence(AbstractSolver):
     ) -> RecurrenceState:
         step = self.step(system, state.x, state.vectors)
         num_steps = state.num_steps + step.is_taken.astype(jnp.int32)
-        is_last = (num_steps >= self.max_steps) & (step.norm > system.target)
+        has_met = step.norm <= system.target
         # The record is no part of what is differentiated.
         seen = lax.stop_gradient(step.norm / system.scale)
         return RecurrenceState(
@@ -145,11 +162,13 @@ class AbstractRecurrence(AbstractSolver):
             norm=step.norm,
             true_norm=state.true_norm,
             num_steps=num_steps,
+            num_begun=state.num_begun,
             num_confirmed=state.num_confirmed,
             status=first_of(
                 (~jnp.isfinite(step.norm), Status.nonfinite),
                 (step.status != RUNNING, step.status),
-                (is_last, Status.max_steps_reached),
+                (has_met & self.residual_is_true, Status.converged),
+                ((num_steps >= self.max_steps) & ~has_met, Status.max_steps_reached),
             ),
             history=state.history.record(num_steps, seen),
         )
@@ -158,18 +177,23 @@ class AbstractRecurrence(AbstractSolver):
         """Compare with the true residual; go on from it where it is too large."""
         r = subtract(system.b, system.operator.mv(state.x))
         norm = self.inner_product.norm(r)
+        status = first_of(
+            (norm <= system.target, Status.converged),
+            (~jnp.isfinite(norm), Status.nonfinite),
+            (norm > state.true_norm / 2, Status.stagnated),
+            (state.num_steps >= self.max_steps, Status.max_steps_reached),
+        )
+        goes_on = status == RUNNING
         return RecurrenceState(
             x=state.x,
-            vectors=self.begin(system, r),
+            vectors=lax.cond(
+                goes_on, lambda: self.begin(system, r), lambda: state.vectors
+            ),
             norm=norm,
             true_norm=norm,
             num_steps=state.num_steps,
+            num_begun=state.num_begun + goes_on.astype(jnp.int32),
             num_confirmed=state.num_confirmed + 1,
-            status=first_of(
-                (norm <= system.target, Status.converged),
-                (~jnp.isfinite(norm), Status.nonfinite),
-                (norm > state.true_norm / 2, Status.stagnated),
-                (state.num_steps >= self.max_steps, Status.max_steps_reached),
-            ),
+            status=status,
             history=state.history,
         )

@@ -59,12 +59,12 @@ def orthonormalise_images(
     """
     U, C, Y, num_vectors = space.U, images, space.Y, space.num_vectors
     for _ in range(2):
-        transform, num_vectors = _whitening(inner_product.gram(C, C))
+        transform, num_vectors = whitening(inner_product.gram(C, C))
         U, C, Y = (recombine(transform, rows) for rows in (U, C, Y))
     return RecycleSpace(U, C, Y, num_vectors)
 
 
-def _whitening(
+def whitening(
     gram: Inexact[Array, "k k"],
 ) -> tuple[Inexact[Array, "k k"], Int[Array, ""]]:
     """A matrix T with Tᴴ G T = I, zero in the columns of dependent directions."""

@@ -33,6 +33,15 @@ def require_types(A: Any, solver: Any, preconditioner: Any) -> None:
         )
 
 
+def require_count(unroll: Any) -> None:
+    """Raise a `ValueError` where `unroll` is no number of steps."""
+    if unroll is None or (isinstance(unroll, int) and unroll > 0):
+        return
+    raise ValueError(
+        f"unroll must be a positive number of steps, known while tracing, got {unroll}"
+    )
+
+
 def require_solvable(A: Any, b: Field, x0: Field | None, solver: Any) -> None:
     """Raise what can be known from structures alone."""
     if A.in_structure != A.out_structure:

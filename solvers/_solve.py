@@ -24,6 +24,7 @@ from ._compilation import compile_modules
 from ._inner_product import (
     InnerProduct,
     combine,
+    divide,
     power_of_two,
     scale,
     select,
@@ -31,6 +32,7 @@ from ._inner_product import (
     zeros_like,
 )
 from ._requirements import (
+    require_count,
     require_fitting,
     require_preconditioner,
     require_solvable,
@@ -38,7 +40,7 @@ from ._requirements import (
 )
 from ._solution import Solution, Statistics
 from ._solver import AbstractSolver, LinearSystem
-from ._status import SolveError, Status, first_of
+from ._status import RUNNING, SolveError, Status, first_of
 from ._stopping import MARGIN, threshold
 
 Preconditioner = AbstractOperator | Callable[[Any], AbstractOperator]
@@ -53,6 +55,7 @@ def solve(
     x0: Any = None,
     carry: Any = None,
     throw: bool = True,
+    unroll: int | None = None,
 ) -> Solution:
     """Solve the square linear system A x = b and certify the result.
 
@@ -73,6 +76,9 @@ def solve(
             settings and fields.
         throw: raise on failure, also under `jit` (where it costs a host round trip);
             otherwise the status tells.
+        unroll: take exactly this many steps and differentiate each of them, with
+            respect to `x0`, the preconditioner and the residual too, as for training;
+            nothing raises then. Methods of short recurrences, GMRES and FGMRES.
 
     Returns:
         The solution, its status, its statistics, and the carry. For b = 0 it is zero
@@ -84,7 +90,7 @@ def solve(
     Raises:
         ValueError: known while tracing: structures that do not fit, a singular operator
             without a declared null space, a carry of another solver, rtol below 10 eps,
-            64 bits without x64.
+            64 bits without x64, a solver that cannot be unrolled.
         SolveError: with `throw`, the status is not `converged`; under `jit` a
             `RuntimeError` of JAX with the same sentence.
 
@@ -98,15 +104,17 @@ def solve(
     b = as_field(b, "b")
     x0 = None if x0 is None else as_field(x0, "x0")
     require_types(A, solver, preconditioner)
+    require_count(unroll)
+    throw = throw and unroll is None
     if carry is None:
         # An empty one, so that the first solve of a sequence shares the program.
         carry = solver.initial_carry(A.in_structure)
     arguments = (A, b, solver, preconditioner, x0, carry)
     if not throw:
-        return _compiled(*arguments, False)
+        return _compiled(*arguments, False, unroll)
     if is_traced(arguments):
-        return _compiled(*arguments, True)
-    return _raise_failure(_compiled(*arguments, False))
+        return _compiled(*arguments, True, None)
+    return _raise_failure(_compiled(*arguments, False, None))
 
 
 @compile_modules
@@ -118,6 +126,7 @@ def _compiled(
     x0: Field | None,
     carry: Any,
     throw: bool,
+    unroll: int | None,
 ) -> Solution:
     # What structures tell is checked here, once per compiled program.
     require_solvable(A, b, x0, solver)
@@ -125,17 +134,40 @@ def _compiled(
     if preconditioner is not None and not isinstance(preconditioner, AbstractOperator):
         preconditioner = preconditioner(A)
     require_preconditioner(preconditioner, A, solver)
-    # The implicit rule differentiates A.mv and b; nothing else moves the solution.
-    M, x0, carry = lax.stop_gradient((preconditioner, x0, carry))
+    preconditioner = solver.prepare(A, preconditioner)
     is_compatible = _is_compatible(A, b, solver)
     b_norm = solver.inner_product.norm(b)
     b = select(is_compatible, b, zeros_like(b))
+    arguments = (A, preconditioner, b, x0, carry, solver)
+    value, (status, stats, carry) = (
+        _differentiate_implicitly(*arguments, throw)
+        if unroll is None
+        else _iterate(*arguments, False, unroll)
+    )
+    solution = Solution(value, status, stats, carry)
+    if A.nullspace is None:
+        return solution
+    solution = _told_incompatible(solution, is_compatible, b_norm)
+    return _raise_traced(solution, solution.status) if throw else solution
+
+
+def _differentiate_implicitly(
+    A: AbstractLinearOperator,
+    M: AbstractOperator | None,
+    b: Field,
+    x0: Field | None,
+    carry: Any,
+    solver: AbstractSolver,
+    throw: bool,
+) -> tuple[Field, tuple[Int[Array, ""], Statistics, Any]]:
+    """Solve; derivatives with respect to b and A's arrays are solves themselves."""
+    M, x0, carry = lax.stop_gradient((M, x0, carry))
     transposed = M.T if isinstance(M, AbstractLinearOperator) else None
 
     def run(operator: AbstractLinearOperator, M: Any) -> Callable:
         return lambda _, rhs: _iterate(operator, M, rhs, x0, carry, solver, throw)
 
-    value, (status, stats, carry) = lax.custom_linear_solve(
+    return lax.custom_linear_solve(
         A.mv,
         b,
         solve=run(A, M),
@@ -143,11 +175,6 @@ def _compiled(
         symmetric="symmetric" in A.tags,
         has_aux=True,
     )
-    solution = Solution(value, status, stats, carry)
-    if A.nullspace is None:
-        return solution
-    solution = _told_incompatible(solution, is_compatible, b_norm)
-    return _raise_traced(solution, solution.status) if throw else solution
 
 
 def _iterate(
@@ -158,6 +185,7 @@ def _iterate(
     carry: Any,
     solver: AbstractSolver,
     throw: bool,
+    unroll: int | None = None,
 ) -> tuple[Field, tuple[Int[Array, ""], Statistics, Any]]:
     """Prepare a system, let the solver iterate, and certify the result.
 
@@ -169,8 +197,8 @@ def _iterate(
     is_finite = _all_finite((A, M, x0, carry)) & jnp.isfinite(largest)
     # In units of b: its squares shall neither overflow nor vanish.
     unit = power_of_two(largest)
-    b = _divide(b, unit)
-    x0 = None if x0 is None else _divide(x0, unit)
+    b = divide(b, unit)
+    x0 = None if x0 is None else divide(x0, unit)
     b_norm = inner_product.norm(b)
     tolerance = threshold(solver, b_norm, unit)
     b = _project(b, A.nullspace, inner_product)
@@ -186,13 +214,17 @@ def _iterate(
         target=jnp.where(is_finite, MARGIN * tolerance, 0),
         scale=jnp.where(b_norm > 0, b_norm, 1),
     )
-    outcome = solver.run(system, carry)
+    if unroll is None:
+        outcome = solver.run(system, carry)
+    else:
+        outcome = solver.unroll(system, carry, unroll)
     value = _project(outcome.value, A.nullspace, inner_product)
     residual = inner_product.norm(subtract(b, A.mv(value)))
     status = first_of(
         (~is_finite, Status.nonfinite_input),
         (residual <= tolerance, Status.converged),
         (~jnp.isfinite(residual), Status.nonfinite),
+        (outcome.status == RUNNING, Status.max_steps_reached),
         (outcome.status != Status.converged, outcome.status),
         (residual > tolerance, Status.stagnated),
     )
@@ -212,10 +244,6 @@ def _iterate(
     if throw:
         value = _raise_traced(value, status)
     return value, (status, stats, carry)
-
-
-def _divide(x: Field, divisor: Float[Array, ""]) -> Field:
-    return jax.tree.map(lambda a: a / divisor.astype(a.dtype), x)
 
 
 def _start(
@@ -245,7 +273,7 @@ def _is_compatible(
         return jnp.ones((), bool)
     inner_product = solver.inner_product
     unit = power_of_two(inner_product.max_abs(b))
-    b = lax.stop_gradient(_divide(b, unit))
+    b = lax.stop_gradient(divide(b, unit))
     outside = inner_product.norm(subtract(b, _project(b, A.nullspace, inner_product)))
     allowed = threshold(solver, inner_product.norm(b), unit)
     # NaN counts as compatible here, and is told apart later.

@@ -77,6 +77,16 @@ class AbstractSolver(eqx.Module):
         """Whether the preconditioner may be nonlinear or change from step to step."""
         return False
 
+    def prepare(
+        self, A: AbstractLinearOperator, preconditioner: AbstractOperator | None
+    ) -> AbstractOperator | None:
+        """Return what stands in for the preconditioner, such as factors of A.
+
+        Done once per operator: derivatives use its transpose.
+        """
+        del A
+        return preconditioner
+
     @abstractmethod
     def start(self, system: LinearSystem, carry: Any) -> Any:
         """Return the state before the first step; it has a `status`."""

@@ -443,7 +443,8 @@ def masked_matrix(cells: np.ndarray, spacing: Any, faces: Any) -> np.ndarray:
             matrix[index[cell], index[cell]] += spacing[axis] ** -2
         if cells[cell] == 2 and neighbour == 2:
             matrix[index[cell], index[other]] -= spacing[axis] ** -2
-    return matrix
+    is_walled_in = np.diagonal(matrix) == 0
+    return matrix + np.diag(is_walled_in.astype(float))
 
 
 def _faces_of_cells(shape: tuple[int, ...], faces: Any) -> Iterator[Any]:

@@ -51,6 +51,12 @@ def test_cells_of_the_boundary_kind_count_as_solid():
     assert relative_error(A.as_matrix(), B.as_matrix()) == 0
 
 
+def test_a_walled_in_cell_is_the_identity_and_leaves_the_operator_definite():
+    A = MaskedPoisson(np.array([1, 2, 1, 2, 3]), 0.1)
+    assert A.tags == DEFINITE
+    assert np.array_equal(A.as_matrix()[1], np.eye(5)[1])
+
+
 def test_fluid_that_touches_air_is_definite():
     assert MaskedPoisson(CELLS["pool"]).tags == DEFINITE
 
@@ -69,14 +75,10 @@ def test_one_closed_region_makes_the_operator_singular():
 
 def test_each_closed_region_has_its_constant():
     A = MaskedPoisson(CELLS["closed"], nullspace="constant")
-    # Not the region beside the air; the last one is a single cell with a zero row.
-    expected = np.zeros((3, 15))
-    expected[0, [0, 1, 5]], expected[1, [11, 12]], expected[2, 14] = (
-        3**-0.5,
-        0.5**0.5,
-        1,
-    )
-    got = np.abs(np.reshape(A.nullspace, (3, 15)))
+    # Neither the region beside the air nor the last cell, which is walled in.
+    expected = np.zeros((2, 15))
+    expected[0, [0, 1, 5]], expected[1, [11, 12]] = 3**-0.5, 0.5**0.5
+    got = np.abs(np.reshape(A.nullspace, (2, 15)))
     assert relative_error(got, expected) <= tolerance(1, "float64")
 
 
@@ -98,7 +100,7 @@ def test_null_vectors_of_the_caller_are_made_orthonormal():
 
 def test_traced_cells_promise_semidefiniteness_and_take_one_region():
     A = jax.jit(lambda cells: MaskedPoisson(cells, nullspace="constant"))(
-        jnp.asarray([[2, 2, 1], [2, 1, 1]])
+        jnp.asarray([[2, 2, 1], [2, 1, 2]])
     )
     assert A.tags == DEFINITE - {"positive_definite"}
     expected = np.array([[[1, 1, 0], [1, 0, 0]]]) / 3**0.5
@@ -116,6 +118,13 @@ def test_one_compilation_serves_a_moving_solid():
         got = product(jnp.asarray(CELLS["pool"][::-1].copy()), x)
     expected = MaskedPoisson(CELLS["pool"][::-1].copy()) @ x
     assert relative_error(got, expected) <= tolerance(1, "float64")
+
+
+def test_known_cells_stay_known_while_the_spacing_is_traced():
+    build = jax.jit(lambda h: MaskedPoisson(CELLS["closed"], h, nullspace="constant"))
+    A, B = build(0.5), MaskedPoisson(CELLS["closed"], 0.5, nullspace="constant")
+    assert A.tags == B.tags
+    assert relative_error(A.nullspace, B.nullspace) <= tolerance(1, "float64")
 
 
 def test_declaring_a_null_space_where_air_is_everywhere_in_reach_is_refused():

@@ -4,11 +4,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
 import krylax as kx
 
 from ..helpers import relative_error, to_vector, tolerance
 
+ops: Any = kx.operators
+PAIR = jax.ShapeDtypeStruct((2,), jnp.complex128)
 TREE = {
     "u": jax.ShapeDtypeStruct((2, 2), jnp.float64),
     "v": jax.ShapeDtypeStruct((3,), jnp.float64),
@@ -22,34 +25,50 @@ def same(x: Any) -> Any:
 
 
 def test_constant_of_a_tree_is_normalised_over_all_leaves():
-    A = kx.operators.Function(same, TREE, nullspace="constant")
+    A = ops.Function(same, TREE, nullspace="constant")
     vector = to_vector(jax.tree.map(lambda leaf: leaf[0], A.nullspace))
     assert relative_error(vector, np.full(7, 7**-0.5)) <= tolerance(1, "float64")
 
 
 def test_vectors_of_a_tree_are_orthonormal_over_all_leaves():
     vectors = {"u": jnp.ones((1, 2, 2)), "v": jnp.zeros((1, 3))}
-    A = kx.operators.Function(same, TREE, nullspace=vectors)
+    A = ops.Function(same, TREE, nullspace=vectors)
     expected = np.r_[np.full(4, 0.5), np.zeros(3)]
     got = to_vector(A.nullspace)
     assert relative_error(np.abs(got), expected) <= tolerance(1, "float64")
 
 
-@pytest.mark.parametrize("of", ["T", "H"])
-def test_null_vectors_of_a_transposed_complex_matrix_are_null(of: str):
-    A = kx.operators.Dense(HERMITIAN, tags=["positive_semidefinite"], nullspace=NULL)
-    transposed = getattr(A, of)
-    residual = transposed.mm(transposed.nullspace)
-    assert np.linalg.norm(residual) <= tolerance(1, "complex128")
+OPERATORS: dict[str, Any] = {
+    "dense": ops.Dense(HERMITIAN, nullspace=NULL),
+    "sparse": ops.Sparse.from_scipy(csr_array(HERMITIAN), nullspace=NULL),
+    "banded": ops.Banded(
+        np.array([[-1.0j, 0], [1, 1], [0, 1.0j]]), (-1, 0, 1), nullspace=NULL
+    ),
+    "function": ops.Function(
+        lambda x: jnp.asarray(HERMITIAN) @ x, PAIR, nullspace=NULL
+    ),
+    "jacobian": ops.Jacobian(
+        lambda x: jnp.sin(jnp.asarray(HERMITIAN) @ x),
+        np.zeros(2, complex),
+        nullspace=NULL,
+    ),
+    "block": ops.Block([[ops.Dense(HERMITIAN)]], nullspace=(NULL,)),
+    "convection_diffusion": ops.ConvectionDiffusion(
+        np.ones(4, complex), np.ones(1), boundary="periodic", nullspace="constant"
+    ),
+}
 
 
-def test_null_vectors_of_a_conjugated_complex_matrix_are_null():
-    A = kx.operators.Dense(HERMITIAN, tags=["positive_semidefinite"], nullspace=NULL)
-    conjugate = kx.operators.Conjugate(A)
-    residual = conjugate.mm(conjugate.nullspace)
+@pytest.mark.parametrize("of", ["T", "H", "conjugate"])
+@pytest.mark.parametrize("name", OPERATORS)
+def test_null_vectors_of_transposes_and_conjugates_are_null(name: str, of: str):
+    A = OPERATORS[name]
+    B = ops.Conjugate(A) if of == "conjugate" else getattr(A, of)
+    assert B.tags == A.tags
+    residual = to_vector(B.mm(B.nullspace))
     assert np.linalg.norm(residual) <= tolerance(1, "complex128")
 
 
 def test_dependent_null_vectors_are_refused():
     with pytest.raises(ValueError, match="independent"):
-        kx.operators.Dense(np.diag([0.0, 1.0, 2.0]), nullspace=np.eye(3)[[0, 0]])
+        ops.Dense(np.diag([0.0, 1.0, 2.0]), nullspace=np.eye(3)[[0, 0]])

@@ -71,6 +71,15 @@ def test_double_transpose_is_the_operator():
     assert function.T.T is function
 
 
+def test_double_adjoint_is_the_operator():
+    function = ops.Function(jnp.cumsum, jax.ShapeDtypeStruct((4,), jnp.complex128))
+    assert function.H.H is function
+
+
+def test_one_tag_need_not_be_in_a_list():
+    assert ops.Diagonal(X**2, tags="positive_definite").tags == DEFINITE
+
+
 def test_transposing_a_symmetric_operator_costs_nothing():
     assert A.T is A
     assert A.H is A
@@ -96,6 +105,13 @@ def test_sum_of_operators_with_one_null_space_keeps_it():
     both = NEUMANN + 2.0 * NEUMANN
     assert "singular" in both.tags
     assert relative_error(both.nullspace, NEUMANN.nullspace) <= tolerance(1, "float64")
+
+
+def test_sum_with_what_annihilates_constants_one_way_alone_declares_nothing():
+    v = np.array([[1.0, 2.0, -1.0, 0.5]])
+    flow = ops.ConvectionDiffusion(np.ones(4), v, form="advective", boundary="neumann")
+    assert (NEUMANN + flow).annihilates_constants
+    assert (NEUMANN + flow).nullspace is None
 
 
 def test_multiple_keeps_the_null_space():

@@ -24,15 +24,27 @@ gcrodr = partial(
     num_recycled=NUM_RECYCLED,
     max_steps=MAX_STEPS,
 )
+deflated_cg = partial(
+    kx.solvers.DeflatedCG,
+    num_recycled=NUM_RECYCLED,
+    num_directions=RESTART,
+    max_steps=MAX_STEPS,
+)
 
 
 class Row(NamedTuple):
-    """A solver, its problems (the first serves where one is enough), A's promises."""
+    """A solver, its problems (the first serves where one is enough), A's promises.
+
+    Direct solvers take factors as their preconditioner, and make them themselves.
+    """
 
     make: Callable[..., Any]
     problems: tuple[str, ...]
     complex_problem: str
     tags: tuple[str, ...] = ()
+    preconditioner: Any = kx.solvers.Jacobi()
+    hard_status: kx.Status = kx.Status.max_steps_reached  # how HARD ends
+    is_direct: bool = False  # one step, with a preconditioner or a start or without
 
     def solver(self, dtype: str = "float64") -> Any:
         return self.make(rtol=RTOL[dtype])
@@ -40,25 +52,66 @@ class Row(NamedTuple):
 
 DEFINITE = ("diffusion_2d", "prescribed_spectrum", "nearly_singular")
 GENERAL = ("convection_diffusion", *DEFINITE, "indefinite")
+definite = partial(
+    Row,
+    problems=(*DEFINITE, "poisson_1d"),
+    complex_problem="complex_hermitian",
+    tags=("positive_definite",),
+)
 general = partial(Row, problems=GENERAL, complex_problem="complex_shifted")
 recycling = partial(
     Row, problems=(*GENERAL, "poisson_1d"), complex_problem="complex_shifted"
 )
+direct = partial(
+    Row, preconditioner=None, hard_status=kx.Status.stagnated, is_direct=True
+)
 ROWS = {
-    "cg": Row(
-        partial(kx.solvers.CG, max_steps=MAX_STEPS),
-        (*DEFINITE, "poisson_1d"),
-        "complex_hermitian",
-        ("positive_definite",),
+    "cg": definite(partial(kx.solvers.CG, max_steps=MAX_STEPS)),
+    "cg_single_reduction": definite(
+        partial(kx.solvers.CG, single_reduction=True, max_steps=MAX_STEPS)
     ),
+    "flexible_cg": definite(partial(kx.solvers.FlexibleCG, max_steps=MAX_STEPS)),
+    "flexible_cg_of_four": definite(
+        partial(kx.solvers.FlexibleCG, truncation=4, max_steps=MAX_STEPS)
+    ),
+    "minres": Row(
+        partial(kx.solvers.MINRES, max_steps=MAX_STEPS),
+        (*DEFINITE, "indefinite"),
+        "complex_hermitian",
+        ("hermitian",),
+    ),
+    "bicgstab": general(partial(kx.solvers.BiCGStab, max_steps=MAX_STEPS)),
+    "chebyshev": definite(
+        partial(kx.solvers.Chebyshev, num_bound_steps=30, max_steps=MAX_STEPS),
+        problems=("diffusion_2d", "prescribed_spectrum"),
+    ),
+    "fgmres": general(partial(kx.solvers.FGMRES, restart=RESTART, max_steps=MAX_STEPS)),
     "gmres": general(partial(kx.solvers.GMRES, restart=RESTART, max_steps=MAX_STEPS)),
+    "deflated_cg": definite(deflated_cg),
     "gcrodr": recycling(gcrodr),
     "gcrodr_harmonic_per_system": recycling(
         partial(gcrodr, selection="harmonic", refresh="system")
     ),
+    "cholesky": direct(
+        kx.solvers.Cholesky,
+        (*DEFINITE, "poisson_1d"),
+        "complex_hermitian",
+        ("positive_definite",),
+    ),
+    "lu": direct(kx.solvers.LU, (*GENERAL, "poisson_1d"), "complex_shifted"),
+    "refinement": definite(
+        partial(
+            kx.solvers.Refinement,
+            kx.solvers.CG(rtol=1e-4, max_steps=MAX_STEPS),
+            max_steps=MAX_STEPS,
+        ),
+    ),
 }
 PAIRS = [(row, problem) for row in ROWS for problem in ROWS[row].problems]
-HARD = "wide_spectrum"  # max_steps is too few for any of them
+ITERATIVE = [row for row in ROWS if not ROWS[row].is_direct]
+# A refinement is a whole solve: it is the steps inside that are too few.
+STEPPING = [row for row in ITERATIVE if row != "refinement"]
+HARD = "wide_spectrum"  # max_steps is too few, and 64 bits are, for any of them
 
 
 @cache
@@ -88,7 +141,7 @@ def solved(
     options: dict[str, Any] = {
         "none": lambda: {},
         "jacobi": lambda: {
-            "preconditioner": kx.solvers.Jacobi(),
+            "preconditioner": ROWS[row].preconditioner,
             "x0": jnp.zeros_like(jnp.asarray(b)),
         },
         "operator": lambda: {"preconditioner": approximate_inverse(row, matrix)},

@@ -13,10 +13,12 @@ import krylax as kx
 from ..helpers import relative_error, solution_tolerance, to_vector, tolerance
 from .cases import (
     HARD,
+    ITERATIVE,
     MAX_STEPS,
     PAIRS,
     ROWS,
     RTOL,
+    STEPPING,
     operator,
     problem,
     solve,
@@ -26,6 +28,7 @@ from .cases import (
 
 Status = kx.Status
 each_row = pytest.mark.parametrize("row", ROWS)
+each_iterative = pytest.mark.parametrize("row", ITERATIVE)
 each_pair = pytest.mark.parametrize(("row", "name"), PAIRS)
 each_precision = pytest.mark.parametrize("dtype", ["float32", "float64", "complex128"])
 
@@ -118,7 +121,7 @@ def test_history_starts_at_one_and_ends_at_the_residual(row: str, name: str):
 
 
 @pytest.mark.parametrize("preconditioner", ["jacobi", "operator"])
-@each_row
+@each_iterative
 def test_good_preconditioner_saves_steps(row: str, preconditioner: str):
     name = "diffusion_2d"
     assert (
@@ -128,9 +131,9 @@ def test_good_preconditioner_saves_steps(row: str, preconditioner: str):
 
 
 def started(row: str, x0: np.ndarray) -> Any:
-    """A solve of the first problem with Jacobi, from x0."""
+    """A solve of the first problem, preconditioned, from x0."""
     matrix, b = primary(row)
-    options = {"preconditioner": kx.solvers.Jacobi(), "x0": jnp.asarray(x0)}
+    options = {"preconditioner": ROWS[row].preconditioner, "x0": jnp.asarray(x0)}
     return solve(row, matrix, b, **options)
 
 
@@ -142,7 +145,7 @@ def test_exact_start_takes_no_steps(row: str):
     assert np.array_equal(found.value, exact)
 
 
-@each_row
+@each_iterative
 def test_good_start_saves_steps(row: str):
     exact = problem(ROWS[row].problems[0]).solution
     noise = 1e-6 * np.cos(np.arange(len(exact)))
@@ -218,20 +221,22 @@ def test_scales_do_not_matter_in_single_precision(row: str, scale: float):
 
 
 @each_row
-def test_too_few_steps_are_told(row: str):
-    found = solved(row, HARD)
-    assert found.status == Status.max_steps_reached
-    assert found.stats.num_steps == MAX_STEPS
+def test_failure_is_told(row: str):
+    assert solved(row, HARD).status == ROWS[row].hard_status
+
+
+@pytest.mark.parametrize("row", STEPPING)
+def test_all_allowed_steps_are_taken(row: str):
+    assert solved(row, HARD).stats.num_steps == MAX_STEPS
 
 
 @each_row
 def test_failure_raises_with_the_sentence_and_the_result(row: str):
     matrix, b = problem(HARD)
-    with pytest.raises(
-        kx.solvers.SolveError, match=Status.max_steps_reached.sentence
-    ) as e:
+    sentence = ROWS[row].hard_status.sentence
+    with pytest.raises(kx.solvers.SolveError, match=sentence) as e:
         kx.solve(operator(row, matrix), b, ROWS[row].solver())
-    assert e.value.solution.stats.num_steps == MAX_STEPS
+    assert e.value.solution.stats.num_steps == solved(row, HARD).stats.num_steps
 
 
 @cache
@@ -255,7 +260,7 @@ def test_failure_under_jit_raises_with_the_sentence(row: str):
     matrix, b = problem(HARD)
     # JAX turns the error of a callback into a RuntimeError, but into a ValueError from
     # the second call of a compiled function on.
-    sentence = Status.max_steps_reached.sentence
+    sentence = ROWS[row].hard_status.sentence
     with pytest.raises((RuntimeError, ValueError), match=sentence):
         jax.block_until_ready(compiled(row)(operator(row, matrix), b))
 

@@ -1,0 +1,237 @@
+"""What is measured: one row per method, ours and the rivals' side by side."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Literal, NamedTuple
+
+import jax
+import ours
+import problems
+from floor import memory_floor
+from jax import lax
+from rivals import jax_scipy, lineax, pyamg, scipy, solvax
+from rivals.petsc import petsc
+from rivals.row import Problem, Row
+
+from krylax.solvers import (
+    CG,
+    GMRES,
+    LU,
+    Batched,
+    BiCGStab,
+    FastDiagonalization,
+    Multigrid,
+)
+
+RESTART = 30
+
+
+class Case(NamedTuple):
+    """A question, the problems it is asked on, and the methods that answer.
+
+    Attributes:
+        question: one line for the table.
+        problems: full size.
+        fast_problems: for a smoke run.
+        rows: the methods.
+        per: what the compared time is per.
+        num_rounds: runs of each row, interleaved.
+        num_cores: None for all.
+        budget: seconds after which a row is run no more.
+    """
+
+    question: str
+    problems: list[Callable[[], Problem]]
+    fast_problems: list[Callable[[], Problem]]
+    rows: list[Row]
+    per: Literal["solve", "iteration", "system"] = "solve"
+    num_rounds: int = 5
+    num_cores: int | None = None
+    budget: float = 10.0
+
+
+def cg(rtol: float) -> CG:
+    """Our CG."""
+    return CG(rtol=rtol)
+
+
+def gmres(rtol: float) -> GMRES:
+    """Our GMRES."""
+    return GMRES(rtol=rtol, restart=RESTART)
+
+
+def bicgstab(rtol: float) -> BiCGStab:
+    """Our BiCGStab."""
+    return BiCGStab(rtol=rtol)
+
+
+def lanes(num_lanes: int) -> Callable[[float], Batched]:
+    """Our CG in a queue of systems."""
+    # pyright counts what Batched takes from its solver as arguments of its own.
+    return lambda rtol: Batched(cg(rtol), num_lanes=num_lanes)  # pyright: ignore[reportCallIssue]
+
+
+def by_groups(size: int) -> Callable[..., Callable]:
+    """`lax.map` over groups of systems that are solved together."""
+    return lambda solve: (
+        lambda A, b: lax.map(lambda system: solve(*system), (A, b), batch_size=size)
+    )
+
+
+one_by_one = by_groups(1)
+
+poisson_cg = Case(
+    question="CG without preconditioner: how long does a step take?",
+    problems=[partial(problems.poisson, 128, 3, 1e-6)],
+    fast_problems=[partial(problems.poisson, 16, 3, 1e-6)],
+    rows=[
+        ours.krylov("CG", cg),
+        jax_scipy.cg(),
+        solvax.cg(),
+        lineax.cg(),
+        scipy.cg(),
+        petsc("CG", "cg", "none"),
+        memory_floor(),
+    ],
+    per="iteration",
+)
+
+poisson_multigrid = Case(
+    question="The fastest way to the solution, set-up included.",
+    problems=[partial(problems.poisson, n, 3, 1e-6) for n in (64, 100, 128)],
+    fast_problems=[partial(problems.poisson, 16, 3, 1e-6)],
+    rows=[
+        ours.krylov("CG + Multigrid", cg, preconditioner=Multigrid()),
+        ours.krylov("FastDiagonalization", lambda rtol: FastDiagonalization(rtol=rtol)),
+        petsc("CG + hypre BoomerAMG", "cg", "hypre"),
+        petsc("CG + GAMG", "cg", "gamg"),
+        petsc("CG + ICC(0)", "cg", "icc"),
+        pyamg.smoothed_aggregation(),
+    ],
+)
+
+darcy = Case(
+    question="Darcy flow, coefficients 12 and 3, a batch of systems on one core.",
+    problems=[partial(problems.darcy, n, 16, 1e-8) for n in (64, 128)],
+    fast_problems=[partial(problems.darcy, 16, 2, 1e-8)],
+    rows=[
+        *[
+            ours.krylov(
+                f"CG + Multigrid, {name}", solver, preconditioner=Multigrid(), over=over
+            )
+            for name, solver, over in (
+                ("vmap", cg, jax.vmap),
+                ("lax.map", cg, one_by_one),
+                ("lax.map of 4", cg, by_groups(4)),
+                ("Batched, 1 lane", lanes(1), jax.vmap),
+                ("Batched, 4 lanes", lanes(4), jax.vmap),
+            )
+        ],
+        petsc("CG + ICC(0)", "cg", "icc"),
+        petsc("CG + hypre BoomerAMG", "cg", "hypre"),
+        petsc("CG + GAMG", "cg", "gamg"),
+        petsc("GMRES(30) + ILU(0)", "gmres", "ilu", ksp_pc_side="right"),
+        scipy.superlu(),
+    ],
+    per="system",
+    num_cores=1,
+)
+
+eager_dense = Case(
+    question="A small dense system, called outside of `jit`: latency.",
+    problems=[partial(problems.dense, 10, 1e-8)],
+    fast_problems=[partial(problems.dense, 10, 1e-8)],
+    rows=[
+        ours.eager("LU", lambda rtol: LU(rtol=rtol)),
+        lineax.eager_dense("LU"),
+        lineax.eager_dense("AutoLinearSolver"),
+        jax_scipy.eager_dense(),
+        scipy.dense(),
+    ],
+    num_rounds=1000,
+    budget=5.0,
+)
+
+eager_cg = Case(
+    question="A 2-D Poisson problem by CG, called outside of `jit`: latency.",
+    problems=[partial(problems.poisson, 64, 2, 1e-6)],
+    fast_problems=[partial(problems.poisson, 16, 2, 1e-6)],
+    rows=[
+        ours.eager("CG", cg),
+        lineax.eager_cg(),
+        solvax.eager_cg(),
+        jax_scipy.eager_cg(),
+        scipy.cg(),
+    ],
+    num_rounds=200,
+    budget=5.0,
+)
+
+convection = Case(
+    question="Convection and diffusion without preconditioner; ILU(0) for comparison.",
+    problems=[partial(problems.convection_diffusion, 64, (40.0, 20.0), 1e-8)],
+    fast_problems=[partial(problems.convection_diffusion, 16, (40.0, 20.0), 1e-8)],
+    rows=[
+        ours.krylov(f"GMRES({RESTART})", gmres),
+        ours.krylov("BiCGStab", bicgstab),
+        lineax.gmres(RESTART),
+        lineax.bicgstab(),
+        jax_scipy.gmres(RESTART),
+        jax_scipy.bicgstab(),
+        solvax.gmres(RESTART),
+        scipy.gmres(RESTART),
+        scipy.bicgstab(),
+        petsc("GMRES(30)", "gmres", "none", ksp_pc_side="right"),
+        petsc("BiCGStab", "bcgs", "none", ksp_pc_side="right"),
+        petsc("GMRES(30) + ILU(0)", "gmres", "ilu", ksp_pc_side="right"),
+    ],
+    num_rounds=20,
+)
+
+batch = Case(
+    question="Systems of very different difficulty, CG, in one batch.",
+    problems=[partial(problems.shifted, 64, 64, 1e-8)],
+    fast_problems=[partial(problems.shifted, 16, 4, 1e-8)],
+    rows=[
+        ours.krylov("CG, vmap", cg, over=jax.vmap),
+        ours.krylov("CG, lax.map", cg, over=one_by_one),
+        ours.krylov("CG, Batched, 1 lane", lanes(1), over=jax.vmap),
+        ours.krylov("CG, Batched, 8 lanes", lanes(8), over=jax.vmap),
+        lineax.cg(over=jax.vmap),
+        solvax.cg(over=jax.vmap),
+        jax_scipy.cg(over=jax.vmap),
+        petsc("CG", "cg", "none"),
+    ],
+    per="system",
+)
+
+# The undivided stencil, on which lineax's guard against breakdown acts.
+float32 = Case(
+    question="CG in float32 with unit spacing.",
+    problems=[
+        partial(problems.poisson, n, axes, 1e-4, "float32", 1.0)
+        for n, axes in ((64, 3), (256, 2))
+    ],
+    fast_problems=[partial(problems.poisson, 16, 3, 1e-4, "float32", 1.0)],
+    rows=[
+        ours.krylov("CG", cg),
+        jax_scipy.cg(),
+        solvax.cg(),
+        lineax.cg(),
+        scipy.cg(),
+        memory_floor(),
+    ],
+    per="iteration",
+    num_rounds=10,
+)
+
+CASES = {
+    "cg_poisson_3d": poisson_cg,
+    "multigrid_poisson_3d": poisson_multigrid,
+    "darcy_2d": darcy,
+    "eager_dense": eager_dense,
+    "eager_cg": eager_cg,
+    "convection_diffusion": convection,
+    "batch": batch,
+    "float32": float32,
+}

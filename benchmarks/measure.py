@@ -1,0 +1,106 @@
+"""Measure a case: rows take turns, medians are reported, solutions are verified."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from cases import Case
+from rivals.row import Prepared, Problem, Row, Sample
+
+FAST_ROUNDS = 1
+# Methods that stop on an estimate of the residual may end a little above it.
+ALLOWED = 1.01
+
+
+@dataclass
+class _Entry:
+    """A row while it is measured."""
+
+    row: Row
+    prepared: Prepared | None = None
+    samples: list[Sample] = field(default_factory=list)
+    residual: float | None = None
+    status: str = "ok"
+
+    def attempt(self, problem: Problem) -> None:
+        """Run once more, preparing first; what a rival raises becomes its status."""
+        try:
+            if self.prepared is None:
+                self.prepared = self.row.prepare(problem)
+            sample = self.prepared.run()
+        except ImportError:
+            self.status = "not installed"
+        except Exception as error:
+            first_line = (str(error).splitlines() or [""])[0]
+            self.status = f"failed: {type(error).__name__}: {first_line[:120]}"
+        else:
+            self._take(sample, problem)
+
+    def _take(self, sample: Sample, problem: Problem) -> None:
+        if not self.samples and sample.solutions is not None:
+            self.residual = _largest_residual(problem, sample.solutions)
+            if not self.residual <= ALLOWED * problem.rtol:
+                self.status = "misses the tolerance"
+        self.samples.append(sample._replace(solutions=None))
+
+    def wants_more(self, budget: float) -> bool:
+        """Whether it runs at all, and has not used up its share of time."""
+        spent = sum(sample.setup + sample.solve for sample in self.samples)
+        return (not self.samples and self.status == "ok") or (
+            bool(self.samples) and spent < budget
+        )
+
+    def result(self) -> dict[str, Any]:
+        """Return medians and samples, in seconds."""
+        found = {
+            "method": self.row.method,
+            "package": self.row.package,
+            "status": self.status,
+        }
+        if self.prepared is None or not self.samples:
+            return found
+        # The first run warms up, and is dropped where there are more.
+        kept = self.samples[1:] or self.samples
+        totals = [sample.setup + sample.solve for sample in kept]
+        return found | {
+            "compile": self.prepared.compile_seconds,
+            "iterations": kept[0].iterations,
+            "setup": float(np.median([sample.setup for sample in kept])),
+            "solve": float(np.median([sample.solve for sample in kept])),
+            "total": float(np.median(totals)),
+            "residual": self.residual,
+            "totals": totals,
+        }
+
+
+def measure(case: Case, *, is_fast: bool) -> list[dict[str, Any]]:
+    """Return the results of every problem of a case."""
+    chosen = case.fast_problems if is_fast else case.problems
+    num_rounds = FAST_ROUNDS if is_fast else case.num_rounds
+    results = []
+    for make in chosen:
+        problem = make()
+        entries = [_Entry(row) for row in case.rows]
+        for _ in range(1 + num_rounds):
+            for entry in entries:
+                if entry.wants_more(case.budget):
+                    entry.attempt(problem)
+        results.append(
+            {
+                "problem": problem.name,
+                "num_systems": len(problem.matrices),
+                "rtol": problem.rtol,
+                "rows": [entry.result() for entry in entries],
+            }
+        )
+    return results
+
+
+def _largest_residual(problem: Problem, solutions: Any) -> float:
+    """Largest ‖b − A x‖ / ‖b‖ of the systems, in float64, by SciPy."""
+    rhs = problem.b.reshape(len(problem.matrices), -1).astype(np.float64)
+    norms = [
+        np.linalg.norm(b - matrix @ x.astype(np.float64)) / np.linalg.norm(b)
+        for matrix, b, x in zip(problem.matrices, rhs, solutions, strict=True)
+    ]
+    return float(np.max(norms))

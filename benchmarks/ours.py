@@ -1,0 +1,47 @@
+"""Rows of krylax."""
+
+from collections.abc import Callable
+from typing import Any
+
+from rivals.compiled import called, compiled
+from rivals.row import Row
+
+import krylax as kx
+
+PACKAGE = "krylax"
+
+
+def krylov(
+    method: str,
+    solver: Callable[[float], kx.solvers.AbstractSolver],
+    *,
+    preconditioner: Any = None,
+    over: Callable[..., Any] | None = None,
+) -> Row:
+    """Return the row of a solver, made from rtol, and a factory of preconditioners.
+
+    For a single system the set-up of the preconditioner is timed apart.
+    """
+
+    def solve(A: Any, b: Any, rtol: float, M: Any = None) -> tuple[Any, Any]:
+        M = preconditioner if M is None else M
+        solution = kx.solve(A, b, solver(rtol), preconditioner=M, throw=False)
+        return solution.value, solution.stats.num_steps
+
+    setup = preconditioner if over is None else None
+    return compiled(method, PACKAGE, solve, setup=setup, over=over)
+
+
+def eager(method: str, solver: Callable[[float], kx.solvers.AbstractSolver]) -> Row:
+    """Return the row of a solver outside of `jit`."""
+
+    def bind(A: Any, b: Any, rtol: float) -> Callable[[], Any]:
+        made = solver(rtol)
+
+        def call() -> tuple[Any, Any]:
+            solution = kx.solve(A, b, made)
+            return solution.value, solution.stats.num_steps
+
+        return call
+
+    return called(method, PACKAGE, bind)

@@ -1,0 +1,1 @@
+"""The packages that krylax is measured against, one file each."""

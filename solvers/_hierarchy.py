@@ -1,0 +1,210 @@
+"""The levels of multigrid: from an operator on a grid to ever coarser ones.
+
+Constant coefficients keep a few numbers per axis, others an array per conductance.
+"""
+
+from functools import reduce
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Inexact
+
+from ..operators import Diffusion, Helmholtz, Laplacian, MaskedPoisson
+from ..operators._network import Network
+from ..operators._stencil import Stencil
+from ._conductances import (
+    Conductances,
+    coarsen,
+    conductances_of,
+    copy_pairs,
+    invert,
+    sum_pairs,
+)
+
+
+class Level(eqx.Module):
+    """A grid of the hierarchy.
+
+    Attributes:
+        operator: A on this grid, with `mv`.
+        inverse: the inverse of its diagonal, of a shape that broadcasts.
+        shape: of its fields.
+        widths: per axis, the sizes of the cells where fields are densities, and
+            averages go down; `None` where they are contents, and sums go down.
+    """
+
+    operator: Any
+    inverse: Inexact[Array, "..."]
+    shape: tuple[int, ...] = eqx.field(static=True)
+    widths: tuple[tuple[float, ...], ...] | None = eqx.field(static=True, default=None)
+
+    def restrict(self, r: Inexact[Array, "..."], shape: tuple[int, ...]):
+        """Return a field of the next grid from one of this."""
+        for axis, size in enumerate(self.shape):
+            if shape[axis] == size:
+                continue
+            if self.widths is not None:
+                r = _along(_shares(self.widths[axis]), axis, r) * r
+            r = sum_pairs(r, axis)
+        return r
+
+    def volumes(self) -> np.ndarray:
+        """The sizes of the cells, flat."""
+        if self.widths is None:
+            return np.ones(int(np.prod(self.shape)))
+        return reduce(np.multiply.outer, [np.array(w) for w in self.widths]).ravel()
+
+    def prolong(self, e: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
+        """Return a field of this grid from one of the next."""
+        for axis, size in enumerate(self.shape):
+            if e.shape[axis] != size:
+                e = copy_pairs(e, axis, size)
+        return e
+
+
+def build_levels(A: Any, coarsest: int) -> tuple[Level, ...]:
+    """Return the levels from A's grid to one of at most `coarsest` cells.
+
+    Raises:
+        ValueError: A is of another kind.
+    """
+    if isinstance(A, Laplacian):
+        return _levels_of_lines(A, coarsest)
+    if isinstance(A, Diffusion | MaskedPoisson):
+        return _levels_of_network(
+            A.network, jnp.zeros((), A.network.centre.dtype), coarsest
+        )
+    if isinstance(A, Helmholtz):
+        return _levels_of_network(A.diffusion.network, -A.wavenumber_squared, coarsest)
+    raise ValueError(
+        "Multigrid knows Laplacian, Diffusion, Helmholtz and MaskedPoisson, got "
+        f"{type(A).__name__}; use Jacobi, AlgebraicMultigrid of a Sparse matrix, or "
+        "multigrid of a nearby operator: preconditioner=Multigrid()(nearby)"
+    )
+
+
+def _levels_of_network(
+    network: Network, shift: Inexact[Array, "..."], coarsest: int
+) -> tuple[Level, ...]:
+    parts = conductances_of(network, shift)
+    is_isolated = _is_isolated(parts)
+    # Cells that are linked to none are solved on the finest grid, by their diagonal.
+    walls = tuple(jnp.where(is_isolated, 0, wall) for wall in parts.walls)
+    coarse = Conductances(
+        parts.links, walls, jnp.where(is_isolated, 0, parts.shift), parts.faces
+    )
+    fine = parts.network()
+    levels = [Level(fine, invert(fine.centre), fine.centre.shape)]
+    while axes := _axes_to_coarsen(levels[-1].shape, coarsest):
+        for axis in axes:
+            coarse = coarsen(coarse, axis)
+        found = coarse.network()
+        levels.append(Level(found, invert(found.centre), found.centre.shape))
+    return tuple(levels)
+
+
+def _is_isolated(parts: Conductances) -> Inexact[Array, "..."]:
+    linked = jnp.zeros(parts.links[0].shape, bool)
+    for axis, link in enumerate(parts.links):
+        linked = linked | (link != 0) | jnp.roll(link != 0, 1, axis)
+    return ~linked
+
+
+def _axes_to_coarsen(shape: tuple[int, ...], coarsest: int) -> list[int]:
+    if int(np.prod(shape)) <= coarsest:
+        return []
+    return [axis for axis, size in enumerate(shape) if size > 2]
+
+
+class _Line(eqx.Module):
+    """An axis of a grid of constant coefficient, in units of the finest spacing."""
+
+    positions: np.ndarray
+    widths: np.ndarray
+    end: int
+    pair: tuple[str, str]
+
+    def coarsened(self) -> "_Line":
+        """Pairs merge into their middle."""
+        means = np.add.reduceat(self.positions, np.arange(0, len(self.positions), 2))
+        counts = np.add.reduceat(
+            np.ones_like(self.positions), np.arange(0, len(self.positions), 2)
+        )
+        widths = np.add.reduceat(self.widths, np.arange(0, len(self.widths), 2))
+        return _Line(means / counts, widths, self.end, self.pair)
+
+    def weights(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Weights of the previous neighbour, the point and the next one."""
+        inner = 1 / np.diff(self.positions)
+        wrap = 1 / (self.positions[0] + self.end - self.positions[-1])
+        # Dirichlet walls are one spacing outside.
+        walls = (1 / (self.positions[0] + 1), 1 / (self.end - self.positions[-1]))
+        beyond = [
+            {"dirichlet": wall, "neumann": 0.0, "periodic": wrap}[face]
+            for wall, face in zip(walls, self.pair, strict=True)
+        ]
+        low, high = np.r_[beyond[0], inner], np.r_[inner, beyond[1]]
+        centre = low + high
+        if self.pair[0] != "periodic":
+            low, high = np.r_[0.0, inner], np.r_[inner, 0.0]
+        return low / self.widths, centre / self.widths, high / self.widths
+
+
+def _levels_of_lines(A: Laplacian, coarsest: int) -> tuple[Level, ...]:
+    lines = [
+        _Line(np.arange(size, dtype=float), np.ones(size), size, pair)
+        for size, pair in zip(A.shape, A.faces, strict=True)
+    ]
+    levels = [_level_of_lines(A, lines, A)]
+    while axes := _axes_to_coarsen(levels[-1].shape, coarsest):
+        lines = [
+            line.coarsened() if axis in axes else line
+            for axis, line in enumerate(lines)
+        ]
+        levels.append(_level_of_lines(A, lines))
+    return tuple(levels)
+
+
+def _level_of_lines(A: Laplacian, lines: list[_Line], operator: Any = None) -> Level:
+    low, centre, high = zip(
+        *[
+            [_scaled(w, A, axis) for w in line.weights()]
+            for axis, line in enumerate(lines)
+        ],
+        strict=True,
+    )
+    diagonal = reduce(jnp.add, centre)
+    if operator is None:
+        operator = Stencil(
+            diagonal, tuple(-w for w in low), tuple(-w for w in high), A.faces
+        )
+    return Level(
+        operator,
+        invert(diagonal),
+        tuple(len(line.positions) for line in lines),
+        tuple(tuple(line.widths.tolist()) for line in lines),
+    )
+
+
+def _scaled(weights: np.ndarray, A: Laplacian, axis: int) -> Inexact[Array, "..."]:
+    """Weights along an axis over h², of a shape that broadcasts."""
+    if np.ptp(weights) == 0:
+        weights = weights[:1]
+    shape = [-1 if a == axis else 1 for a in range(len(A.shape))]
+    return A.weights[axis].astype(A.dtype) * jnp.asarray(
+        weights.reshape(shape), A.dtype
+    )
+
+
+def _shares(widths: tuple[float, ...]) -> np.ndarray:
+    """Each cell's part of the pair that it merges into."""
+    pairs = np.add.reduceat(np.array(widths), np.arange(0, len(widths), 2))
+    shares = np.array(widths) / np.repeat(pairs, 2)[: len(widths)]
+    return shares[:1] if np.ptp(shares) == 0 else shares
+
+
+def _along(values: np.ndarray, axis: int, like: Inexact[Array, "..."]):
+    shape = [-1 if a == axis else 1 for a in range(like.ndim)]
+    return jnp.asarray(values.reshape(shape), like.dtype)

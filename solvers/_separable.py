@@ -1,0 +1,128 @@
+"""Separable form of an operator: A = T_1 ⊗ I ⊗ I + I ⊗ T_2 ⊗ I + ... + shift.
+
+Exact for what is separable, else a nearby operator: coefficients are averaged over the
+other axes.
+"""
+
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Inexact
+
+from ..operators import (
+    Diffusion,
+    Helmholtz,
+    Identity,
+    KroneckerSum,
+    Laplacian,
+    Scaled,
+    Sum,
+)
+from ..operators._network import Network
+from ..operators._shift import shift_in_zero
+
+
+class Separable(eqx.Module):
+    """One hermitian matrix per axis, and a multiple of the identity."""
+
+    matrices: tuple[Inexact[Array, "_ _"], ...]
+    shift: Inexact[Array, ""]
+
+
+def separable_form(A: Any) -> Separable:
+    """Return the separable form of an operator, or of one nearby.
+
+    Raises:
+        ValueError: none is known for this kind of operator, or a coefficient is
+            complex.
+    """
+    if isinstance(A, Laplacian):
+        return _of_laplacian(A)
+    if isinstance(A, Diffusion):
+        return _of_network(A.network)
+    if isinstance(A, Helmholtz):
+        form = _of_network(A.diffusion.network)
+        return Separable(form.matrices, form.shift - jnp.mean(A.wavenumber_squared))
+    if isinstance(A, KroneckerSum) and "hermitian" in A.tags:
+        matrices = tuple(factor.as_matrix() for factor in A.factors)
+        return Separable(matrices, jnp.zeros((), matrices[0].dtype))
+    if isinstance(A, Scaled):
+        _require_real(A.factor)
+        form = separable_form(A.operator)
+        factor = A.factor.astype(form.shift.dtype)
+        return Separable(tuple(factor * T for T in form.matrices), factor * form.shift)
+    if isinstance(A, Sum):
+        return _of_sum(A)
+    raise ValueError(
+        "fast diagonalisation knows Laplacian, Diffusion, Helmholtz, a hermitian "
+        f"KroneckerSum, their multiples and sums with Identity, got {type(A).__name__};"
+        " give it a nearby operator of these: preconditioner=FastDiagonalization()(B)"
+    )
+
+
+def _of_sum(A: Sum) -> Separable:
+    for identity, other in ((A.left, A.right), (A.right, A.left)):
+        factor = _multiple_of_identity(identity)
+        if factor is not None:
+            form = separable_form(other)
+            shift = form.shift + jnp.asarray(factor, form.shift.dtype)
+            return Separable(form.matrices, shift)
+    left, right = separable_form(A.left), separable_form(A.right)
+    pairs = zip(left.matrices, right.matrices, strict=True)
+    return Separable(tuple(S + T for S, T in pairs), left.shift + right.shift)
+
+
+def _multiple_of_identity(A: Any) -> Any:
+    if isinstance(A, Identity):
+        return 1.0
+    if isinstance(A, Scaled):
+        _require_real(A.factor)
+        inner = _multiple_of_identity(A.operator)
+        return None if inner is None else A.factor * inner
+    return None
+
+
+def _require_real(coefficients: Inexact[Array, "..."]) -> None:
+    if jnp.iscomplexobj(coefficients):
+        raise ValueError(
+            "fast diagonalisation needs real coefficients; use those of a nearby real "
+            "operator"
+        )
+
+
+def _of_laplacian(A: Laplacian) -> Separable:
+    matrices = []
+    for axis, size in enumerate(A.shape):
+        line = Laplacian((size,), 1.0, boundary=[A.faces[axis]], dtype=A.dtype)
+        matrices.append(A.weights[axis].astype(A.dtype) * line.as_matrix())
+    return Separable(tuple(matrices), jnp.zeros((), A.dtype))
+
+
+def _of_network(network: Network) -> Separable:
+    _require_real(network.centre)
+    matrices = [
+        _line_matrix(_mean_over_others(link, axis), network.faces[axis])
+        for axis, link in enumerate(network.links)
+    ]
+    return Separable(tuple(matrices), jnp.zeros((), network.centre.dtype))
+
+
+def _mean_over_others(x: Inexact[Array, "..."], axis: int) -> Inexact[Array, " n"]:
+    return jnp.mean(x, axis=tuple(a for a in range(x.ndim) if a != axis))
+
+
+def _line_matrix(
+    link: Inexact[Array, " n"], pair: tuple[str, str]
+) -> Inexact[Array, "n n"]:
+    """The matrix of a line of cells; a wall is half as far as the next cell."""
+    centre = link + shift_in_zero(link, 0, "low")
+    matrix = jnp.diag(-link[:-1], 1)
+    if pair[0] == "dirichlet":
+        centre = centre.at[0].add(2 * link[0])
+    if pair[1] == "dirichlet":
+        centre = centre.at[-1].add(2 * link[-2])
+    if pair[0] == "periodic":
+        centre = centre.at[0].add(link[-1])
+        matrix = matrix.at[0, -1].add(-link[-1])
+    return matrix + matrix.T + jnp.diag(centre)

@@ -1,0 +1,120 @@
+"""The SSOR preconditioner: a forward and a backward sweep of overrelaxation.
+
+For A = D + L + U and 0 < ω < 2,
+
+    M = (D/ω + L) (ω/(2-ω)) D⁻¹ (D/ω + U),
+
+which is symmetric positive definite if A is (D. M. Young, Iterative Solution of Large
+Linear Systems, 1971, §15.1; O. Axelsson, Iterative Solution Methods, 1994, §6.4). For
+the 5-point Laplacian in natural order and with a good ω, near 2/(1 + sin πh), the
+condition number of M⁻¹A grows like 1/h, that of A like 1/h².
+
+Differs from the source: nothing known.
+"""
+
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Inexact
+
+from ..operators import AbstractLinearOperator, Conjugate
+from ..operators._field import Structure, is_traced, structure_of
+from ._sweep_orders import AbstractOrder, Natural
+from ._sweeps import AbstractSweeps
+
+
+class SSOR(eqx.Module):
+    """The factory of symmetric successive overrelaxation.
+
+    For nonsymmetric A as well. In natural order ω matters: on a grid of n cells along
+    each axis near 2 - 2π/n. On 63 × 63 cells CG takes 193 steps without, 75 at ω = 1,
+    and 32 at 1.85.
+
+    Args:
+        omega: relaxation factor, the ω above, in (0, 2). It may be traced, and another
+            value compiles nothing.
+        order: `Natural()`, `Multicolour()` or `Neumann(num_terms)`.
+
+    Returns:
+        When called: an operator with the symmetry of A, positive definite if A is.
+
+    Raises:
+        ValueError: omega outside of (0, 2) or no single real number, or, when called,
+            an operator that the order does not know.
+
+    Cost: that of the order, and one multiplication per unknown.
+
+    Examples:
+        >>> import jax.numpy as jnp, krylax as kx
+        >>> A, M = kx.operators.Laplacian((64, 64)), kx.solvers.SSOR(omega=1.9)
+        >>> b, solver = jnp.ones((64, 64)), kx.solvers.CG(rtol=1e-8)
+        >>> sol = kx.solve(A, b, solver, preconditioner=M)
+        >>> bool(sol.stats.num_steps < 40)
+        True
+    """
+
+    omega: Float[Array, ""]
+    order: AbstractOrder
+
+    def __init__(self, omega: Any = 1.0, order: AbstractOrder | None = None):
+        self.omega = _as_omega(omega)
+        self.order = Natural() if order is None else order
+
+    def __call__(self, A: AbstractLinearOperator) -> "SSORSweeps":
+        """Return the preconditioner of A."""
+        diagonal = A.diagonal()
+        omega = self.omega.astype(diagonal.dtype)
+        pivots = diagonal / omega
+        is_hermitian = bool(A.tags & {"symmetric", "hermitian"})
+        return SSORSweeps(
+            sweeps=self.order.sweeps(A, pivots),
+            # Made here, where the pattern of a Sparse is known.
+            sweeps_of_T=None if is_hermitian else self.order.sweeps(A.T, pivots),
+            scale=(2 - omega) / pivots,
+            promised=A.tags - {"singular"},
+        )
+
+
+class SSORSweeps(AbstractLinearOperator):
+    """One forward and one backward sweep, as a linear operator; made by `SSOR`.
+
+    With P = D/ω, M⁻¹ = (I + P⁻¹U)⁻¹ (I + P⁻¹L)⁻¹ (2-ω) P⁻¹.
+    """
+
+    sweeps: AbstractSweeps
+    sweeps_of_T: AbstractSweeps | None
+    scale: Inexact[Array, "..."]
+    promised: frozenset[str] = eqx.field(static=True)
+
+    @property
+    def in_structure(self) -> Structure:
+        """That of A."""
+        return structure_of(self.scale)
+
+    @property
+    def tags(self) -> frozenset[str]:
+        """Those of A, but not singular."""
+        return self.promised
+
+    @property
+    def T(self) -> AbstractLinearOperator:
+        """The sweeps of Aᵀ, which are the transposes in the opposite order."""
+        if "symmetric" in self.promised:
+            return self
+        if self.sweeps_of_T is None:
+            return Conjugate(self)
+        return SSORSweeps(self.sweeps_of_T, self.sweeps, self.scale, self.promised)
+
+    def mv(self, x: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
+        """Return M⁻¹ x."""
+        return self.sweeps.solve(self.scale * x)
+
+
+def _as_omega(omega: Any) -> Float[Array, ""]:
+    if not is_traced(omega) and not (jnp.ndim(omega) == 0 and 0 < float(omega) < 2):
+        raise ValueError(
+            f"omega must be one number between 0 and 2, got {omega}; 1 is symmetric "
+            "Gauss-Seidel"
+        )
+    return jnp.asarray(omega, jnp.result_type(float, omega))

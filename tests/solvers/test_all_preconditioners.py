@@ -1,0 +1,178 @@
+"""What every preconditioner promises, against dense linear algebra."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import krylax as kx
+
+from ..helpers import relative_error, solution_tolerance, to_vector, tolerance
+from .preconditioner_cases import (
+    COMPLEX,
+    PAIRS,
+    ROWS,
+    RTOL,
+    matrices,
+    operator,
+    preconditioner,
+    right_hand_side,
+    solved,
+    solver,
+    true_residual,
+)
+
+each_row = pytest.mark.parametrize("row", ROWS)
+each_pair = pytest.mark.parametrize(("row", "name"), PAIRS)
+each_definite_pair = pytest.mark.parametrize(
+    ("row", "name"), [pair for pair in PAIRS if pair[1] != "flow"]
+)
+COMPLEX_PAIRS = [pair for pair in PAIRS if pair[1] in COMPLEX]
+# One operator per row, and those whose preconditioner has a transpose of its own.
+FEW = [p for p in PAIRS if p[1] in ("flow", ROWS[p[0]].operators[0])]
+each_of_few = pytest.mark.parametrize(("row", "name"), FEW)
+
+
+@each_row
+def test_preconditioner_is_linear(row: str):
+    A = operator(ROWS[row].operators[0])
+    x = right_hand_side(A)
+    y = jax.tree.map(lambda leaf: jnp.cos(3 * leaf), x)
+    M = ROWS[row].make()(A)
+    together = M @ jax.tree.map(lambda a, b: 2 * a - b, x, y)
+    apart = 2 * to_vector(M @ x) - to_vector(M @ y)
+    assert relative_error(to_vector(together), apart) <= tolerance(1, "float64")
+
+
+@each_pair
+def test_adjoint_is_the_conjugate_transpose(row: str, name: str):
+    A, M, MH = matrices(row, name)
+    slack = tolerance(float(np.linalg.cond(A)), "float64")
+    assert relative_error(MH, M.conj().T) <= slack
+
+
+@pytest.mark.parametrize(("row", "name"), COMPLEX_PAIRS)
+def test_transpose_is_that_of_complex_ones(row: str, name: str):
+    A, M, MH = matrices(row, name, "complex128")
+    slack = tolerance(float(np.linalg.cond(A)), "complex128")
+    assert relative_error(MH, M.conj().T) <= slack
+
+
+@each_definite_pair
+def test_preconditioner_of_a_definite_operator_is_definite(row: str, name: str):
+    A, M, _ = matrices(row, name)
+    assert "positive_definite" in ROWS[row].make()(operator(name)).tags
+    assert relative_error(M.T, M) <= tolerance(float(np.linalg.cond(A)), "float64")
+    assert np.linalg.eigvalsh(M)[0] > 0
+
+
+@pytest.mark.parametrize(("row", "name"), [p for p in COMPLEX_PAIRS if p[1] != "flow"])
+def test_preconditioner_of_a_complex_definite_operator_is_definite(row: str, name: str):
+    A, M, _ = matrices(row, name, "complex128")
+    slack = tolerance(float(np.linalg.cond(A)), "complex128")
+    assert relative_error(M.conj().T, M) <= slack
+    assert np.linalg.eigvalsh(M)[0] > 0
+
+
+@each_pair
+def test_true_residual_meets_the_tolerance(row: str, name: str):
+    found = solved(row, name)
+    assert true_residual(operator(name), found.value) <= RTOL["float64"]
+
+
+@each_pair
+def test_preconditioner_costs_no_steps(row: str, name: str):
+    with_it, without = solved(row, name), solved(None, name)
+    assert with_it.stats.num_steps <= without.stats.num_steps
+
+
+@each_row
+def test_true_residual_meets_the_tolerance_in_single_precision(row: str):
+    name = ROWS[row].operators[0]
+    found = solved(row, name, "float32")
+    assert found.value.dtype == np.float32
+    # The residual in float64, of the operator as it is in float32.
+    A, b = operator(name, "float32"), right_hand_side(operator(name, "float32"))
+    product = np.asarray(A.as_matrix(), float) @ to_vector(found.value)
+    assert relative_error(product, to_vector(b)) <= RTOL["float32"]
+
+
+@pytest.mark.parametrize(("row", "name"), list(dict(COMPLEX_PAIRS).items()))
+def test_true_residual_of_a_complex_system_meets_the_tolerance(row: str, name: str):
+    found = solved(row, name, "complex128")
+    residual = true_residual(operator(name, "complex128"), found.value)
+    assert residual <= RTOL["complex128"]
+
+
+def difference_allowed(row: str, name: str) -> float:
+    A, *_ = matrices(row, name)
+    return 2 * solution_tolerance(np.linalg.cond(A), RTOL["float64"], "float64")
+
+
+@each_row
+def test_jit_agrees_with_plain(row: str):
+    name = ROWS[row].operators[-1]
+    A, method = operator(name), solver(name)
+    b, M = right_hand_side(A), preconditioner(row, name, A)
+    found = jax.jit(lambda A, b, M: kx.solve(A, b, method, preconditioner=M))(A, b, M)
+    got, plain = to_vector(found.value), to_vector(solved(row, name).value)
+    assert relative_error(got, plain) <= difference_allowed(row, name)
+
+
+@each_row
+def test_vmap_over_right_hand_sides_agrees_with_plain(row: str):
+    name = ROWS[row].operators[0]
+    A, method = operator(name), solver(name)
+    b = right_hand_side(A)
+    solve = jax.vmap(
+        lambda c: kx.solve(A, c * b, method, preconditioner=ROWS[row].make()).value
+    )
+    got = solve(jnp.array([1.0, -3.0]))
+    plain = np.asarray(solved(row, name).value)
+    error = relative_error(got, np.stack([plain, -3 * plain]))
+    assert error <= difference_allowed(row, name)
+
+
+@each_row
+def test_vmap_over_operators_agrees_with_plain(row: str):
+    b = right_hand_side(operator("diffusion"))
+    k = np.where(np.random.default_rng(1).random(b.shape) < 0.5, 12.0, 3.0)
+
+    def solve(k: Any) -> Any:
+        A, method = kx.operators.Diffusion(k), solver("diffusion")
+        return kx.solve(A, b, method, preconditioner=ROWS[row].make()).value
+
+    got = jax.vmap(solve)(jnp.stack([k, 2 * k]))
+    plain = np.asarray(solved(row, "diffusion").value)
+    error = relative_error(got, np.stack([plain, plain / 2]))
+    assert error <= difference_allowed(row, "diffusion")
+
+
+def value_of(row: str, name: str, b: Any) -> Any:
+    """A functional of the solution, as a function of the right-hand side."""
+    A = operator(name)
+    M = preconditioner(row, name, A)
+    x = kx.solve(A, b, solver(name), preconditioner=M).value
+    return sum(jnp.sum(leaf) for leaf in jax.tree.leaves(x))
+
+
+@each_of_few
+def test_gradient_is_that_of_the_dense_solve(row: str, name: str):
+    A, *_ = matrices(row, name)
+    b = right_hand_side(operator(name))
+    got = jax.grad(lambda b: value_of(row, name, b))(b)
+    expected = np.linalg.solve(A.T, np.ones(len(A)))
+    error = relative_error(to_vector(got), expected)
+    assert error <= difference_allowed(row, name)
+
+
+@each_pair
+def test_second_system_of_the_same_structure_compiles_nothing(row: str, name: str):
+    A = operator(name, scale=2.0)
+    b, M, method = right_hand_side(A), preconditioner(row, name, A), solver(name)
+    kx.solve(operator(name), b, method, preconditioner=M, throw=False)
+    with jax.no_tracing(True):
+        again = kx.solve(A, b, method, preconditioner=M, throw=False)
+    assert again.status == kx.Status.converged
