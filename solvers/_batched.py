@@ -117,6 +117,10 @@ class Batched(AbstractSolver):
         """Finish the solver."""
         return self.solver.finish(system, state)
 
+    def unroll(self, system: LinearSystem, carry: Any, num_steps: int) -> Outcome:
+        """Unroll the solver: all systems take as many steps."""
+        return self.solver.unroll(system, carry, num_steps)
+
     def run(self, system: LinearSystem, carry: Any) -> Outcome:
         """Run the solver; under `vmap`, run the queue."""
         arrays, static = eqx.partition((system, carry), eqx.is_array)

@@ -9,7 +9,7 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Inexact
+from jaxtyping import Array, Bool, Inexact
 
 from ..operators import Diffusion, Helmholtz, Laplacian, MaskedPoisson
 from ..operators._network import Network
@@ -30,6 +30,8 @@ class Level(eqx.Module):
     Attributes:
         operator: A on this grid, with `mv`.
         inverse: the inverse of its diagonal, of a shape that broadcasts.
+        is_linked: which cells have a link, if not all: others have no place on coarser
+            grids and are left to the smoother.
         shape: of its fields.
         widths: per axis, the sizes of the cells where fields are densities, and
             averages go down; `None` where they are contents, and sums go down.
@@ -37,11 +39,14 @@ class Level(eqx.Module):
 
     operator: Any
     inverse: Inexact[Array, "..."]
+    is_linked: Bool[Array, "..."] | None
     shape: tuple[int, ...] = eqx.field(static=True)
     widths: tuple[tuple[float, ...], ...] | None = eqx.field(static=True, default=None)
 
     def restrict(self, r: Inexact[Array, "..."], shape: tuple[int, ...]):
         """Return a field of the next grid from one of this."""
+        if self.is_linked is not None:
+            r = jnp.where(self.is_linked, r, 0)
         for axis, size in enumerate(self.shape):
             if shape[axis] == size:
                 continue
@@ -61,7 +66,7 @@ class Level(eqx.Module):
         for axis, size in enumerate(self.shape):
             if e.shape[axis] != size:
                 e = copy_pairs(e, axis, size)
-        return e
+        return e if self.is_linked is None else jnp.where(self.is_linked, e, 0)
 
 
 def build_levels(A: Any, coarsest: int) -> tuple[Level, ...]:
@@ -89,27 +94,28 @@ def _levels_of_network(
     network: Network, shift: Inexact[Array, "..."], coarsest: int
 ) -> tuple[Level, ...]:
     parts = conductances_of(network, shift)
-    is_isolated = _is_isolated(parts)
-    # Cells that are linked to none are solved on the finest grid, by their diagonal.
-    walls = tuple(jnp.where(is_isolated, 0, wall) for wall in parts.walls)
-    coarse = Conductances(
-        parts.links, walls, jnp.where(is_isolated, 0, parts.shift), parts.faces
+    is_linked = _is_linked(parts)
+    found = parts.network()
+    levels = [Level(found, invert(found.centre), is_linked, found.centre.shape)]
+    parts = Conductances(
+        parts.links,
+        tuple(jnp.where(is_linked, wall, 0) for wall in parts.walls),
+        jnp.where(is_linked, parts.shift, 0),
+        parts.faces,
     )
-    fine = parts.network()
-    levels = [Level(fine, invert(fine.centre), fine.centre.shape)]
     while axes := _axes_to_coarsen(levels[-1].shape, coarsest):
         for axis in axes:
-            coarse = coarsen(coarse, axis)
-        found = coarse.network()
-        levels.append(Level(found, invert(found.centre), found.centre.shape))
+            parts = coarsen(parts, axis)
+        found = parts.network()
+        levels.append(Level(found, invert(found.centre), None, found.centre.shape))
     return tuple(levels)
 
 
-def _is_isolated(parts: Conductances) -> Inexact[Array, "..."]:
+def _is_linked(parts: Conductances) -> Bool[Array, "..."]:
     linked = jnp.zeros(parts.links[0].shape, bool)
     for axis, link in enumerate(parts.links):
         linked = linked | (link != 0) | jnp.roll(link != 0, 1, axis)
-    return ~linked
+    return linked
 
 
 def _axes_to_coarsen(shape: tuple[int, ...], coarsest: int) -> list[int]:
@@ -183,6 +189,7 @@ def _level_of_lines(A: Laplacian, lines: list[_Line], operator: Any = None) -> L
     return Level(
         operator,
         invert(diagonal),
+        None,
         tuple(len(line.positions) for line in lines),
         tuple(tuple(line.widths.tolist()) for line in lines),
     )

@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from ..operators import AbstractLinearOperator, AbstractOperator
+from ..operators import AbstractLinearOperator, AbstractOperator, Transpose
 from ..operators._field import Field, Structure
 
 _LOWER = {"float64": jnp.float32, "complex128": jnp.complex64}
@@ -16,11 +16,14 @@ def lower(tree: Any) -> Any:
     """Cast 64-bit arrays to 32 bits and leave the rest."""
 
     def lower_leaf(leaf: Any) -> Any:
+        # JAX transposes at a structure, which has to be the lowered one.
+        if isinstance(leaf, Transpose):
+            return Transpose(_Lowered(lower(leaf.operator)))
         if not eqx.is_inexact_array(leaf):
             return leaf
         return leaf.astype(_LOWER.get(leaf.dtype.name, leaf.dtype))
 
-    return jax.tree.map(lower_leaf, tree)
+    return jax.tree.map(lower_leaf, tree, is_leaf=lambda x: isinstance(x, Transpose))
 
 
 def lower_operator(A: Any) -> Any:
@@ -60,7 +63,7 @@ class _Lowered(AbstractLinearOperator):
 
     @property
     def T(self) -> AbstractLinearOperator:
-        return self if "symmetric" in self.tags else _Lowered(self.operator.T)
+        return self if "symmetric" in self.tags else lower_operator(self.operator.T)
 
     def mv(self, x: Field) -> Field:
         # A constant inside, as of a user's function, may have raised the precision.

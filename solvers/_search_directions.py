@@ -13,12 +13,12 @@ deflating eigenvalues while solving multiple right-hand side linear systems, SIA
 Sci. Comput. 32 (2010), doi:10.1137/080725532.
 
 Differs from the papers:
-1. The small problem is Rayleigh's, not the harmonic one of Saad et al., which would need
-   M⁻¹A S. M P is known, since M p = r + β M p_before.
+1. The small problem is Rayleigh's, not the harmonic one of Saad et al., which would
+   need M⁻¹A S. M P is known, since M p = r + β M p_before.
 2. It is not assumed that S is conjugate, which rounding spoils: all its products are
    computed.
-3. Stathopoulos and Orginos also keep the Ritz vectors of one step before, which saved no
-   steps here: 1024 unknowns, k = 8 and 20, l = 24 and 40, sequences of five systems.
+3. Stathopoulos and Orginos also keep the Ritz vectors of one step before, which saved
+   no steps here: 1024 unknowns, k = 8 and 20, l = 24 and 40, sequences of five systems.
 """
 
 import equinox as eqx

@@ -32,33 +32,29 @@ class Row(NamedTuple):
 
 
 ROWS = {
-    "jacobi": Row(kx.solvers.Jacobi, ("diffusion", "flow", "sparse", "tree")),
+    "jacobi": Row(kx.solvers.Jacobi, ("diffusion", "flow", "tree")),
     "multigrid": Row(kx.solvers.Multigrid, ("diffusion", "laplacian")),
     "block_jacobi": Row(
-        lambda: kx.solvers.BlockJacobi(6),
-        ("diffusion", "flow", "sparse", "banded", "dense", "tree"),
+        lambda: kx.solvers.BlockJacobi(6), ("diffusion", "flow", "banded", "tree")
     ),
     "chebyshev_polynomial": Row(
         lambda: kx.solvers.ChebyshevPolynomial(4), ("diffusion", "sparse", "tree")
     ),
     "ssor_natural": Row(
-        lambda: SSOR(1.3),
-        ("diffusion", "laplacian", "flow", "dense", "sparse"),
-        ("sparse",),
+        lambda: SSOR(1.3), ("diffusion", "flow", "sparse"), ("sparse",)
     ),
     "ssor_multicolour": Row(
         lambda: SSOR(order=kx.solvers.Multicolour()), ("diffusion", "flow")
     ),
     "ssor_neumann": Row(
-        lambda: SSOR(1.2, kx.solvers.Neumann(3)),
-        ("diffusion", "flow", "sparse", "banded", "dense"),
+        lambda: SSOR(1.2, kx.solvers.Neumann(3)), ("diffusion", "flow", "sparse")
     ),
     "incomplete_cholesky": Row(
-        kx.solvers.IncompleteCholesky, ("diffusion", "laplacian", "sparse"), ("sparse",)
+        kx.solvers.IncompleteCholesky, ("diffusion", "sparse"), ("sparse",)
     ),
 }
 PAIRS = [(row, name) for row in ROWS for name in ROWS[row].operators]
-COMPLEX = ("laplacian", "flow", "sparse", "banded", "dense", "tree")
+COMPLEX = ("laplacian", "flow", "sparse", "banded", "tree")
 """Hermitian or nonsymmetric with complex entries; a complex diffusion is neither."""
 
 
@@ -105,10 +101,6 @@ def banded(dtype: str, scale: float) -> Any:
     )
 
 
-def dense(dtype: str, scale: float) -> Any:
-    return kx.operators.Dense(matrix_of(dtype, scale), tags=["positive_definite"])
-
-
 def tree(dtype: str, scale: float) -> Any:
     structure = {
         "u": jax.ShapeDtypeStruct((8, 4), jnp.dtype(dtype)),
@@ -125,7 +117,7 @@ def multiply_tree(matrix: Any, x: Any) -> Any:
 
 OPERATORS: dict[str, Callable[[str, float], Any]] = {
     factory.__name__: factory
-    for factory in (diffusion, laplacian, flow, sparse, banded, dense, tree)
+    for factory in (diffusion, laplacian, flow, sparse, banded, tree)
 }
 
 

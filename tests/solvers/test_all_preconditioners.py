@@ -122,20 +122,6 @@ def test_jit_agrees_with_plain(row: str):
 
 
 @each_row
-def test_vmap_over_right_hand_sides_agrees_with_plain(row: str):
-    name = ROWS[row].operators[0]
-    A, method = operator(name), solver(name)
-    b = right_hand_side(A)
-    solve = jax.vmap(
-        lambda c: kx.solve(A, c * b, method, preconditioner=ROWS[row].make()).value
-    )
-    got = solve(jnp.array([1.0, -3.0]))
-    plain = np.asarray(solved(row, name).value)
-    error = relative_error(got, np.stack([plain, -3 * plain]))
-    assert error <= difference_allowed(row, name)
-
-
-@each_row
 def test_vmap_over_operators_agrees_with_plain(row: str):
     b = right_hand_side(operator("diffusion"))
     k = np.where(np.random.default_rng(1).random(b.shape) < 0.5, 12.0, 3.0)
@@ -168,11 +154,12 @@ def test_gradient_is_that_of_the_dense_solve(row: str, name: str):
     assert error <= difference_allowed(row, name)
 
 
-@each_pair
-def test_second_system_of_the_same_structure_compiles_nothing(row: str, name: str):
+@each_row
+def test_second_system_of_the_same_structure_compiles_nothing(row: str):
+    name = ROWS[row].operators[0]
     A = operator(name, scale=2.0)
     b, M, method = right_hand_side(A), preconditioner(row, name, A), solver(name)
-    kx.solve(operator(name), b, method, preconditioner=M, throw=False)
+    solved(row, name)
     with jax.no_tracing(True):
         again = kx.solve(A, b, method, preconditioner=M, throw=False)
     assert again.status == kx.Status.converged

@@ -10,7 +10,7 @@ import pytest
 import krylax as kx
 
 from ..helpers import relative_error, tolerance
-from .preconditioner_cases import dense, operator
+from .preconditioner_cases import matrix_of, operator
 
 BlockJacobi = kx.solvers.BlockJacobi
 SHAPE = (3, 4, 5)
@@ -39,7 +39,7 @@ OPERATORS = {
         wavy((4, 30)) + np.array([[0], [0], [9], [0]]), (-7, -1, 0, 2)
     ),
     "sparse": lambda: operator("sparse"),
-    "dense": lambda: dense("float64", 1.0),
+    "dense": lambda: kx.operators.Dense(matrix_of("float64", 1.0)),
     "function": lambda: operator("tree"),
 }
 

@@ -10,7 +10,7 @@ import pytest
 
 import krylax as kx
 
-from ..helpers import relative_error, tolerance
+from ..helpers import relative_error, tolerance, types_unchecked
 
 Diffusion: Any = kx.operators.Diffusion
 Multigrid = kx.solvers.Multigrid
@@ -101,6 +101,72 @@ def test_two_phase_diffusion_takes_a_dozen_steps():
     assert int(found.stats.num_steps) <= 13
 
 
+def kinds() -> dict[str, Any]:
+    """Operators of every kind, with odd sizes and walls inside."""
+    ops, k = kx.operators, coefficient((12, 11), 1.0)
+    cells = np.full((12, 11), 2)
+    cells[0], cells[:, -2:], cells[4:7, 3:6] = 1, 3, 1
+    closed = np.where(cells == 3, 1, cells)
+    return {
+        "laplacian": ops.Laplacian((12, 11), 0.5),
+        "laplacian_mixed": ops.Laplacian((9, 11), boundary=MIXED[:2]),
+        "laplacian_closed": ops.Laplacian((9, 11), boundary="periodic"),
+        "helmholtz": ops.Helmholtz(k, -k),
+        "masked": ops.MaskedPoisson(cells),
+        "masked_closed": ops.MaskedPoisson(closed),
+    }
+
+
+@pytest.mark.parametrize("kind", kinds())
+@pytest.mark.parametrize("shape", ["V", "W"])
+def test_cycle_of_every_kind_is_symmetric_and_near_the_inverse(kind: str, shape: Any):
+    operator = kinds()[kind]
+    A = np.asarray(operator.as_matrix())
+    M = np.asarray(jax.jit(Multigrid(shape=shape))(operator).as_matrix())
+    assert relative_error(M.T, M) <= tolerance(1, "float64")
+    assert np.linalg.eigvalsh(M)[0] > 0
+    assert condition(M @ A, skipped=int("singular" in operator.tags)) < 5
+
+
+def test_f_cycle_preconditions_a_flexible_solver():
+    A, solver = kinds()["helmholtz"], kx.solvers.FlexibleCG(rtol=1e-8)
+    M = Multigrid(shape="F")
+    assert not M(A).tags
+    found = kx.solve(A, jnp.ones((12, 11)), solver, preconditioner=M)
+    assert int(found.stats.num_steps) <= 10
+
+
+def test_single_precision_cycle_serves_a_double_precision_solve():
+    A, b = kx.operators.Laplacian((20, 21)), jnp.ones((20, 21))
+    M = Multigrid(single_precision=True)
+    assert M(A).coarse_inverse.dtype == jnp.float32
+    found = kx.solve(A, b, kx.solvers.CG(rtol=1e-12), preconditioner=M)
+    assert int(found.stats.num_steps) <= 14
+
+
+@pytest.mark.parametrize("num_points", [16, 25, 40])
+def test_steps_in_three_dimensions_do_not_grow_with_the_grid(num_points: int):
+    A = kx.operators.Laplacian((num_points,) * 3)
+    b = np.random.default_rng(0).standard_normal(A.shape)
+    found = kx.solve(A, b, kx.solvers.CG(rtol=1e-6), preconditioner=Multigrid())
+    assert int(found.stats.num_steps) <= 9
+
+
+def test_a_contrast_of_ten_thousand_takes_two_dozen_steps():
+    y, x = np.mgrid[:64, :64] / 64
+    k = np.where(np.sin(9 * x + 4 * y) * np.cos(7 * y - 3 * x) > 0, 1e4, 1.0)
+    solver = kx.solvers.CG(rtol=1e-8)
+    found = kx.solve(
+        Diffusion(k), jnp.ones((64, 64)), solver, preconditioner=Multigrid()
+    )
+    assert int(found.stats.num_steps) <= 24
+
+
+def test_unknown_shape_is_refused():
+    with types_unchecked(), pytest.raises(ValueError, match="shape must be one of"):
+        Multigrid(shape="X")  # pyright: ignore[reportArgumentType]
+
+
 def test_promises_are_those_of_the_operator():
     A = kx.operators.Laplacian((3, 4), boundary="neumann", nullspace="constant")
     assert Multigrid()(A).tags == A.tags - {"singular"}
@@ -108,7 +174,7 @@ def test_promises_are_those_of_the_operator():
 
 def test_other_operators_are_refused_with_the_remedy():
     with pytest.raises(
-        ValueError, match=r"knows Diffusion and Laplacian, got Dense.*Jac"
+        ValueError, match=r"knows Laplacian, Diffusion, .*got Dense.*Jac"
     ):
         Multigrid()(kx.operators.Dense(np.eye(4)))
 
