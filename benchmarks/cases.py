@@ -219,7 +219,6 @@ float32 = Case(
         solvax.cg(),
         lineax.cg(),
         scipy.cg(),
-        memory_floor(),
     ],
     per="iteration",
     num_rounds=10,

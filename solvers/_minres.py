@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from ..operators import AbstractLinearOperator, AbstractOperator
 from ..operators._field import Field
 from ._inner_product import InnerProduct, add_scaled, root, scale, zeros_like
 from ._lanczos import Lanczos, lanczos_step, start_lanczos
@@ -69,7 +70,8 @@ class MINRES(AbstractRecurrence):
         `breakdown`, `indefinite_preconditioner`, or one of the general ones.
 
     Raises:
-        ValueError: tolerances or max_steps out of range.
+        ValueError: tolerances or max_steps out of range; a complex operator that is
+            promised to be symmetric but not hermitian.
 
     Cost: per step 1 matvec, 1 preconditioner call and 3 reductions; per solve 1
     preconditioner call more; 8 vectors besides b, 9 with a preconditioner.
@@ -97,6 +99,17 @@ class MINRES(AbstractRecurrence):
     def calls_per_begin(self) -> int:
         """One, to measure the residual in the M⁻¹-norm."""
         return 1
+
+    def prepare(
+        self, A: AbstractLinearOperator, preconditioner: AbstractOperator | None
+    ) -> AbstractOperator | None:
+        """Refuse what is known not to be hermitian."""
+        if "symmetric" in A.tags and "hermitian" not in A.tags:
+            raise ValueError(
+                "MINRES needs a hermitian operator, got a complex one that is promised "
+                "to be symmetric only; use GMRES, or the tag hermitian if it is so"
+            )
+        return preconditioner
 
     def begin(self, system: LinearSystem, r: Field) -> _Vectors:
         """Start the Lanczos recurrence."""

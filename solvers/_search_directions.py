@@ -162,7 +162,7 @@ def gather(
 def _write(
     rows: Field, place: Int[Array, ""], is_sound: Bool[Array, ""], x: Field
 ) -> Field:
-    x = select(is_sound, x, zeros_like(x))
+    x = lax.optimization_barrier(select(is_sound, x, zeros_like(x)))
     return jax.tree.map(
         lambda block, row: lax.dynamic_update_index_in_dim(block, row, place, 0),
         rows,

@@ -89,33 +89,29 @@ def test_carries_of_all_systems_come_out(preconditioner: str):
     assert jnp.any(found.C[5] != 0)
 
 
-class Counter:
-    """A product with a diagonal that counts, on the host, the lanes it is made for."""
-
-    def __init__(self):
-        self.num_lane_steps = 0
-
-    def product(self, diagonal: np.ndarray, x: np.ndarray) -> np.ndarray:
-        self.num_lane_steps += x.size // x.shape[-1]
-        return np.asarray(diagonal) * np.asarray(x)
-
-
 def work_of(solver: Any, diagonals: Any) -> tuple[int, Any]:
     """How many products were made, idle lanes included, and the solutions."""
-    counter = Counter()
+    lanes: list[int] = []
+
+    def multiply_on_host(diagonal: np.ndarray, x: np.ndarray) -> np.ndarray:
+        lanes.append(x.size // 48)
+        return np.asarray(diagonal) * np.asarray(x)
 
     def multiply(diagonal: Any, x: Any) -> Any:
         return jax.pure_callback(
-            counter.product, x, diagonal, x, vmap_method="broadcast_all"
+            multiply_on_host, x, diagonal, x, vmap_method="broadcast_all"
         )
 
     def one(diagonal: Any) -> Any:
-        product = jax.tree_util.Partial(multiply, diagonal)
-        A = ops.Function(product, diagonal, tags=["positive_definite"])
+        A = ops.Function(
+            jax.tree_util.Partial(multiply, diagonal),
+            jax.ShapeDtypeStruct((48,), jnp.float64),
+            tags=["positive_definite"],
+        )
         return kx.solve(A, jnp.ones(48), solver, throw=False)
 
     found = jax.block_until_ready(jax.vmap(one)(diagonals))
-    return counter.num_lane_steps, found
+    return sum(lanes), found
 
 
 def spectra() -> Any:
@@ -135,7 +131,7 @@ def test_one_slow_system_does_not_make_all_lanes_work():
     slowest = int(jnp.max(steps))
     assert plain >= 16 * slowest
     assert queued <= 2 * (slowest + 15 * 4) * (1 + 1 / 4) + 16 * 3
-    assert queued < plain / 4
+    assert queued < plain / 4; print(plain, queued, slowest)
 
 
 def test_outside_of_vmap_it_is_the_solver():

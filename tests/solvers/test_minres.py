@@ -127,3 +127,9 @@ def test_tolerance_out_of_reach_stagnates():
     solver = kx.solvers.MINRES(rtol=3e-15, max_steps=100_000)
     found = kx.solve(kx.operators.Dense(matrix), b, solver, throw=False)
     assert found.status in (Status.stagnated, Status.breakdown)
+
+
+def test_a_complex_symmetric_operator_is_refused():
+    A = kx.operators.Dense(np.array([[1.0, 1j], [1j, 2.0]]), tags=["symmetric"])
+    with pytest.raises(ValueError, match="MINRES needs a hermitian operator"):
+        kx.solve(A, np.ones(2, complex), kx.solvers.MINRES())
