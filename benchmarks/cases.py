@@ -197,9 +197,11 @@ batch = Case(
         ours.krylov("CG, lax.map", cg, over=one_by_one),
         ours.krylov("CG, Batched, 1 lane", lanes(1), over=jax.vmap),
         ours.krylov("CG, Batched, 8 lanes", lanes(8), over=jax.vmap),
-        lineax.cg(over=jax.vmap),
-        solvax.cg(over=jax.vmap),
-        jax_scipy.cg(over=jax.vmap),
+        *[
+            rival.cg(f"CG, {name}", over)
+            for rival in (lineax, solvax, jax_scipy)
+            for name, over in (("vmap", jax.vmap), ("lax.map", one_by_one))
+        ],
         petsc("CG", "cg", "none"),
     ],
     per="system",

@@ -12,7 +12,7 @@ from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Bool, Float, Inexact, Int
 
 from ..operators._field import Field
-from ._inner_product import InnerProduct, combine, scale, subtract
+from ._inner_product import InnerProduct, combine, root, scale, subtract
 
 
 def orthogonalise(
@@ -68,7 +68,7 @@ class LeastSquares(eqx.Module):
         column = jnp.matmul(self.Qh, h, precision=Precision.HIGHEST)
         a = column[j]
         modulus = jnp.abs(a)
-        size = jnp.sqrt(modulus**2 + below**2)
+        size = root(modulus**2 + below**2)
         safe = jnp.where(size == 0, 1, size)
         phase = jnp.where(a == 0, 1, a / jnp.where(a == 0, 1, modulus).astype(a.dtype))
         cosine = jnp.where(size == 0, 1, modulus / safe).astype(a.dtype)

@@ -11,7 +11,7 @@ Differs from the papers:
 2. Residuals are scaled by powers of two, so that small ones do not underflow.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -139,6 +139,10 @@ class Refinement(AbstractRecurrence):
             status=first_of((~(norm <= vectors.norm) | is_slow, why)),
             is_taken=is_better,
         )
+
+    def unroll(self, system: LinearSystem, carry: Any, num_steps: int) -> Outcome:
+        """Refuse, since the solves inside are loops that end by themselves."""
+        return AbstractSolver.unroll(self, system, carry, num_steps)
 
     def finish(self, system: LinearSystem, state: RecurrenceState) -> Outcome:
         """Count the work inside and out."""

@@ -162,6 +162,8 @@ def gather(
 def _write(
     rows: Field, place: Int[Array, ""], is_sound: Bool[Array, ""], x: Field
 ) -> Field:
+    # Fused with what it writes, XLA's CPU backend rewrites all rows: 700 against 80 µs
+    # for 3000 rows of 4096 numbers.
     x = lax.optimization_barrier(select(is_sound, x, zeros_like(x)))
     return jax.tree.map(
         lambda block, row: lax.dynamic_update_index_in_dim(block, row, place, 0),

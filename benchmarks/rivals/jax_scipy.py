@@ -16,9 +16,9 @@ from .row import Prepared, Problem, Row
 PACKAGE = "jax.scipy"
 
 
-def cg(over: Callable[..., Any] | None = None) -> Row:
+def cg(method: str = "CG", over: Callable[..., Any] | None = None) -> Row:
     """Conjugate gradients."""
-    row = compiled("CG", PACKAGE, _cg, over=over)
+    row = compiled(method, PACKAGE, _cg, over=over)
     return row if over else _with_steps(row, _cg, products_per_step=1)
 
 

@@ -17,9 +17,9 @@ from .row import Row
 PACKAGE = "lineax"
 
 
-def cg(over: Callable[..., Any] | None = None) -> Row:
+def cg(method: str = "CG", over: Callable[..., Any] | None = None) -> Row:
     """Conjugate gradients."""
-    return _row("CG", _solver("CG"), over)
+    return _row(method, _solver("CG"), over)
 
 
 def gmres(restart: int) -> Row:

@@ -10,9 +10,9 @@ from .row import Row
 PACKAGE = "solvax"
 
 
-def cg(over: Callable[..., Any] | None = None) -> Row:
+def cg(method: str = "CG", over: Callable[..., Any] | None = None) -> Row:
     """Conjugate gradients."""
-    return compiled("CG", PACKAGE, _cg, over=over)
+    return compiled(method, PACKAGE, _cg, over=over)
 
 
 def gmres(restart: int) -> Row:

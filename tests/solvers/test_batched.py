@@ -131,7 +131,7 @@ def test_one_slow_system_does_not_make_all_lanes_work():
     slowest = int(jnp.max(steps))
     assert plain >= 16 * slowest
     assert queued <= 2 * (slowest + 15 * 4) * (1 + 1 / 4) + 16 * 3
-    assert queued < plain / 4; print(plain, queued, slowest)
+    assert queued < plain / 4
 
 
 def test_outside_of_vmap_it_is_the_solver():
