@@ -68,7 +68,7 @@ def bicgstab(rtol: float) -> BiCGStab:
 def lanes(num_lanes: int) -> Callable[[float], Batched]:
     """Our CG in a queue of systems."""
     # pyright counts what Batched takes from its solver as arguments of its own.
-    return lambda rtol: Batched(cg(rtol), num_lanes=num_lanes)  # pyright: ignore[reportCallIssue]
+    return lambda rtol: Batched(cg(rtol), num_lanes=num_lanes)
 
 
 def by_groups(size: int) -> Callable[..., Callable]:

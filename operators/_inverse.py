@@ -22,7 +22,8 @@ class Inverse(AbstractLinearOperator):
         throw: raise where a solve fails; otherwise take what it found.
 
     Raises:
-        ValueError: A is not square.
+        ValueError: A is not square, or the preconditioner does not fit it.
+        TypeError: the solver is none, or the preconditioner no operator.
 
     Cost: a solve per product.
 
@@ -52,12 +53,17 @@ class Inverse(AbstractLinearOperator):
                 f"{describe(operator.in_structure)} to "
                 f"{describe(operator.out_structure)}"
             )
+        # Operators stand below solvers; an inverse is where the two meet.
+        from ..solvers._requirements import require_preconditioner, require_types
+
+        require_types(operator, solver, preconditioner)
         self.operator = operator
         self.solver = solver
         if preconditioner is not None and not isinstance(
             preconditioner, AbstractOperator
         ):
             preconditioner = preconditioner(operator)
+        require_preconditioner(preconditioner, operator, solver)
         self.preconditioner = solver.prepare(operator, preconditioner)
         self.throw = throw
 
@@ -87,7 +93,6 @@ class Inverse(AbstractLinearOperator):
 
     def mv(self, x: Field) -> Field:
         """Return the solution of A y = x."""
-        # Operators stand below solvers; an inverse is where the two meet.
         from ..solvers import solve
 
         return solve(

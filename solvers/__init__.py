@@ -1,6 +1,8 @@
 """Solvers, preconditioners, and the top-level solve."""
 
 from . import sequences as sequences
+from ._algebraic_multigrid import AlgebraicMultigrid as AlgebraicMultigrid
+from ._algebraic_multigrid import AlgebraicMultigridCycle as AlgebraicMultigridCycle
 from ._batched import Batched as Batched
 from ._bicgstab import BiCGStab as BiCGStab
 from ._block_jacobi import BlockDiagonal as BlockDiagonal

@@ -56,14 +56,17 @@ class Batched(AbstractSolver):
     """
 
     solver: AbstractSolver
-    num_lanes: int = eqx.field(static=True, default=16)
-    chunk: int = eqx.field(static=True, default=8)
+    num_lanes: int = eqx.field(static=True)
+    chunk: int = eqx.field(static=True)
 
-    def __check_init__(self):
-        if not isinstance(self.solver, AbstractSolver):
+    def __init__(self, solver: AbstractSolver, num_lanes: int = 16, chunk: int = 8):
+        if not isinstance(solver, AbstractSolver):
             raise TypeError(
-                f"Batched wraps a solver, such as Batched(CG()), got {self.solver!r}"
+                f"Batched wraps a solver, such as Batched(CG()), got {solver!r}"
             )
+        self.solver = solver
+        self.num_lanes = num_lanes
+        self.chunk = chunk
         for name in ("num_lanes", "chunk"):
             if getattr(self, name) < 1:
                 raise ValueError(

@@ -33,6 +33,7 @@ from ._inner_product import (
     add,
     combine,
     recombine,
+    select,
     subtract,
     zeros_like,
 )
@@ -62,9 +63,14 @@ class _State(eqx.Module):
     num_products: Int[Array, ""]  # that renewed the basis
 
     @property
-    def status(self) -> Int[Array, ""]:
-        """That of CG."""
+    def status(self) -> Int[Array, "..."]:
+        """That of CG; of every lane, seen from outside of `jax.vmap`."""
         return self.cg.status
+
+    @property
+    def num_steps(self) -> Int[Array, "..."]:
+        """Those of CG, likewise."""
+        return self.cg.num_steps
 
 
 class _DeflatedOperator(AbstractLinearOperator):
@@ -223,16 +229,24 @@ class DeflatedCG(AbstractSolver):
         self, system: LinearSystem, carry: RecycleSpace
     ) -> tuple[ConjugateBasis, Field]:
         """The basis of the carried space for this operator, and M times it."""
+        zero = zeros_like(carry.U)
+        nothing = ConjugateBasis(zero, zero, jnp.zeros((), jnp.int32)), zero
 
         def renewed() -> tuple[ConjugateBasis, Field]:
-            basis, T = conjugate_basis(system.operator, carry.U, self.inner_product)
-            return basis, recombine(T, carry.Y)
+            U = self._beside_nullspace(system.operator, carry.U)
+            basis, T = conjugate_basis(system.operator, U, self.inner_product)
+            # Of input that is not finite nothing may reach x.
+            is_sound = jnp.all(jnp.isfinite(T))
+            return select(is_sound, (basis, recombine(T, carry.Y)), nothing)
 
-        def empty() -> tuple[ConjugateBasis, Field]:
-            zero = zeros_like(carry.U)
-            return ConjugateBasis(zero, zero, carry.num_vectors), zero
+        return lax.cond(carry.num_vectors > 0, renewed, lambda: nothing)
 
-        return lax.cond(carry.num_vectors > 0, renewed, empty)
+    def _beside_nullspace(self, A: AbstractLinearOperator, U: Field) -> Field:
+        """Remove what rounding adds of null vectors; they look most worth keeping."""
+        if A.nullspace is None:
+            return U
+        along = self.inner_product.gram(A.nullspace, U)
+        return subtract(U, recombine(along, A.nullspace))
 
     def _deflated(
         self, system: LinearSystem, basis: ConjugateBasis, r: Field

@@ -157,7 +157,7 @@ def _smooth(
     """Jacobi sweeps, each with its step.
 
     A loop, since XLA on the CPU fuses sweeps that follow each other into one kernel,
-    which computes the first anew for every neighbour: 300 against 7 ms per cycle at 64³.
+    which computes the first anew for each neighbour: 300 against 7 ms a cycle at 64³.
     """
 
     def sweep(x: Inexact[Array, "..."], step: Inexact[Array, ""]) -> tuple[Any, None]:

@@ -79,20 +79,32 @@ class Refinement(AbstractRecurrence):
     """
 
     solver: AbstractSolver
-    rtol: float = 1e-10
-    atol: float = 0.0
-    max_steps: int = eqx.field(static=True, default=50)
-    inner_product: InnerProduct = InnerProduct()
+    rtol: float
+    atol: float
+    max_steps: int = eqx.field(static=True)
+    inner_product: InnerProduct
 
     residual_is_true: ClassVar[bool] = True
 
-    def __check_init__(self):
-        require_settings(self)
-        if not isinstance(self.solver, AbstractSolver):
+    def __init__(
+        self,
+        solver: AbstractSolver,
+        rtol: float = 1e-10,
+        atol: float = 0.0,
+        max_steps: int = 50,
+        inner_product: InnerProduct | None = None,
+    ):
+        if not isinstance(solver, AbstractSolver):
             raise TypeError(
                 "Refinement wraps a solver, such as Refinement(CG(rtol=1e-4)), got "
-                f"{self.solver!r}"
+                f"{solver!r}"
             )
+        self.solver = solver
+        self.rtol = rtol
+        self.atol = atol
+        self.max_steps = max_steps
+        self.inner_product = InnerProduct() if inner_product is None else inner_product
+        require_settings(self)
 
     @property
     def is_flexible(self) -> bool:

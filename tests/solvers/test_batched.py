@@ -20,9 +20,7 @@ PRECONDITIONERS: dict[str, Any] = {"none": None, "jacobi": kx.solvers.Jacobi()}
 # Six systems, and lanes for one, some, all and more of them.
 QUEUES = [("cg", "none", num_lanes) for num_lanes in (1, 4, 6, 9)]
 QUEUES += [
-    (row, name, 2)
-    for row in ("cg", "gmres", "gcrodr")
-    for name in PRECONDITIONERS
+    (row, name, 2) for row in ("cg", "gmres", "gcrodr") for name in PRECONDITIONERS
 ]
 each_queue = pytest.mark.parametrize(("row", "preconditioner", "num_lanes"), QUEUES)
 STATUSES = [
@@ -51,9 +49,7 @@ def solved(row: str, preconditioner: str, num_lanes: int | None) -> Any:
 
     def one(matrix: Any, b: Any) -> Any:
         M = PRECONDITIONERS[preconditioner]
-        return kx.solve(
-            operator(row, matrix), b, solver, preconditioner=M, throw=False
-        )
+        return kx.solve(operator(row, matrix), b, solver, preconditioner=M, throw=False)
 
     return jax.jit(jax.vmap(one))(*systems())
 
@@ -239,5 +235,5 @@ def test_counts_below_one_are_refused(name: str):
 
 
 def test_something_else_than_a_solver_is_refused(as_users_run_it: None):
-    with pytest.raises(TypeError, match="Batched wraps a solver, .*got <class"):
+    with pytest.raises(TypeError, match=r"Batched wraps a solver, .*got <class"):
         Batched(kx.solvers.CG)  # pyright: ignore[reportArgumentType]  # what is tested

@@ -115,8 +115,9 @@ def test_single_precision_is_refined_in_single_precision():
 
 @pytest.mark.parametrize("scale", [1e-200, 1e-30, 1e30, 1e200])
 def test_right_hand_side_beyond_single_precision_is_solved(scale: float):
-    found, reference = solve(SMALL, scale * FIELD, CG(1e-4)), solve(
-        SMALL, FIELD, CG(1e-4)
+    found, reference = (
+        solve(SMALL, scale * FIELD, CG(1e-4)),
+        solve(SMALL, FIELD, CG(1e-4)),
     )
     assert found.status == Status.converged
     assert found.stats.num_steps == reference.stats.num_steps
@@ -217,5 +218,7 @@ def test_failed_system_of_a_batch_fails_alone():
 
 
 def test_something_else_than_a_solver_is_refused(as_users_run_it: None):
-    with pytest.raises(TypeError, match=r"Refinement wraps a solver, such as .*got <class"):
+    with pytest.raises(
+        TypeError, match=r"Refinement wraps a solver, such as .*got <class"
+    ):
         Refinement(CG)  # pyright: ignore[reportArgumentType]  # what is tested
