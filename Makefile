@@ -19,7 +19,7 @@ run: $(VENV)/run.stamp
 	$(BIN)/krylax preview $(OUT)
 
 test: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest --durations=5 -q
+	$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile --durations=5 -q
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .

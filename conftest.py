@@ -6,6 +6,17 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _forget_programs():
+    """Drop compiled programs after each module.
+
+    Each keeps some memory maps; a process that has more than Linux allows
+    (vm.max_map_count, 65530) is killed, which the suite in one process comes near to.
+    """
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture
 def getkey():
     """Random keys, the same in every run of a test."""

@@ -102,8 +102,8 @@ def correction(system: LinearSystem, cycle: Cycle) -> Field:
     y = cycle.problem.solve(cycle.j)
     if cycle.S is not None:
         return combine(y, cycle.S)
-    found = combine(y, jax.tree.map(lambda rows: rows[:-1], cycle.W))
-    found = scale(1 / cycle.unit, found)
+    # The last row has no coefficient; to leave it out would copy the others.
+    found = scale(1 / cycle.unit, combine(jnp.pad(y, (0, 1)), cycle.W))
     return found if system.preconditioner is None else system.preconditioner(found)
 
 

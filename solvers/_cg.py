@@ -62,7 +62,7 @@ class CG(AbstractRecurrence):
     Cost: per step 1 matvec, 1 preconditioner call, 2 reductions (3 with a
     preconditioner); 4 vectors besides b, 5 with a preconditioner. With
     `single_reduction` 1 reduction, and 1 matvec and 1 preconditioner call more per
-    solve; 5 vectors, 6 with a preconditioner.
+    solve; 6 vectors, 8 with a preconditioner.
 
     Examples:
         >>> import jax.numpy as jnp, krylax as kx

@@ -70,7 +70,8 @@ class Chebyshev(AbstractRecurrence):
     Cost: per step 1 matvec, 1 preconditioner call and 1 reduction; 4 vectors besides b,
     5 with a preconditioner. With `num_bound_steps`, as many matvecs and one more
     preconditioner calls wherever the iteration begins (once, and after each residual
-    replacement), each step with 2 reductions.
+    replacement), each step with 2 reductions, and 8 vectors besides b, 11 with a
+    preconditioner.
 
     Examples:
         >>> import jax.numpy as jnp, krylax as kx

@@ -34,8 +34,8 @@ class Cholesky(AbstractDirect):
     Raises:
         ValueError: tolerances or max_steps out of range.
 
-    Cost: n products with A unless its matrix is known, n³/3 operations, 2n² numbers;
-    then 2n² operations and 1 matvec per step.
+    Cost: n products with A unless its matrix is known, n³/3 operations, 2n² numbers,
+    n² more where the matrix is not known; then 2n² operations and 1 matvec per step.
 
     Examples:
         >>> import jax.numpy as jnp, krylax as kx

@@ -63,12 +63,12 @@ class _State(eqx.Module):
     num_products: Int[Array, ""]  # that renewed the basis
 
     @property
-    def status(self) -> Int[Array, "..."]:
-        """That of CG; of every lane, seen from outside of `jax.vmap`."""
+    def status(self) -> Any:
+        """That of CG; for `Batched`, which also replaces it, one for each lane."""
         return self.cg.status
 
     @property
-    def num_steps(self) -> Int[Array, "..."]:
+    def num_steps(self) -> Any:
         """Those of CG, likewise."""
         return self.cg.num_steps
 
@@ -112,14 +112,15 @@ class DeflatedCG(AbstractSolver):
     Raises:
         ValueError: tolerances or counts out of range.
 
-    Cost: per step that of CG and 2 passes over k vectors; per system k matvecs, none
-    for the first of a sequence, and about 4 (k+l)² inner products. 2 (k + l) vectors, 3
-    (k + l) with a preconditioner, and those of CG.
+    Cost: per step that of CG, 2 passes over k vectors, and 3 (k + l)² / l inner
+    products, made as products of matrices; per system k matvecs, none for the first of
+    a sequence. 2 (2k + l) vectors, 3 (2k + l) with a preconditioner, for a moment twice
+    as many, and those of CG.
 
     Examples:
         >>> import jax.numpy as jnp, krylax as kx
         >>> A, b = kx.operators.Laplacian((300,)), jnp.ones(300)
-        >>> solver = kx.solvers.DeflatedCG(rtol=1e-8)
+        >>> solver = kx.solvers.DeflatedCG(rtol=1e-8, num_recycled=10)
         >>> first = kx.solve(A, b, solver)
         >>> second = kx.solve(1.1 * A, b[::-1], solver, carry=first.carry)
         >>> bool(second.stats.num_steps < first.stats.num_steps)
@@ -128,6 +129,8 @@ class DeflatedCG(AbstractSolver):
     References:
         Y. Saad, M. Yeung, J. Erhel, F. Guyomarc'h, SIAM J. Sci. Comput. 21 (2000),
         doi:10.1137/S1064829598339761.
+        A. Stathopoulos, K. Orginos, SIAM J. Sci. Comput. 32 (2010),
+        doi:10.1137/080725532.
     """
 
     rtol: float = 1e-5

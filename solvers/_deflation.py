@@ -6,7 +6,7 @@ In the balancing form, which is hermitian positive definite if A and M⁻¹ are,
 
 J. M. Tang, R. Nabben, C. Vuik, Y. A. Erlangga, Comparison of two-level preconditioners
 derived from deflation, domain decomposition and multigrid methods, J. Sci. Comput. 39
-(2009), doi:10.1007/s10915-009-9272-6, "BNN" in Table 1. If U spans an invariant space
+(2009), doi:10.1007/s10915-009-9272-6, where it is called BNN. If U spans an invariant space
 of M⁻¹A, the eigenvalues that belong to it become λ, and the others stay.
 
 Differs from the paper:

@@ -110,7 +110,8 @@ class GCRODR(AbstractSolver):
         ValueError: restart not above num_recycled, or another setting out of range.
 
     Cost: per step 1 matvec, 1 preconditioner call and 4 products with a block of m+1
-    vectors; per cycle 1 matvec; per system k + 1 matvecs more. 2m + 5k + 7 vectors.
+    vectors; per cycle 1 matvec; per system k + 1 matvecs more. 2m + 11k + 4 vectors
+    besides b.
 
     Examples:
         >>> import jax.numpy as jnp, krylax as kx

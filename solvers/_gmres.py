@@ -73,7 +73,7 @@ class GMRES(AbstractSolver):
 
     Cost: per step 1 matvec, 1 preconditioner call and 4 products with a block of m+1
     vectors; per cycle, and once per solve, 1 matvec and 1 preconditioner call more.
-    m + 5 vectors.
+    m + 5 vectors besides b.
 
     Examples:
         >>> import jax.numpy as jnp, krylax as kx
@@ -135,7 +135,7 @@ class FGMRES(AbstractSolver):
 
     Cost: per step 1 matvec, 1 preconditioner call and 4 products with a block of m+1
     vectors; per cycle 1 matvec more; once per solve 1 matvec and 1 call more. 2m + 5
-    vectors.
+    vectors besides b.
 
     Examples:
         >>> import jax.numpy as jnp, krylax as kx

@@ -74,7 +74,7 @@ class MINRES(AbstractRecurrence):
             promised to be symmetric but not hermitian.
 
     Cost: per step 1 matvec, 1 preconditioner call and 3 reductions; per solve 1
-    preconditioner call more; 8 vectors besides b, 9 with a preconditioner.
+    preconditioner call more; 10 vectors besides b, 12 with a preconditioner.
 
     Examples:
         >>> import jax.numpy as jnp, krylax as kx

@@ -7,7 +7,6 @@ default needs no eigenvalues of a general matrix, which TPUs cannot compute.
 
 from typing import Literal, TypeAlias
 
-import jax
 import jax.numpy as jnp
 from jax.lax import Precision
 from jax.scipy.linalg import solve_triangular
@@ -39,8 +38,9 @@ def chosen_space(
     chosen = choose_subspace(selection, triangle, Q, WV, VV, k, num_vectors)
     P = solve_triangular(triangle, chosen)
     krylov_part = jnp.where(is_krylov[:, None], P, 0)
-    V = jax.tree.map(lambda rows: rows[:-1], cycle.W)
-    Y = add(recombine(P[:k], scaled.Y), recombine(krylov_part, V))
+    # V is W but for its last row; to leave that out would copy the others.
+    from_krylov = recombine(jnp.pad(krylov_part, ((0, 1), (0, 0))), cycle.W)
+    Y = add(recombine(P[:k], scaled.Y), from_krylov)
     C = recombine(jnp.matmul(Q, chosen, precision=Precision.HIGHEST), cycle.W)
     new = RecycleSpace(recombine(P, cycle.S), C, Y, num_vectors)
     return select(jnp.all(jnp.isfinite(P)), new, space)

@@ -86,6 +86,8 @@ def solve(
         it.
 
     Cost: the solver's, and one product with A and one pass over its arrays to certify.
+    What a solver says of its vectors counts x and not b; a copy of b in units of its
+    size is one more.
 
     Raises:
         ValueError: known while tracing: structures that do not fit, a singular operator

@@ -75,7 +75,9 @@ def test_transposes_of_a_linear_operator_are_those_of_its_matrix(dtype: str, sid
 
 
 @pytest.mark.parametrize(
-    "transform", [jax.grad, jax.jacfwd, jax.hessian, jax.jacrev], ids=str
+    "transform",
+    [jax.grad, jax.jacfwd, jax.hessian, jax.jacrev],
+    ids=["grad", "jacfwd", "hessian", "jacrev"],
 )
 def test_derivatives_through_a_linear_operator_are_those_of_its_matrix(transform: Any):
     matrix = host_matrix()

@@ -32,6 +32,14 @@ deflated_cg = partial(
 )
 
 
+def batched(rtol: float) -> Any:
+    """CG behind a queue with fewer lanes than the batches have systems."""
+    # pyright counts what Batched takes from its solver as arguments of its own.
+    solver: Any = kx.solvers.CG(rtol, max_steps=MAX_STEPS)
+    make: Any = kx.solvers.Batched
+    return make(solver, num_lanes=2, chunk=7)
+
+
 class Row(NamedTuple):
     """A solver, its problems (the first serves where one is enough), A's promises.
 
@@ -45,6 +53,8 @@ class Row(NamedTuple):
     preconditioner: Any = kx.solvers.Jacobi()
     hard_status: kx.Status = kx.Status.max_steps_reached  # how HARD ends
     is_direct: bool = False  # one step, with a preconditioner or a start or without
+    num_vectors: int | None = None  # by the docstring, besides b; None: not tested
+    wrap: Callable[..., Any] = lambda matrix: matrix  # what it knows how to solve
 
     def solver(self, dtype: str = "float64") -> Any:
         return self.make(rtol=RTOL[dtype])
@@ -66,31 +76,46 @@ direct = partial(
     Row, preconditioner=None, hard_status=kx.Status.stagnated, is_direct=True
 )
 ROWS = {
-    "cg": definite(partial(kx.solvers.CG, max_steps=MAX_STEPS)),
+    "cg": definite(partial(kx.solvers.CG, max_steps=MAX_STEPS), num_vectors=4),
     "cg_single_reduction": definite(
-        partial(kx.solvers.CG, single_reduction=True, max_steps=MAX_STEPS)
+        partial(kx.solvers.CG, single_reduction=True, max_steps=MAX_STEPS),
+        num_vectors=6,
     ),
-    "flexible_cg": definite(partial(kx.solvers.FlexibleCG, max_steps=MAX_STEPS)),
+    "flexible_cg": definite(
+        partial(kx.solvers.FlexibleCG, max_steps=MAX_STEPS), num_vectors=2 * 1 + 5
+    ),
     "flexible_cg_of_four": definite(
-        partial(kx.solvers.FlexibleCG, truncation=4, max_steps=MAX_STEPS)
+        partial(kx.solvers.FlexibleCG, truncation=4, max_steps=MAX_STEPS),
+        num_vectors=2 * 4 + 5,
     ),
     "minres": Row(
         partial(kx.solvers.MINRES, max_steps=MAX_STEPS),
         (*DEFINITE, "indefinite"),
         "complex_hermitian",
         ("hermitian",),
+        num_vectors=10,
     ),
-    "bicgstab": general(partial(kx.solvers.BiCGStab, max_steps=MAX_STEPS)),
+    "bicgstab": general(
+        partial(kx.solvers.BiCGStab, max_steps=MAX_STEPS), num_vectors=11
+    ),
     "chebyshev": definite(
         partial(kx.solvers.Chebyshev, num_bound_steps=30, max_steps=MAX_STEPS),
         problems=("diffusion_2d", "prescribed_spectrum"),
+        num_vectors=8,
     ),
-    "fgmres": general(partial(kx.solvers.FGMRES, restart=RESTART, max_steps=MAX_STEPS)),
-    "gmres": general(partial(kx.solvers.GMRES, restart=RESTART, max_steps=MAX_STEPS)),
+    "fgmres": general(
+        partial(kx.solvers.FGMRES, restart=RESTART, max_steps=MAX_STEPS),
+        num_vectors=2 * RESTART + 5,
+    ),
+    "gmres": general(
+        partial(kx.solvers.GMRES, restart=RESTART, max_steps=MAX_STEPS),
+        num_vectors=RESTART + 5,
+    ),
     "deflated_cg": definite(deflated_cg),
-    "gcrodr": recycling(gcrodr),
+    "gcrodr": recycling(gcrodr, num_vectors=2 * RESTART + 11 * NUM_RECYCLED + 4),
     "gcrodr_harmonic_per_system": recycling(
-        partial(gcrodr, selection="harmonic", refresh="system")
+        partial(gcrodr, selection="harmonic", refresh="system"),
+        num_vectors=2 * RESTART + 11 * NUM_RECYCLED + 4,
     ),
     "cholesky": direct(
         kx.solvers.Cholesky,
@@ -99,12 +124,22 @@ ROWS = {
         ("positive_definite",),
     ),
     "lu": direct(kx.solvers.LU, (*GENERAL, "poisson_1d"), "complex_shifted"),
+    "fast_diagonalization": direct(
+        kx.solvers.FastDiagonalization,
+        (*DEFINITE, "indefinite", "poisson_1d"),
+        "complex_hermitian",
+        ("hermitian",),
+        wrap=kx.operators.KroneckerSum,
+    ),
+    "batched": definite(batched),
     "refinement": definite(
         partial(
             kx.solvers.Refinement,
             kx.solvers.CG(rtol=1e-4, max_steps=MAX_STEPS),
             max_steps=MAX_STEPS,
         ),
+        # Those of CG in half the bytes.
+        num_vectors=3 + 4 // 2,
     ),
 }
 PAIRS = [(row, problem) for row in ROWS for problem in ROWS[row].problems]
@@ -123,7 +158,7 @@ def problem(name: str, dtype: str = "float64") -> Problem:
 
 def operator(row: str, matrix: Any) -> Any:
     """The matrix as an operator that makes the row's promises."""
-    return kx.operators.Dense(matrix, tags=ROWS[row].tags)
+    return ROWS[row].wrap(kx.operators.Dense(matrix, tags=ROWS[row].tags))
 
 
 def approximate_inverse(row: str, matrix: np.ndarray) -> Any:

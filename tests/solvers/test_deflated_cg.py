@@ -110,7 +110,6 @@ def test_first_solve_of_a_sequence_is_cg(name: str, preconditioner: str):
 def test_counts_are_those_of_the_calls(is_warm: bool):
     carry = solved(ROW, "diffusion_2d").carry if is_warm else None
     found, products, calls = counted_solve(ROW, x0=np.ones(48), carry=carry)
-    # JAX traces the products with a block as one call each.
     assert int(found.stats.num_preconditioner_calls) == len(calls)
     assert int(found.stats.num_matvecs) == len(products)
 
@@ -126,15 +125,14 @@ def test_exact_invariant_subspace_gives_the_steps_of_the_deflated_spectrum():
     assert found.stats.num_steps < kx.solve(A, b, plain).stats.num_steps
 
 
-@pytest.mark.parametrize("preconditioner", ["none", "operator"])
-def test_recycled_space_holds_the_smallest_eigenvectors(preconditioner: str):
-    matrix = from_spectrum(SMALL)
-    b, metric = np.cos(np.arange(48)), np.eye(48)
-    M = {"none": None, "operator": definite(np.diag(np.linspace(0.5, 2, 48)))}
-    if_any = {"operator": np.diag(1 / np.linspace(0.5, 2, 48))}
-    metric = if_any.get(preconditioner, metric)
-    found = kx.solve(definite(matrix), b, SOLVER, preconditioner=M[preconditioner])
-    smallest = scipy.linalg.eigh(matrix, metric)[1][:, :NUM_RECYCLED]
+@pytest.mark.parametrize("weights", [np.ones(48), np.linspace(0.5, 2, 48)])
+def test_recycled_space_holds_the_smallest_eigenvectors(weights: np.ndarray):
+    matrix, b = from_spectrum(SMALL), np.cos(np.arange(48))
+    M = kx.operators.Diagonal(weights, tags=["positive_definite"])
+    found = kx.solve(definite(matrix), b, SOLVER, preconditioner=M)
+    # Of M⁻¹A, where M⁻¹ is what is called the preconditioner.
+    _, vectors = scipy.linalg.eigh(matrix, np.diag(1 / weights))
+    smallest = vectors[:, :NUM_RECYCLED]
     angles = scipy.linalg.subspace_angles(np.asarray(found.carry.U).T, smallest)
     assert np.max(angles) <= 1e-2
 
@@ -161,7 +159,7 @@ def test_slowly_changing_diffusion_takes_less_than_half_the_steps():
     assert max(steps[1:]) < min(expected) / 2
 
 
-@pytest.mark.parametrize("num_directions", [1, 5, 1000])
+@pytest.mark.parametrize("num_directions", [1, 5, 100])
 def test_any_number_of_directions_finds_what_to_deflate(num_directions: int):
     matrix, b = problem("nearly_singular")
     solver = deflated_cg(rtol=1e-10, num_directions=num_directions)
