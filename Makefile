@@ -19,7 +19,7 @@ run: $(VENV)/run.stamp
 	$(BIN)/krylax preview $(OUT)
 
 test: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile --durations=5 -q
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile --durations=5 -q
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .

@@ -71,14 +71,14 @@ def lanes(num_lanes: int) -> Callable[[float], Batched]:
     return lambda rtol: Batched(cg(rtol), num_lanes=num_lanes)
 
 
-def by_groups(size: int) -> Callable[..., Callable]:
-    """`lax.map` over groups of systems that are solved together."""
+def by_groups(size: int | None) -> Callable[..., Callable]:
+    """`lax.map` over single systems or groups that are solved together."""
     return lambda solve: (
         lambda A, b: lax.map(lambda system: solve(*system), (A, b), batch_size=size)
     )
 
 
-one_by_one = by_groups(1)
+one_by_one = by_groups(None)
 
 poisson_cg = Case(
     question="CG without preconditioner: how long does a step take?",

@@ -34,6 +34,7 @@ from jaxtyping import Array, Float, Inexact
 from ..operators import AbstractLinearOperator, Sparse
 from ..operators._field import Structure, is_traced, real_dtype
 from ..operators._sparse_product import rows_of_slots
+from ._materialise import materialise
 
 RATIO = 4
 """ρ over the smallest eigenvalue that smoothing shall damp; PyAMG's default is 30, with
@@ -171,12 +172,14 @@ class AlgebraicMultigridCycle(AbstractLinearOperator):
         level = self.levels[depth]
         A, weight = level.A, level.inverse_diagonal
         first, *others = level.steps.astype(b.dtype)
-        x = first * (weight * b)
+        x = materialise(first * (weight * b))
         for step in others:
-            x = x + step * (weight * (b - A.mv(x)))
-        x = x + level.P.mv(self._cycle(depth + 1, level.R.mv(b - A.mv(x))))
+            x = materialise(x + step * (weight * (b - A.mv(x))))
+        r = materialise(b - A.mv(x))
+        e = self._cycle(depth + 1, materialise(level.R.mv(r)))
+        x = materialise(x + level.P.mv(e))
         for step in (*reversed(others), first):
-            x = x + step * (weight * (b - A.mv(x)))
+            x = materialise(x + step * (weight * (b - A.mv(x))))
         return x
 
 

@@ -98,6 +98,11 @@ class Batched(AbstractSolver):
         """As the solver."""
         return self.solver.is_flexible
 
+    @property
+    def has_carry(self) -> bool:
+        """As the solver."""
+        return self.solver.has_carry
+
     def initial_carry(self, structure: Structure) -> Any:
         """That of the solver."""
         return self.solver.initial_carry(structure)

@@ -149,6 +149,11 @@ class DeflatedCG(AbstractSolver):
                     "recycling it is CG"
                 )
 
+    @property
+    def has_carry(self) -> bool:
+        """The space is handed on."""
+        return True
+
     def initial_carry(self, structure: Structure) -> RecycleSpace:
         """An empty recycle space, so that all solves share one compiled program."""
         return empty_space(structure, self.num_recycled)

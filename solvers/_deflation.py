@@ -6,8 +6,8 @@ In the balancing form, which is hermitian positive definite if A and M⁻¹ are,
 
 J. M. Tang, R. Nabben, C. Vuik, Y. A. Erlangga, Comparison of two-level preconditioners
 derived from deflation, domain decomposition and multigrid methods, J. Sci. Comput. 39
-(2009), doi:10.1007/s10915-009-9272-6, where it is called BNN. If U spans an invariant space
-of M⁻¹A, the eigenvalues that belong to it become λ, and the others stay.
+(2009), doi:10.1007/s10915-009-9272-6, where it is called BNN. If U spans an invariant
+space of M⁻¹A, the eigenvalues that belong to it become λ, and the others stay.
 
 Differs from the paper:
 1. λ is not 1, but about the largest eigenvalue of M⁻¹A: 1 may lie far below the others

@@ -152,6 +152,11 @@ class GCRODR(AbstractSolver):
         """True where vectors are recycled, since M⁻¹V is then stored."""
         return self.num_recycled > 0
 
+    @property
+    def has_carry(self) -> bool:
+        """The space is handed on."""
+        return True
+
     def initial_carry(self, structure: Structure) -> RecycleSpace | None:
         """An empty recycle space, so that all solves share one compiled program."""
         if self.num_recycled == 0:

@@ -22,6 +22,7 @@ from ._conductances import (
     invert,
     sum_pairs,
 )
+from ._materialise import materialise
 
 
 class Level(eqx.Module):
@@ -63,9 +64,12 @@ class Level(eqx.Module):
 
     def prolong(self, e: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
         """Return a field of this grid from one of the next."""
-        for axis, size in enumerate(self.shape):
-            if e.shape[axis] != size:
-                e = copy_pairs(e, axis, size)
+        # The contiguous axis first, and held: the others then copy whole rows.
+        for axis in reversed(range(len(self.shape))):
+            if e.shape[axis] != self.shape[axis]:
+                e = copy_pairs(e, axis, self.shape[axis])
+            if axis == len(self.shape) - 1:
+                e = materialise(e)
         return e if self.is_linked is None else jnp.where(self.is_linked, e, 0)
 
 

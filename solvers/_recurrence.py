@@ -90,6 +90,8 @@ class AbstractRecurrence(AbstractSolver):
         norm = self.inner_product.norm(lax.stop_gradient(system.r0))
         zero = jnp.zeros((), jnp.int32)
         history = empty_history(self.max_steps, norm.dtype)
+        # The residual of a start is the true one.
+        has_met = (norm <= system.target) & self.residual_is_true
         return RecurrenceState(
             x=system.x0,
             vectors=self.begin(system, system.r0),
@@ -98,7 +100,7 @@ class AbstractRecurrence(AbstractSolver):
             num_steps=zero,
             num_begun=zero + 1,
             num_confirmed=zero,
-            status=zero + RUNNING,
+            status=first_of((has_met, Status.converged)),
             history=history.record(zero, norm / system.scale),
         )
 
@@ -115,8 +117,16 @@ class AbstractRecurrence(AbstractSolver):
         def is_met(s: RecurrenceState) -> Bool[Array, ""]:
             return (s.status == RUNNING) & (s.norm <= system.target)
 
+        def step_on(s: RecurrenceState) -> RecurrenceState:
+            return lax.while_loop(
+                is_stepping, lambda s: self._advance_once(system, s), s
+            )
+
+        if self.residual_is_true:
+            return step_on(state)
+
         def run_recurrence(s: RecurrenceState) -> RecurrenceState:
-            s = lax.while_loop(is_stepping, lambda s: self._advance_once(system, s), s)
+            s = step_on(s)
             return lax.cond(
                 is_met(s), lambda s: self._confirm(system, s), lambda s: s, s
             )

@@ -108,7 +108,7 @@ def solve(
     require_types(A, solver, preconditioner)
     require_count(unroll)
     throw = throw and unroll is None
-    if carry is None:
+    if carry is None and solver.has_carry:
         # An empty one, so that the first solve of a sequence shares the program.
         carry = solver.initial_carry(A.in_structure)
     arguments = (A, b, solver, preconditioner, x0, carry)

@@ -68,6 +68,11 @@ class AbstractSolver(eqx.Module):
     max_steps: eqx.AbstractVar[int]
     inner_product: eqx.AbstractVar[InnerProduct]
 
+    @property
+    def has_carry(self) -> bool:
+        """Whether a solve hands something on to the next one of a sequence."""
+        return False
+
     def initial_carry(self, structure: Structure) -> Any:
         """Return what to hand to the first solve of a sequence, `None` for nothing."""
         del structure
