@@ -4,8 +4,7 @@ import os
 # leave alone all that XLA does above single kernels. `XLA_FLAGS= make test` has none.
 os.environ.setdefault(
     "XLA_FLAGS",
-    "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0 "
-    "--xla_llvm_disable_expensive_passes=true",
+    "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=1",
 )
 
 import jax

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import jax
 import ours
 import problems
-from floor import memory_floor
+from floor import NUM_VECTORS, memory_floor
 from jax import lax
 from rivals import jax_scipy, lineax, pyamg, scipy, solvax
 from rivals.petsc import petsc
@@ -91,7 +91,8 @@ poisson_cg = Case(
         lineax.cg(),
         scipy.cg(),
         petsc("CG", "cg", "none"),
-        memory_floor(),
+        memory_floor(1),
+        memory_floor(NUM_VECTORS),
     ],
     per="iteration",
 )

@@ -74,13 +74,13 @@ class Batched(AbstractSolver):
                 )
 
     @property
-    def rtol(self) -> float:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """That of the solver."""
+    def rtol(self) -> Any:
+        """That of the solver; it may be traced."""
         return self.solver.rtol
 
     @property
-    def atol(self) -> float:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """That of the solver."""
+    def atol(self) -> Any:
+        """That of the solver, likewise."""
         return self.solver.atol
 
     @property

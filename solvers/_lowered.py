@@ -18,7 +18,7 @@ def lower(tree: Any) -> Any:
     def lower_leaf(leaf: Any) -> Any:
         # JAX transposes at a structure, which has to be the lowered one.
         if isinstance(leaf, Transpose):
-            return Transpose(_Lowered(lower(leaf.operator)))
+            return Transpose(Lowered(lower(leaf.operator)))
         if not eqx.is_inexact_array(leaf):
             return leaf
         return leaf.astype(_LOWER.get(leaf.dtype.name, leaf.dtype))
@@ -31,7 +31,7 @@ def lower_operator(A: Any) -> Any:
     if A is None:
         return None
     if isinstance(A, AbstractLinearOperator):
-        return _Lowered(lower(A))
+        return Lowered(lower(A))
     return _LoweredMap(lower(A))
 
 
@@ -40,7 +40,7 @@ def restore(x: Field, like: Field) -> Field:
     return jax.tree.map(lambda a, b: a.astype(b.dtype), x, like)
 
 
-class _Lowered(AbstractLinearOperator):
+class Lowered(AbstractLinearOperator):
     """A linear operator whose arrays are cast; its own structures still say 64 bits."""
 
     operator: AbstractLinearOperator

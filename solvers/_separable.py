@@ -21,6 +21,7 @@ from ..operators import (
 )
 from ..operators._network import Network
 from ..operators._shift import shift_in_zero
+from ._lowered import Lowered, lower
 
 
 class Separable(eqx.Module):
@@ -54,6 +55,8 @@ def separable_form(A: Any) -> Separable:
         return Separable(tuple(factor * T for T in form.matrices), factor * form.shift)
     if isinstance(A, Sum):
         return _of_sum(A)
+    if isinstance(A, Lowered):
+        return lower(separable_form(A.operator))
     raise ValueError(
         "fast diagonalisation knows Laplacian, Diffusion, Helmholtz, a hermitian "
         f"KroneckerSum, their multiples and sums with Identity, got {type(A).__name__};"

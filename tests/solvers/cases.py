@@ -143,6 +143,8 @@ ROWS = {
     ),
 }
 PAIRS = [(row, problem) for row in ROWS for problem in ROWS[row].problems]
+# The others take any operator, not only separable ones.
+GENERAL_ROWS = [row for row in ROWS if row != "fast_diagonalization"]
 ITERATIVE = [row for row in ROWS if not ROWS[row].is_direct]
 # A refinement is a whole solve: it is the steps inside that are too few.
 STEPPING = [row for row in ITERATIVE if row != "refinement"]

@@ -11,7 +11,7 @@ import krylax as kx
 
 from ..gallery import random_unitary
 from ..helpers import relative_error, solution_tolerance, tolerance
-from .cases import ROWS, RTOL
+from .cases import GENERAL_ROWS, ROWS, RTOL
 
 Status = kx.Status
 SHAPE = (8, 6)
@@ -22,7 +22,7 @@ PSEUDO_INVERSE = np.linalg.pinv(MATRIX, hermitian=True)
 EIGENVALUES = np.linalg.eigvalsh(MATRIX)
 COND = float(EIGENVALUES[-1] / EIGENVALUES[1])
 SLACK = 3 * solution_tolerance(COND, RTOL["float64"], "float64")
-each_row = pytest.mark.parametrize("row", ROWS)
+each_row = pytest.mark.parametrize("row", GENERAL_ROWS)
 
 
 def right_hand_side() -> Any:

@@ -27,6 +27,7 @@ INNER: dict[str, Any] = {
     "gcrodr": kx.solvers.GCRODR(1e-4, restart=12, num_recycled=4),
     "cholesky": kx.solvers.Cholesky(1e-4),
     "lu": kx.solvers.LU(1e-4),
+    "fast_diagonalization": kx.solvers.FastDiagonalization(1e-4),
 }
 
 
