@@ -100,7 +100,7 @@ def collect(folder: Path) -> None:
         for name, path in paths.items()
         if path.exists()
     }
-    (folder / "results.json").write_text(json.dumps(results, indent=1))
+    (folder / "results.json").write_text(json.dumps(results))
     (folder / "results.md").write_text(markdown(results))
 
 

@@ -72,7 +72,7 @@ class _Entry:
             "solve": float(np.median([sample.solve for sample in kept])),
             "total": float(np.median(totals)),
             "residual": self.residual,
-            "totals": totals,
+            "totals": [float(f"{total:.4g}") for total in totals],
         }
 
 
