@@ -87,8 +87,8 @@ def coarsen(fine: Conductances, axis: int) -> Conductances:
 
 def sum_pairs(x: Inexact[Array, "..."], axis: int) -> Inexact[Array, "..."]:
     """Add up pairs along an axis."""
-    # XLA on the CPU draws what precedes a reduction into it: with one, the restriction of
-    # a residual of 128³ points takes 14 ms, with slices 1 ms.
+    # XLA on the CPU draws what precedes a reduction into it: with one, the restriction
+    # of a residual of 128³ points takes 14 ms, with slices 1 ms.
     size = x.shape[axis]
     even = lax.slice_in_dim(x, 0, size, stride=2, axis=axis)
     odd = lax.slice_in_dim(x, 1, size, stride=2, axis=axis)
