@@ -74,12 +74,12 @@ class Batched(AbstractSolver):
                 )
 
     @property
-    def rtol(self) -> Any:
+    def rtol(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
         """That of the solver; it may be traced."""
         return self.solver.rtol
 
     @property
-    def atol(self) -> Any:
+    def atol(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
         """That of the solver, likewise."""
         return self.solver.atol
 
