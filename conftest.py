@@ -1,6 +1,6 @@
 import os
 
-# Compilation takes most of the suite's time; these flags make it five times faster, and
+# Compilation takes most of the suite's time; these flags make it twice as fast, and
 # leave alone all that XLA does above single kernels. `XLA_FLAGS= make test` has none.
 os.environ.setdefault(
     "XLA_FLAGS",
