@@ -37,7 +37,9 @@ def as_field(values: Any, name: str) -> Field:
 def as_inexact(values: Any, name: str) -> Inexact[Array, "..."]:
     """Convert one array; see `as_field`."""
     if isinstance(values, jax.Array) and jnp.issubdtype(values.dtype, jnp.inexact):
-        return lax.convert_element_type(values, values.dtype)
+        # A weak type would be another program.
+        is_weak = values.weak_type
+        return lax.convert_element_type(values, values.dtype) if is_weak else values
     if not isinstance(values, jax.Array | np.ndarray | np.generic):
         values = np.asarray(values)
         # Python numbers have no precision of their own.

@@ -17,42 +17,23 @@ def compile_modules(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return `function`, compiled once per structure of its positional arguments."""
 
     @partial(jax.jit, static_argnums=0)
-    def from_leaves(static: tuple[Any, tuple[Any, ...]], arrays: list[Any]) -> Any:
-        tree, others = static
+    def from_leaves(static: tuple[Any, ...], arrays: list[Any]) -> Any:
+        tree, _, values = static
         remaining = iter(arrays)
-        leaves = [
-            next(remaining) if other is _ARRAY else other.value for other in others
-        ]
+        leaves = [next(remaining) if value is _ARRAY else value for value in values]
         return function(*tree.unflatten(leaves))
 
     @wraps(function)
     def compiled(*arguments: Any) -> Any:
         leaves, tree = jax.tree.flatten(arguments)
-        arrays = [leaf for leaf in leaves if isinstance(leaf, jax.Array | np.ndarray)]
-        others = tuple(
-            _ARRAY if isinstance(leaf, jax.Array | np.ndarray) else _Static(leaf)
-            for leaf in leaves
-        )
-        return from_leaves((tree, others), arrays)
+        arrays = [leaf for leaf in leaves if isinstance(leaf, _ARRAYS)]
+        values = [_ARRAY if isinstance(leaf, _ARRAYS) else leaf for leaf in leaves]
+        # Equal values of different types, such as 1 and 1.0, are different programs.
+        types = tuple(map(type, values))
+        return from_leaves((tree, types, tuple(values)), arrays)
 
     return compiled
 
 
-class _Static:
-    """A static leaf; equal ones of different types, such as 1 and 1.0, differ."""
-
-    def __init__(self, value: Any):
-        self.value = value
-
-    def __hash__(self) -> int:
-        return hash(self.value)
-
-    def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, _Static)
-            and type(other.value) is type(self.value)
-            and other.value == self.value
-        )
-
-
 _ARRAY = object()
+_ARRAYS = (jax.Array, np.ndarray)

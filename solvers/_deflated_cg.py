@@ -220,6 +220,9 @@ class DeflatedCG(AbstractSolver):
         )
         return Outcome(
             value=add(state.x, e),
+            residual=outcome.residual,
+            # It is that of the deflated system.
+            is_certified=jnp.zeros((), bool),
             status=outcome.status,
             num_steps=outcome.num_steps,
             num_matvecs=outcome.num_matvecs + state.num_products,

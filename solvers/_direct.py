@@ -14,8 +14,9 @@ from jaxtyping import Array, Float
 
 from ..operators import AbstractLinearOperator, AbstractOperator
 from ..operators._field import Field
-from ._inner_product import add, select, subtract
+from ._inner_product import add, select
 from ._recurrence import AbstractRecurrence, Step
+from ._residual import true_residual
 from ._solver import LinearSystem
 from ._status import Status, first_of
 
@@ -54,7 +55,7 @@ class AbstractDirect(AbstractRecurrence):
         """Correct x by what the factors make of its residual."""
         assert system.preconditioner is not None
         corrected = add(x, system.preconditioner(vectors.r))
-        r = subtract(system.b, system.operator.mv(corrected))
+        r = true_residual(system, corrected)
         norm = self.inner_product.norm(r)
         is_better = norm < vectors.norm
         has_met = norm <= system.target

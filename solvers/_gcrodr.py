@@ -55,6 +55,7 @@ from ._recycle_space import (
     scaled_space,
     with_units,
 )
+from ._residual import true_residual
 from ._solver import AbstractSolver, LinearSystem, Outcome
 from ._status import RUNNING, Status, first_of
 from ._stopping import require_settings
@@ -204,6 +205,8 @@ class GCRODR(AbstractSolver):
         calls = state.num_matvecs if is_gmres else state.num_steps + 1
         return Outcome(
             value=state.x,
+            residual=state.norm,
+            is_certified=state.status == Status.converged,
             status=state.status,
             num_steps=state.num_steps,
             num_matvecs=state.num_matvecs,
@@ -229,7 +232,7 @@ class GCRODR(AbstractSolver):
         cycle = self._start_cycle(state, scaled, r)
         cycle = run_cycle(system, cycle, self.max_steps, self.inner_product)
         x = add(x, correction(system, cycle))
-        r = subtract(system.b, system.operator.mv(x))
+        r = true_residual(system, x)
         norm = self.inner_product.norm(r)
         stuck = is_stuck(norm, state.norm, cycle.residual)
         status = first_of(

@@ -30,7 +30,8 @@ from ._arnoldi_cycle import (
     unroll_cycle,
 )
 from ._history import History, empty_history
-from ._inner_product import InnerProduct, add, select, subtract
+from ._inner_product import InnerProduct, add, select
+from ._residual import true_residual
 from ._solver import AbstractSolver, LinearSystem, Outcome
 from ._status import RUNNING, Status, first_of
 from ._stopping import require_settings
@@ -252,7 +253,7 @@ def _end_cycle(
 ) -> _State:
     """Update x, and trust only the residual that is recomputed from it."""
     x = add(state.x, correction(system, cycle))
-    r = subtract(system.b, system.operator.mv(x))
+    r = true_residual(system, x)
     norm = solver.inner_product.norm(r)
     stuck = is_stuck(norm, state.norm, cycle.residual)
     return _State(
@@ -276,6 +277,8 @@ def _end_cycle(
 def _finish(system: LinearSystem, state: _State, num_calls: Int[Array, ""]) -> Outcome:
     return Outcome(
         value=state.x,
+        residual=state.norm,
+        is_certified=state.status == Status.converged,
         status=state.status,
         num_steps=state.num_steps,
         num_matvecs=state.num_steps + state.num_cycles + 1,

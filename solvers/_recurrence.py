@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from ..operators._field import Field
 from ._history import History, empty_history
-from ._inner_product import subtract
+from ._residual import true_residual
 from ._solver import AbstractSolver, LinearSystem, Outcome
 from ._status import RUNNING, Status, first_of
 
@@ -151,6 +151,9 @@ class AbstractRecurrence(AbstractSolver):
         calls = work + state.num_begun * self.calls_per_begin
         return Outcome(
             value=state.x,
+            residual=state.norm,
+            # It ends as converged by a residual that was computed.
+            is_certified=(state.status == Status.converged) | self.residual_is_true,
             status=state.status,
             num_steps=state.num_steps,
             num_matvecs=products + state.num_confirmed,
@@ -185,7 +188,7 @@ class AbstractRecurrence(AbstractSolver):
 
     def _confirm(self, system: LinearSystem, state: RecurrenceState) -> RecurrenceState:
         """Compare with the true residual; go on from it where it is too large."""
-        r = subtract(system.b, system.operator.mv(state.x))
+        r = true_residual(system, state.x)
         norm = self.inner_product.norm(r)
         status = first_of(
             (norm <= system.target, Status.converged),

@@ -161,6 +161,8 @@ class Refinement(AbstractRecurrence):
         del system
         return Outcome(
             value=state.x,
+            residual=state.norm,
+            is_certified=jnp.ones((), bool),
             status=state.status,
             num_steps=state.num_steps,
             num_matvecs=state.num_steps + state.vectors.num_matvecs,

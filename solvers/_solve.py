@@ -38,6 +38,7 @@ from ._requirements import (
     require_solvable,
     require_types,
 )
+from ._residual import true_residual
 from ._solution import Solution, Statistics
 from ._solver import AbstractSolver, LinearSystem
 from ._status import RUNNING, SolveError, Status, first_of
@@ -85,8 +86,8 @@ def solve(
         after no steps. An operator with a declared null space is solved orthogonally to
         it.
 
-    Cost: the solver's, and one product with A and one pass over its arrays to certify.
-    What a solver says of its vectors counts x and not b; a copy of b in units of its
+    Cost: the solver's, one pass over the arrays of A, and, where the solver has not
+    ended on a residual computed from x, one product to certify. What a solver says of its vectors counts x and not b; a copy of b in units of its
     size is one more.
 
     Raises:
@@ -112,11 +113,10 @@ def solve(
         # An empty one, so that the first solve of a sequence shares the program.
         carry = solver.initial_carry(A.in_structure)
     arguments = (A, b, solver, preconditioner, x0, carry)
-    if not throw:
-        return _compiled(*arguments, False, unroll)
-    if is_traced(arguments):
-        return _compiled(*arguments, True, None)
-    return _raise_failure(_compiled(*arguments, False, None))
+    # Where there can be a derivative, its solve is to raise too.
+    raises_inside = throw and is_traced((A, b))
+    solution = _compiled(*arguments, raises_inside, unroll)
+    return _raise_failure(solution) if throw and not raises_inside else solution
 
 
 @compile_modules
@@ -136,15 +136,15 @@ def _compiled(
     if preconditioner is not None and not isinstance(preconditioner, AbstractOperator):
         preconditioner = preconditioner(A)
     require_preconditioner(preconditioner, A, solver)
+    given = _Given(x0, carry, _all_finite((A, preconditioner, x0, carry)))
     preconditioner = solver.prepare(A, preconditioner)
     is_compatible = _is_compatible(A, b, solver)
     b_norm = solver.inner_product.norm(b)
     b = select(is_compatible, b, zeros_like(b))
-    arguments = (A, preconditioner, b, x0, carry, solver)
     value, (status, stats, carry) = (
-        _differentiate_implicitly(*arguments, throw)
+        _differentiate_implicitly(A, preconditioner, b, given, solver, throw)
         if unroll is None
-        else _iterate(*arguments, False, unroll)
+        else _iterate(A, preconditioner, b, given, solver, False, unroll)
     )
     solution = Solution(value, status, stats, carry)
     if A.nullspace is None:
@@ -153,21 +153,34 @@ def _compiled(
     return _raise_traced(solution, solution.status) if throw else solution
 
 
+class _Given(eqx.Module):
+    """What a solve gets besides its system.
+
+    Attributes:
+        x0: a start.
+        carry: what the solve before returned.
+        is_finite: whether these, the operator and the preconditioner are.
+    """
+
+    x0: Field | None
+    carry: Any
+    is_finite: Bool[Array, ""]
+
+
 def _differentiate_implicitly(
     A: AbstractLinearOperator,
     M: AbstractOperator | None,
     b: Field,
-    x0: Field | None,
-    carry: Any,
+    given: _Given,
     solver: AbstractSolver,
     throw: bool,
 ) -> tuple[Field, tuple[Int[Array, ""], Statistics, Any]]:
     """Solve; derivatives with respect to b and A's arrays are solves themselves."""
-    M, x0, carry = lax.stop_gradient((M, x0, carry))
+    M, given = lax.stop_gradient((M, given))
     transposed = M.T if isinstance(M, AbstractLinearOperator) else None
 
     def run(operator: AbstractLinearOperator, M: Any) -> Callable:
-        return lambda _, rhs: _iterate(operator, M, rhs, x0, carry, solver, throw)
+        return lambda _, rhs: _iterate(operator, M, rhs, given, solver, throw)
 
     return lax.custom_linear_solve(
         A.mv,
@@ -183,8 +196,7 @@ def _iterate(
     A: AbstractLinearOperator,
     M: AbstractOperator | None,
     b: Field,
-    x0: Field | None,
-    carry: Any,
+    given: _Given,
     solver: AbstractSolver,
     throw: bool,
     unroll: int | None = None,
@@ -194,18 +206,82 @@ def _iterate(
     Derivatives are solves by the same code. They take the part of their right-hand side
     that the operator can reach, which is what the pseudo-inverse does.
     """
+    prepared = _prepare(A, M, b, given, solver)
+    system, unit = prepared.system, prepared.unit
+    if unroll is None:
+        outcome = solver.run(system, given.carry)
+    else:
+        outcome = solver.unroll(system, given.carry, unroll)
+    value = _project(outcome.value, A.nullspace, solver.inner_product)
+    # Unrolled, the residual has a derivative; projected, it is another one.
+    is_certified = unroll is None and A.nullspace is None and outcome.is_certified
+    residual = lax.cond(
+        is_certified,
+        lambda: outcome.residual,
+        lambda: solver.inner_product.norm(true_residual(system, value)),
+    )
+    status = first_of(
+        (~prepared.is_finite, Status.nonfinite_input),
+        (residual <= prepared.tolerance, Status.converged),
+        (~jnp.isfinite(residual), Status.nonfinite),
+        (outcome.status == RUNNING, Status.max_steps_reached),
+        (outcome.status != Status.converged, outcome.status),
+        (residual > prepared.tolerance, Status.stagnated),
+    )
+    num_products = int(given.x0 is not None) + jnp.where(is_certified, 0, 1)
+    stats = Statistics(
+        num_steps=outcome.num_steps,
+        num_matvecs=outcome.num_matvecs + num_products.astype(jnp.int32),
+        num_preconditioner_calls=outcome.num_preconditioner_calls,
+        residual=unit * residual,
+        relative_residual=residual / system.scale,
+        history=outcome.history.values,
+        history_stride=outcome.history.stride,
+    )
+    # Zeros are an empty carry: one that is not finite goes no further.
+    zeros = jax.tree.map(jnp.zeros_like, given.carry)
+    usable = select(_all_finite(given.carry), given.carry, zeros)
+    carry = select(prepared.is_finite, outcome.carry, usable)
+    value = scale(unit, value)
+    if throw:
+        value = _raise_traced(value, status)
+    return value, (status, stats, carry)
+
+
+class _Prepared(eqx.Module):
+    """A system as its solver gets it.
+
+    Attributes:
+        system: measured in `unit`, and A x = 0 where it is not finite.
+        unit: a power of two near the largest entry of b: squares of entries shall
+            neither overflow nor vanish.
+        tolerance: the residual norm that counts as converged, in that unit.
+        is_finite: whether all that was given is.
+    """
+
+    system: LinearSystem
+    unit: Float[Array, ""]
+    tolerance: Float[Array, ""]
+    is_finite: Bool[Array, ""]
+
+
+def _prepare(
+    A: AbstractLinearOperator,
+    M: AbstractOperator | None,
+    b: Field,
+    given: _Given,
+    solver: AbstractSolver,
+) -> _Prepared:
     inner_product = solver.inner_product
     largest = inner_product.max_abs(b)
-    is_finite = _all_finite((A, M, x0, carry)) & jnp.isfinite(largest)
-    # In units of b: its squares shall neither overflow nor vanish.
+    is_finite = given.is_finite & jnp.isfinite(largest)
     unit = power_of_two(largest)
-    b = divide(b, unit)
-    x0 = None if x0 is None else divide(x0, unit)
+    # A system that cannot be solved is replaced by A x = 0, which takes no steps.
+    b = select(is_finite, divide(b, unit), zeros_like(b))
     b_norm = inner_product.norm(b)
     tolerance = threshold(solver, b_norm, unit)
     b = _project(b, A.nullspace, inner_product)
-    # A system that cannot be solved is replaced by A x = 0, which takes no steps.
-    b = select(is_finite, b, zeros_like(b))
+    x0 = None if given.x0 is None else divide(given.x0, unit)
     start, residual = _start(A, b, x0, inner_product)
     system = LinearSystem(
         operator=A,
@@ -216,36 +292,7 @@ def _iterate(
         target=jnp.where(is_finite, MARGIN * tolerance, 0),
         scale=jnp.where(b_norm > 0, b_norm, 1),
     )
-    if unroll is None:
-        outcome = solver.run(system, carry)
-    else:
-        outcome = solver.unroll(system, carry, unroll)
-    value = _project(outcome.value, A.nullspace, inner_product)
-    residual = inner_product.norm(subtract(b, A.mv(value)))
-    status = first_of(
-        (~is_finite, Status.nonfinite_input),
-        (residual <= tolerance, Status.converged),
-        (~jnp.isfinite(residual), Status.nonfinite),
-        (outcome.status == RUNNING, Status.max_steps_reached),
-        (outcome.status != Status.converged, outcome.status),
-        (residual > tolerance, Status.stagnated),
-    )
-    stats = Statistics(
-        num_steps=outcome.num_steps,
-        num_matvecs=outcome.num_matvecs + (1 if x0 is None else 2),
-        num_preconditioner_calls=outcome.num_preconditioner_calls,
-        residual=unit * residual,
-        relative_residual=residual / system.scale,
-        history=outcome.history.values,
-        history_stride=outcome.history.stride,
-    )
-    # Zeros are an empty carry: one that is not finite goes no further.
-    usable = select(_all_finite(carry), carry, jax.tree.map(jnp.zeros_like, carry))
-    carry = select(is_finite, outcome.carry, usable)
-    value = scale(unit, value)
-    if throw:
-        value = _raise_traced(value, status)
-    return value, (status, stats, carry)
+    return _Prepared(system, unit, tolerance, is_finite)
 
 
 def _start(
@@ -338,8 +385,12 @@ def _all_finite(tree: PyTree) -> Bool[Array, ""]:
 
 
 def _raise_failure(solution: Solution) -> Solution:
-    """Raise where the status is not `converged`, outside of transformations."""
-    if (code := int(solution.status)) == Status.converged:
+    """Raise where the status is not `converged`, under `jit` at run time."""
+    if is_traced(solution.status):
+        # A and b are constants of a function that is being traced.
+        return _raise_traced(solution, solution.status)
+    # Half as long as int() takes.
+    if (code := solution.status.item()) == Status.converged:
         return solution
     raise SolveError(
         f"{Status(code).sentence} (status {Status(code).name}, "

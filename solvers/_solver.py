@@ -9,7 +9,7 @@ from abc import abstractmethod
 from typing import Any
 
 import equinox as eqx
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from ..operators import AbstractLinearOperator, AbstractOperator
 from ..operators._field import Field, Structure
@@ -40,9 +40,18 @@ class LinearSystem(eqx.Module):
 
 
 class Outcome(eqx.Module):
-    """What a solver returns to `solve`; the counts are of work done inside."""
+    """What a solver returns to `solve`; the counts are of work done inside.
+
+    Attributes:
+        value: x.
+        residual: a residual norm.
+        is_certified: whether it is that of b - A x, computed from this x; if not,
+            `solve` computes it.
+    """
 
     value: Field
+    residual: Float[Array, ""]
+    is_certified: Bool[Array, ""]
     status: Int[Array, ""]
     num_steps: Int[Array, ""]
     num_matvecs: Int[Array, ""]

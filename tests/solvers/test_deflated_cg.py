@@ -101,9 +101,9 @@ def test_first_solve_of_a_sequence_is_cg(name: str, preconditioner: str):
     found = solved(ROW, name, preconditioner=preconditioner).stats
     plain = solved("cg", name, preconditioner=preconditioner).stats
     assert abs(int(found.num_steps) - int(plain.num_steps)) <= 1
-    assert int(found.num_matvecs - found.num_steps) == int(
-        plain.num_matvecs - plain.num_steps
-    )
+    # What CG confirms is the deflated system: the certificate is one product more.
+    beside_steps = plain.num_matvecs - plain.num_steps
+    assert int(found.num_matvecs - found.num_steps) == int(beside_steps) + 1
 
 
 @pytest.mark.parametrize("is_warm", [False, True])

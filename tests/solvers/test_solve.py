@@ -259,6 +259,19 @@ def test_failed_solve_for_a_derivative_is_not_silent():
         jax.block_until_ready(jax.grad(value)(jnp.asarray(b)))
 
 
+def test_constants_of_a_traced_function_are_solved_with():
+    found = jax.jit(lambda: kx.solve(A, B, CG).value)()
+    assert relative_error(found, 1 / SPECTRUM) <= solution_tolerance(
+        4, 1e-10, "float64"
+    )
+
+
+def test_failed_solve_with_constants_of_a_traced_function_is_not_silent():
+    solver = kx.solvers.CG(rtol=1e-10, max_steps=1)
+    with pytest.raises((RuntimeError, ValueError), match="max_steps"):
+        jax.block_until_ready(jax.jit(lambda: kx.solve(A, B, solver).value)())
+
+
 class Counted(kx.operators.AbstractOperator):
     """A symmetric operator that counts, on the host, how often it is applied."""
 
