@@ -21,13 +21,14 @@ from ..operators import (
 )
 from ..operators._network import Network
 from ..operators._shift import shift_in_zero
+from ._line import DenseLine, Line, UniformLine
 from ._lowered import Lowered, lower
 
 
 class Separable(eqx.Module):
-    """One hermitian matrix per axis, and a multiple of the identity."""
+    """One line per axis, and a multiple of the identity."""
 
-    matrices: tuple[Inexact[Array, "_ _"], ...]
+    lines: tuple[Line, ...]
     shift: Inexact[Array, ""]
 
 
@@ -44,15 +45,16 @@ def separable_form(A: Any) -> Separable:
         return _of_network(A.network)
     if isinstance(A, Helmholtz):
         form = _of_network(A.diffusion.network)
-        return Separable(form.matrices, form.shift - jnp.mean(A.wavenumber_squared))
+        return Separable(form.lines, form.shift - jnp.mean(A.wavenumber_squared))
     if isinstance(A, KroneckerSum) and "hermitian" in A.tags:
-        matrices = tuple(factor.as_matrix() for factor in A.factors)
-        return Separable(matrices, jnp.zeros((), matrices[0].dtype))
+        lines = tuple(DenseLine(factor.as_matrix()) for factor in A.factors)
+        return Separable(lines, jnp.zeros((), lines[0].matrix.dtype))
     if isinstance(A, Scaled):
         _require_real(A.factor)
         form = separable_form(A.operator)
         factor = A.factor.astype(form.shift.dtype)
-        return Separable(tuple(factor * T for T in form.matrices), factor * form.shift)
+        lines = tuple(line.scaled(factor) for line in form.lines)
+        return Separable(lines, factor * form.shift)
     if isinstance(A, Sum):
         return _of_sum(A)
     if isinstance(A, Lowered):
@@ -70,10 +72,13 @@ def _of_sum(A: Sum) -> Separable:
         if factor is not None:
             form = separable_form(other)
             shift = form.shift + jnp.asarray(factor, form.shift.dtype)
-            return Separable(form.matrices, shift)
+            return Separable(form.lines, shift)
     left, right = separable_form(A.left), separable_form(A.right)
-    pairs = zip(left.matrices, right.matrices, strict=True)
-    return Separable(tuple(S + T for S, T in pairs), left.shift + right.shift)
+    lines = tuple(
+        DenseLine(S.as_matrix() + T.as_matrix())
+        for S, T in zip(left.lines, right.lines, strict=True)
+    )
+    return Separable(lines, left.shift + right.shift)
 
 
 def _multiple_of_identity(A: Any) -> Any:
@@ -95,20 +100,20 @@ def _require_real(coefficients: Inexact[Array, "..."]) -> None:
 
 
 def _of_laplacian(A: Laplacian) -> Separable:
-    matrices = []
-    for axis, size in enumerate(A.shape):
-        line = Laplacian((size,), 1.0, boundary=[A.faces[axis]], dtype=A.dtype)
-        matrices.append(A.weights[axis].astype(A.dtype) * line.as_matrix())
-    return Separable(tuple(matrices), jnp.zeros((), A.dtype))
+    lines = tuple(
+        UniformLine(A.weights[axis].astype(A.dtype), size, A.faces[axis])
+        for axis, size in enumerate(A.shape)
+    )
+    return Separable(lines, jnp.zeros((), A.dtype))
 
 
 def _of_network(network: Network) -> Separable:
     _require_real(network.centre)
-    matrices = [
-        _line_matrix(_mean_over_others(link, axis), network.faces[axis])
+    lines = tuple(
+        DenseLine(_line_matrix(_mean_over_others(link, axis), network.faces[axis]))
         for axis, link in enumerate(network.links)
-    ]
-    return Separable(tuple(matrices), jnp.zeros((), network.centre.dtype))
+    )
+    return Separable(lines, jnp.zeros((), network.centre.dtype))
 
 
 def _mean_over_others(x: Inexact[Array, "..."], axis: int) -> Inexact[Array, " n"]:

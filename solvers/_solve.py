@@ -87,8 +87,8 @@ def solve(
         it.
 
     Cost: the solver's, one pass over the arrays of A, and, where the solver has not
-    ended on a residual computed from x, one product to certify. What a solver says of its vectors counts x and not b; a copy of b in units of its
-    size is one more.
+    ended on a residual computed from x, one product to certify. What a solver says of
+    its vectors counts x and not b; a copy of b in units of its size is one more.
 
     Raises:
         ValueError: known while tracing: structures that do not fit, a singular operator
