@@ -74,7 +74,9 @@ def called(
 
         def sample() -> Sample:
             start = time.perf_counter()
-            x, iterations = jax.block_until_ready(call())
+            x, iterations = call()
+            # What counts is the solution; not every method counts iterations.
+            jax.block_until_ready(x)
             end = time.perf_counter()
             return _sample(problem, start, start, end, x, iterations)
 
