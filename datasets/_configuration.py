@@ -7,6 +7,7 @@ about the run is in it: not the number of workers, a host, a path or a time.
 import dataclasses
 import hashlib
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -104,7 +105,7 @@ def family_from_record(stored: dict[str, Any]) -> AbstractFamily:
     Raises:
         ValueError: no such family is known.
     """
-    known = {cls.__name__: cls for cls in AbstractFamily.__subclasses__()}
+    known = {cls.__name__: cls for cls in _subclasses(AbstractFamily)}
     fields = {key: value for key, value in stored.items() if key != "type"}
     if stored["type"] not in known:
         raise ValueError(
@@ -113,6 +114,12 @@ def family_from_record(stored: dict[str, Any]) -> AbstractFamily:
         )
     lists = {key: tuple(v) for key, v in fields.items() if isinstance(v, list)}
     return known[stored["type"]](**{**fields, **lists})
+
+
+def _subclasses(cls: type) -> Iterator[type]:
+    for subclass in cls.__subclasses__():
+        yield subclass
+        yield from _subclasses(subclass)
 
 
 def _fields(value: Any) -> list[Any]:

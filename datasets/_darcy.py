@@ -24,22 +24,19 @@ from jaxtyping import Float
 
 from ._cosine_kl import CosineKL
 from ._family import (
-    AbstractFamily,
+    RandomFamily,
     array_type,
+    block_means,
+    cell_centres,
     check_choice,
     check_float64,
-    check_integers,
+    check_grid,
     check_positive,
 )
-from ._names import check_name
-
-# Distances between fields are decided by their low modes; 16 cells per axis keep the
-# feature matrix of 10^5 samples within 200 MB in two dimensions.
-_FEATURES_PER_AXIS = 16
 
 
 @dataclass(frozen=True)
-class Darcy(AbstractFamily):
+class Darcy(RandomFamily):
     """Darcy flow -∇·(k∇u) = 1 with a random permeability k and zero walls.
 
     Attributes:
@@ -72,20 +69,13 @@ class Darcy(AbstractFamily):
     alpha: float = 2.0
     tau: float = 3.0
     face_mean: Literal["harmonic", "arithmetic"] = "harmonic"
-    dtype: Literal["float64", "float32"] = "float64"
-    seed: int = 0
-    stream: str = "train"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "num_points", _check_grid(self.num_points))
+        super().__post_init__()
+        check_grid(self, (1, 2, 3))
         check_choice(self.coefficient, ("two_phase", "log_normal"), "coefficient")
         check_choice(self.face_mean, ("harmonic", "arithmetic"), "face_mean")
-        check_choice(self.dtype, ("float64", "float32"), "dtype")
         check_positive(self, "high", "low", "log_scale", "alpha", "tau")
-        check_integers(self, "seed")
-        if self.seed < 0:
-            raise ValueError(f"seed must not be negative, got {self.seed}")
-        check_name(self.stream, "stream")
 
     def sample(self, sample_id: int) -> dict[str, np.ndarray]:
         """Return {"coefficient": k}, one value per cell.
@@ -117,13 +107,7 @@ class Darcy(AbstractFamily):
 
     def features(self, parameters: Mapping[str, Any]) -> Float[np.ndarray, " features"]:
         """Return k averaged over blocks, at most 16 per axis, as one vector."""
-        values = np.asarray(parameters["coefficient"], np.float64)
-        for axis, n in enumerate(self.num_points):
-            edges = _block_edges(n)
-            sizes = np.diff(edges, append=n)
-            sums = np.add.reduceat(values, edges, axis=axis)
-            values = sums / np.expand_dims(sizes, tuple(range(1, values.ndim - axis)))
-        return values.ravel()
+        return block_means(parameters["coefficient"]).ravel()
 
     def array_types(self) -> dict[str, np.ndarray]:
         """Return the shapes and dtypes of `coefficient` and `solution`."""
@@ -132,8 +116,7 @@ class Darcy(AbstractFamily):
 
     def coordinates(self) -> dict[str, Float[np.ndarray, " n"]]:
         """Return the cell centres x, y, z, as many as there are axes."""
-        axes = zip("xyz", self.num_points, strict=False)
-        return {axis: (np.arange(n) + 0.5) / n for axis, n in axes}
+        return cell_centres(self.num_points)
 
     def card(self) -> dict[str, str]:
         """Return the entries of the data card."""
@@ -168,19 +151,3 @@ class Darcy(AbstractFamily):
                 f"lower log_scale, now {self.log_scale:g}"
             )
         return values
-
-
-def _check_grid(num_points: tuple[int, ...]) -> tuple[int, ...]:
-    integers = all(
-        isinstance(n, int | np.integer) and not isinstance(n, bool) for n in num_points
-    )
-    if not (integers and 1 <= len(num_points) <= 3 and min(num_points) >= 3):
-        raise ValueError(
-            f"num_points must be one to three integers of at least 3, got {num_points}"
-        )
-    return tuple(int(n) for n in num_points)
-
-
-def _block_edges(n: int) -> np.ndarray:
-    blocks = min(n, _FEATURES_PER_AXIS)
-    return np.arange(blocks) * n // blocks

@@ -20,7 +20,9 @@ def preview(
     """Return the path of a PNG of the first samples: one row each.
 
     Columns: the first parameter, the solution, the residual b - A u computed again.
-    Three-dimensional fields show their middle slice, one-dimensional ones a line.
+    Three-dimensional fields show their middle slice, one-dimensional ones a line,
+    vectors their length, complex numbers their real part, and numbers that are no field
+    bars.
 
     Args:
         path: the data set.
@@ -73,14 +75,29 @@ def _fields(dataset: Dataset, sample_id: int) -> list[tuple[str, np.ndarray]]:
     relative = np.linalg.norm(r) / np.linalg.norm(np.asarray(b))
     steps = int(sample["num_steps"])
     return [
-        (names[0], sample[names[0]]),
-        (f"solution u ({steps} steps)", u),
-        (f"b - A u, relative norm {relative:.1e}", r.reshape(u.shape)),
+        _as_picture(names[0], sample[names[0]], u.shape),
+        _as_picture(f"solution u ({steps} steps)", u, u.shape),
+        _as_picture(f"b - A u, relative norm {relative:.1e}", r, u.shape),
     ]
+
+
+def _as_picture(
+    label: str, values: np.ndarray, grid: tuple[int, ...]
+) -> tuple[str, np.ndarray]:
+    """A real field on the grid where there is one, else the values in a row."""
+    if np.iscomplexobj(values):
+        label, values = f"Re {label}", np.real(values)
+    if values.shape[1:] == grid:
+        return f"|{label}|", np.linalg.norm(values, axis=0)
+    is_field = values.size == np.prod(grid)
+    return label, values.reshape(grid) if is_field else values.ravel()
 
 
 def _draw(figure: Any, panel: Any, dataset: Dataset, field: np.ndarray) -> None:
     axes = list(dataset.coordinates.items())
+    if field.ndim == 1 and len(field) != len(axes[0][1]):
+        panel.bar(np.arange(len(field)), field)
+        return
     if field.ndim == 1:
         panel.plot(axes[0][1], field, linewidth=1.2)
         panel.set_xlabel(axes[0][0])

@@ -23,25 +23,23 @@ Differs from the paper:
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
 
 from ._family import (
-    AbstractFamily,
+    RandomFamily,
     array_type,
-    check_choice,
     check_float64,
     check_integers,
     check_positive,
 )
-from ._names import check_name
 from ._periodic_field import periodic_field
 
 
 @dataclass(frozen=True)
-class SKRReleased(AbstractFamily):
+class SKRReleased(RandomFamily):
     """The operator as released with the SKR paper: mis-assembled, not a PDE.
 
     Only for reproducing the paper's iteration counts; see the module's formula.
@@ -60,20 +58,13 @@ class SKRReleased(AbstractFamily):
     num_points: int = 48
     alpha: float = 2.5
     tau: float = 7.0
-    dtype: Literal["float64", "float32"] = "float64"
-    seed: int = 0
-    stream: str = "train"
 
     def __post_init__(self) -> None:
-        check_integers(self, "num_points", "seed")
+        super().__post_init__()
+        check_integers(self, "num_points")
         check_positive(self, "alpha", "tau")
-        check_choice(self.dtype, ("float64", "float32"), "dtype")
-        if self.num_points < 3 or self.seed < 0:
-            raise ValueError(
-                "num_points must be at least 3 and seed not negative, got "
-                f"{self.num_points} and {self.seed}"
-            )
-        check_name(self.stream, "stream")
+        if self.num_points < 3:
+            raise ValueError(f"num_points must be at least 3, got {self.num_points}")
 
     def sample(self, sample_id: int) -> dict[str, np.ndarray]:
         """Return {"coefficient": c}, one value per node."""

@@ -98,7 +98,18 @@ class Verify:
 
 
 # A new family becomes a subcommand here.
-_FAMILIES = {cls.name: cls for cls in (datasets.Darcy, datasets.SKRReleased)}
+_FAMILIES = {
+    cls.name: cls
+    for cls in (
+        datasets.Darcy,
+        datasets.Poisson,
+        datasets.Thermal,
+        datasets.HelmholtzScattering,
+        datasets.ConvectionDiffusion,
+        datasets.Heat,
+        datasets.SKRReleased,
+    )
+}
 
 
 def _subcommand(family: Any) -> Any:
@@ -107,7 +118,9 @@ def _subcommand(family: Any) -> Any:
     The family checks them when it is made from them, and its errors reach the user in
     its own words.
     """
-    entries = [(f.name, f.type, field(default=f.default)) for f in fields(family)]
+    # What all families share comes last.
+    ordered = sorted(fields(family), key=lambda f: bool(f.kw_only))
+    entries = [(f.name, f.type, field(default=f.default)) for f in ordered]
     options = make_dataclass(f"{family.__name__}Options", entries, frozen=True)
     options.__doc__ = family.__doc__
     job = make_dataclass(

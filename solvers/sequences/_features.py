@@ -1,0 +1,155 @@
+"""Features of systems: what the distance between two of them is measured on.
+
+Short ones make ordering cheap; those of the operator say what matters to a solver.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import jax
+import numpy as np
+import scipy.fft
+from jaxtyping import Float
+
+from ...operators import AbstractLinearOperator
+from ...operators._field import ravel
+from ._feature_matrix import as_features
+
+
+def low_modes(
+    fields: Float[np.ndarray, "systems ..."], num_modes: int
+) -> Float[np.ndarray, "systems features"]:
+    """Return the lowest modes of fields, of the orthonormal cosine transform.
+
+    Distances are those of the smoothed fields.
+
+    Args:
+        fields: one per system, on a grid.
+        num_modes: modes kept per axis.
+
+    Raises:
+        ValueError: num_modes below 1.
+
+    Examples:
+        >>> import numpy as np
+        >>> from krylax.solvers.sequences import low_modes
+        >>> low_modes(np.ones((3, 8, 8)), 4).shape
+        (3, 16)
+    """
+    _require_positive(num_modes, "num_modes")
+    axes = tuple(range(1, np.ndim(fields)))
+    fields = np.asarray(fields, np.float64)
+    modes = np.asarray(scipy.fft.dctn(fields, axes=axes, norm="ortho"))
+    kept = modes[(slice(None), *[slice(num_modes)] * len(axes))]
+    return kept.reshape(len(kept), -1)
+
+
+def principal_components(
+    features: Float[np.ndarray, "systems features"], num_components: int
+) -> Float[np.ndarray, "systems components"]:
+    """Return the components along the directions in which features vary most.
+
+    Args:
+        features: one row per system, finite.
+        num_components: how many, at most the number of systems and of features.
+
+    Raises:
+        ValueError: features that are not a finite matrix, or a number out of range.
+
+    Examples:
+        >>> import numpy as np
+        >>> from krylax.solvers.sequences import principal_components
+        >>> rows = np.array([[0.0, 0.0], [3.0, 4.0], [6.0, 8.0]])
+        >>> abs(principal_components(rows, 1)).ravel().round(12).tolist()
+        [5.0, 0.0, 5.0]
+    """
+    features = as_features(features)
+    _require_positive(num_components, "num_components")
+    if num_components > min(features.shape):
+        raise ValueError(
+            f"num_components must be at most {min(features.shape)} for "
+            f"{features.shape[0]} systems with {features.shape[1]} features, got "
+            f"{num_components}"
+        )
+    _, _, directions = np.linalg.svd(features, full_matrices=False)
+    return features @ directions[:num_components].T
+
+
+def random_projection(
+    features: Float[np.ndarray, "systems features"], num_features: int, *, seed: int = 0
+) -> Float[np.ndarray, "systems projected"]:
+    """Return features multiplied by a random matrix, which about keeps distances.
+
+    W. B. Johnson, J. Lindenstrauss, Contemp. Math. 26 (1984): for N systems to within
+    ε, about 8 ln(N) / ε² features are enough, whatever they were before.
+
+    Args:
+        features: one row per system, finite.
+        num_features: how many are returned.
+        seed: of the matrix.
+
+    Raises:
+        ValueError: features that are not a finite matrix, or num_features below 1.
+
+    Examples:
+        >>> import numpy as np
+        >>> from krylax.solvers.sequences import random_projection
+        >>> random_projection(np.ones((5, 1000)), 20).shape
+        (5, 20)
+    """
+    features = as_features(features)
+    _require_positive(num_features, "num_features")
+    matrix = _projection(features.shape[1], num_features, seed)
+    return features @ matrix
+
+
+def operator_features(
+    operators: Iterable[AbstractLinearOperator],
+    U: Any,
+    *,
+    num_features: int = 64,
+    seed: int = 0,
+) -> Float[np.ndarray, "systems features"]:
+    """Return features whose distances are about ‖(A_i − A_j)U‖, the Frobenius norm.
+
+    U is what a solver recycles: systems that act alike on it are alike to the solver.
+    A random projection of A_i U, made of it as soon as it is known.
+
+    Args:
+        operators: the A_i, on the same fields; complex ones too.
+        U: fields stacked along a first axis, such as `carry.U`.
+        num_features: how many are returned; distances hold to about
+            (8 ln(N) / num_features)^(1/2).
+        seed: of the projection.
+
+    Raises:
+        ValueError: num_features below 1, or no operators.
+
+    Cost: as many products as U has fields, and num_features times the entries of U,
+    per system.
+    """
+    _require_positive(num_features, "num_features")
+    apply = jax.jit(lambda A, U: A.mm(U))
+    matrix, rows = None, []
+    for A in operators:
+        image = np.asarray(ravel(apply(A, U)))
+        # Modulus and distance of complex numbers are those of their two parts.
+        image = image.view(np.float64) if np.iscomplexobj(image) else image
+        if matrix is None:
+            matrix = _projection(image.size, num_features, seed)
+        rows.append(image @ matrix)
+    if not rows:
+        raise ValueError("operators must not be empty")
+    return np.stack(rows)
+
+
+def _projection(
+    num_features: int, num_projected: int, seed: int
+) -> Float[np.ndarray, "features projected"]:
+    random = np.random.default_rng(seed)
+    return random.standard_normal((num_features, num_projected)) / num_projected**0.5
+
+
+def _require_positive(value: int, name: str) -> None:
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, got {value}")

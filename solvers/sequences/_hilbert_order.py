@@ -1,0 +1,83 @@
+"""The order of a Hilbert curve through the space of features.
+
+The curve's index is found bit by bit in any number of dimensions: J. Skilling,
+Programming the Hilbert curve, AIP Conf. Proc. 707 (2004), doi:10.1063/1.1751381.
+"""
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from ._feature_matrix import as_features
+from ._features import principal_components
+
+_NUM_BITS = 10
+
+
+def hilbert_order(
+    features: Float[np.ndarray, "systems features"], *, num_axes: int = 6
+) -> Int[np.ndarray, " systems"]:
+    """Return a permutation that visits the systems along a Hilbert curve.
+
+    Features are reduced to their principal components; the curve has 2¹⁰ steps along
+    each. The order of a system does not depend on the others but through the axes, and
+    the curve may be cut anywhere.
+
+    Args:
+        features: one row per system, finite.
+        num_axes: principal components that the curve fills, at least 1.
+
+    Raises:
+        ValueError: features that are not a finite matrix, or num_axes below 1.
+
+    Cost: N q min(N, q) operations for the components of N systems with q features, and
+    N num_axes for the curve.
+
+    Examples:
+        >>> import numpy as np
+        >>> from krylax.solvers.sequences import hilbert_order
+        >>> hilbert_order(np.array([[0.0], [5.0], [1.0], [4.0]])).tolist()
+        [0, 2, 3, 1]
+    """
+    if num_axes < 1:
+        raise ValueError(f"num_axes must be at least 1, got {num_axes}")
+    features = as_features(features)
+    if len(features) == 0:
+        return np.zeros(0, np.int64)
+    reduced = principal_components(features, min(num_axes, *features.shape))
+    low, high = np.min(reduced, axis=0), np.max(reduced, axis=0)
+    # One scale for all: distances shall mean the same along each axis.
+    width = np.max(high - low, initial=0.0)
+    steps = (2**_NUM_BITS - 1) * (reduced - low) / (width if width > 0 else 1.0)
+    planes = hilbert_index(np.rint(steps).astype(np.int64), _NUM_BITS)
+    return np.lexsort(planes[::-1])
+
+
+def hilbert_index(
+    points: Int[np.ndarray, "n axes"], num_bits: int
+) -> Int[np.ndarray, "digits n"]:
+    """Return the place along the curve as digits, the most significant first.
+
+    Args:
+        points: integers of [0, 2^num_bits).
+        num_bits: steps per axis are 2^num_bits.
+    """
+    x = [points[:, axis].copy() for axis in range(points.shape[1])]
+    # Undo, from the largest cube to the smallest, how the curve is turned in it.
+    for bit in (1 << place for place in reversed(range(1, num_bits))):
+        below = bit - 1
+        for axis in range(len(x)):
+            is_set = (x[axis] & bit) != 0
+            swapped = np.where(is_set, 0, (x[0] ^ x[axis]) & below)
+            x[0] ^= np.where(is_set, below, swapped)
+            x[axis] ^= swapped
+    # Gray code.
+    for axis in range(1, len(x)):
+        x[axis] ^= x[axis - 1]
+    turned = np.zeros_like(x[0])
+    for bit in (1 << place for place in reversed(range(1, num_bits))):
+        turned ^= np.where((x[-1] & bit) != 0, bit - 1, 0)
+    x = [values ^ turned for values in x]
+    digits = [
+        (values >> place) & 1 for place in reversed(range(num_bits)) for values in x
+    ]
+    return np.stack(digits)

@@ -1,0 +1,63 @@
+"""The order of a k-d tree: halves at the median of the widest feature, again and again.
+
+J. L. Bentley, Multidimensional binary search trees used for associative searching,
+Comm. ACM 18 (1975), doi:10.1145/361002.361007.
+"""
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from ._feature_matrix import as_features
+
+
+def kd_order(
+    features: Float[np.ndarray, "systems features"],
+) -> Int[np.ndarray, " systems"]:
+    """Return a permutation that visits the leaves of a k-d tree from left to right.
+
+    Coarser than `greedy_order`, and far cheaper for many systems.
+
+    Args:
+        features: one row per system, finite.
+
+    Raises:
+        ValueError: features that are not a finite matrix.
+
+    Cost: N q log N operations for N systems with q features.
+
+    Examples:
+        >>> import numpy as np
+        >>> from krylax.solvers.sequences import kd_order
+        >>> kd_order(np.array([[0.0], [5.0], [1.0], [4.0]])).tolist()
+        [0, 2, 3, 1]
+    """
+    features = as_features(features)
+    leaves = kd_leaves(features, np.arange(len(features)), 1)
+    return np.concatenate([np.zeros(0, np.int64), *leaves])
+
+
+def kd_leaves(
+    features: Float[np.ndarray, "systems features"],
+    members: Int[np.ndarray, " members"],
+    leaf_size: int,
+) -> list[Int[np.ndarray, " leaf"]]:
+    """Return leaves of at most `leaf_size` members; neighbours stay neighbours."""
+    if len(members) <= leaf_size:
+        return [members]
+    low, high = halves(features, members)
+    return [
+        *kd_leaves(features, low, leaf_size),
+        *kd_leaves(features, high, leaf_size),
+    ]
+
+
+def halves(
+    features: Float[np.ndarray, "systems features"],
+    members: Int[np.ndarray, " members"],
+) -> tuple[Int[np.ndarray, " low"], Int[np.ndarray, " high"]]:
+    """Cut at the median of the feature that varies most; ascending ids in both."""
+    widths = np.ptp(features[members], axis=0) if len(members) else np.zeros(1)
+    values = features[members, np.argmax(widths)]
+    ranked = members[np.argsort(values, kind="stable")]
+    half = len(ranked) // 2
+    return np.sort(ranked[:half]), np.sort(ranked[half:])

@@ -1,0 +1,137 @@
+"""Trees of systems: each starts from its parent instead of from its predecessor.
+
+Systems of a level do not wait for one another. The minimum spanning tree has the
+shortest edges (R. C. Prim, Bell Syst. Tech. J. 36, 1957); the tree of medians has
+longer ones, and at most 1 + log₂ N levels.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from ._feature_matrix import as_features
+from ._kd_order import halves
+
+
+@dataclass(frozen=True)
+class SystemTree:
+    """A rooted tree over systems.
+
+    Attributes:
+        parents: of each system, -1 for the root.
+        levels: the systems of each level, from the root on.
+    """
+
+    parents: Int[np.ndarray, " systems"]
+    levels: tuple[Int[np.ndarray, " _"], ...]
+
+    @property
+    def order(self) -> Int[np.ndarray, " systems"]:
+        """All systems, parents before children."""
+        return np.concatenate(self.levels)
+
+
+def spanning_tree(features: Float[np.ndarray, "systems features"]) -> SystemTree:
+    """Return the minimum spanning tree, rooted at its centre.
+
+    Args:
+        features: one row per system, finite, at least one.
+
+    Raises:
+        ValueError: features that are not a finite matrix, or none.
+
+    Cost: N² q operations for N systems with q features.
+
+    Examples:
+        >>> import numpy as np
+        >>> from krylax.solvers.sequences import spanning_tree
+        >>> spanning_tree(np.array([[0.0], [2.0], [1.0]])).parents.tolist()
+        [2, 2, -1]
+    """
+    features = _require_some(as_features(features))
+    n = len(features)
+    neighbours: list[list[int]] = [[] for _ in range(n)]
+    nearest, distance = np.zeros(n, int), np.full(n, np.inf)
+    is_left, newest = np.ones(n, bool), 0
+    is_left[0] = False
+    for _ in range(n - 1):
+        reached = np.sum((features - features[newest]) ** 2, axis=1)
+        is_nearer = reached < distance
+        nearest[is_nearer], distance[is_nearer] = newest, reached[is_nearer]
+        newest = int(np.argmin(np.where(is_left, distance, np.inf)))
+        is_left[newest] = False
+        neighbours[newest].append(int(nearest[newest]))
+        neighbours[int(nearest[newest])].append(newest)
+    return _rooted(neighbours, _centre(neighbours))
+
+
+def median_tree(features: Float[np.ndarray, "systems features"]) -> SystemTree:
+    """Return a tree of at most 1 + log₂ N levels.
+
+    The root is the system nearest to the mean of all; the others are cut in two halves
+    at the median of their widest feature, and so on in each half.
+
+    Args:
+        features: one row per system, finite, at least one.
+
+    Raises:
+        ValueError: features that are not a finite matrix, or none.
+
+    Cost: N q log N operations for N systems with q features.
+
+    Examples:
+        >>> import numpy as np
+        >>> from krylax.solvers.sequences import median_tree
+        >>> median_tree(np.array([[0.0], [2.0], [1.0]])).parents.tolist()
+        [2, 2, -1]
+    """
+    features = _require_some(as_features(features))
+    parents = np.full(len(features), -1)
+    levels: list[np.ndarray] = []
+    groups = [(np.arange(len(features)), -1)]
+    while groups:
+        heads, below = [], []
+        for members, parent in groups:
+            offsets = features[members] - np.mean(features[members], axis=0)
+            squares = np.sum(offsets**2, axis=1)
+            # Two members are equally near, and rounding shall not decide.
+            ranks = np.round(squares / max(np.max(squares), 1e-300), 9)
+            head = members[np.argmin(ranks)]
+            parents[head] = parent
+            heads.append(head)
+            rest = members[members != head]
+            below += [(half, head) for half in halves(features, rest) if len(half)]
+        levels.append(np.array(heads))
+        groups = below
+    return SystemTree(parents, tuple(levels))
+
+
+def _require_some(features: np.ndarray) -> np.ndarray:
+    if len(features) == 0:
+        raise ValueError("features must have at least one row, got none")
+    return features
+
+
+def _centre(neighbours: list[list[int]]) -> int:
+    """The middle of the longest path, from which the tree is least deep."""
+    end = int(_rooted(neighbours, 0).levels[-1][0])
+    tree = _rooted(neighbours, end)
+    place = int(tree.levels[-1][0])
+    for _ in range((len(tree.levels) - 1) // 2):
+        place = int(tree.parents[place])
+    return place
+
+
+def _rooted(neighbours: list[list[int]], root: int) -> SystemTree:
+    parents = np.full(len(neighbours), -1)
+    levels, level = [], [root]
+    while level:
+        levels.append(np.array(level))
+        below = []
+        for place in level:
+            children = [other for other in neighbours[place] if other != parents[place]]
+            parents[children] = place
+            below += children
+        level = below
+    return SystemTree(parents, tuple(levels))
