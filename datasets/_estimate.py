@@ -3,17 +3,16 @@
 import shutil
 import time
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ._family import AbstractFamily
-from ._segment import default_preconditioner, default_solver
+from ._segment import Work, default_preconditioner, default_solver, solve_chunk
 from ._space import published_bytes, sample_bytes
 
-# One for the compilation without and one for that with a recycle space; three timed.
-_WARM_UP = 2
-_TIMED = 3
+_TIMED = 16  # a whole chunk
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ def estimate(
     solver: Any = None,
     preconditioner: Any = "default",
 ) -> Estimate:
-    """Return the expected cost of a data set, by solving its first five systems.
+    """Return the expected cost of a data set, by solving its first systems.
 
     Args:
         family: the problem family.
@@ -51,22 +50,16 @@ def estimate(
         solver: as for `generate`.
         preconditioner: as for `generate`.
     """
-    # The module must import without JAX, for a quick --help.
-    from ..solvers.sequences import solve_sequence
-
     if isinstance(preconditioner, str):
         preconditioner = default_preconditioner()
-    systems = (family.system(family.sample(i)) for i in range(_WARM_UP + _TIMED))
-    solutions = solve_sequence(
-        systems,
-        default_solver() if solver is None else solver,
-        preconditioner=preconditioner,
-    )
-    for solution in islice(solutions, _WARM_UP):
-        solution.value.block_until_ready()
+    solver = default_solver() if solver is None else solver
+    work = Work(family, solver, preconditioner)
+    samples = [family.sample(i) for i in range(_TIMED)]
+    parameters = {name: np.stack([p[name] for p in samples]) for name in samples[0]}
+    # The first call compiles, and leaves a recycle space behind.
+    _, carry = solve_chunk(work, parameters, None)
     start = time.perf_counter()
-    for solution in solutions:
-        solution.value.block_until_ready()
+    solve_chunk(work, parameters, carry)
     seconds = (time.perf_counter() - start) / _TIMED
     published = published_bytes(family, num_samples)
     return Estimate(

@@ -224,7 +224,7 @@ class _Run:
         samples = [s for commit in self.commits.values() for s in commit["samples"]]
         if not samples:
             return None
-        # The median leaves out the compilation in each segment's first systems.
+        # The median leaves out the compilation in the first chunk of a process.
         return 1e3 * float(np.median([sample["wall_seconds"] for sample in samples]))
 
 

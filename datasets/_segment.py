@@ -14,6 +14,10 @@ import numpy as np
 from ._family import AbstractFamily
 from ._plan import Segment
 
+# Systems per call of the compiled program: enough that the call costs nothing, few
+# enough that a progress bar moves.
+_CHUNK = 16
+_STATISTICS: tuple[str, ...] = ("num_steps", "num_matvecs", "relative_residual")
 _RECORDED_PACKAGES = ("krylax", "jax", "jaxlib", "numpy", "scipy", "zarr")
 
 
@@ -49,36 +53,78 @@ class Solved:
     records: list[dict[str, Any]]
 
 
+@dataclass(frozen=True)
+class Assembly:
+    """A family's `system` as a function that equals that of an equal family.
+
+    Compiled programs are kept by it, and a worker gets a new copy with each segment.
+    """
+
+    family: AbstractFamily
+
+    def __call__(self, parameters: dict[str, Any]) -> tuple[Any, Any]:
+        """Return (A, b)."""
+        return self.family.system(parameters)
+
+
 def solve_segment(
-    work: Work, segment: Segment, on_sample: Callable[[], None] | None = None
+    work: Work, segment: Segment, on_samples: Callable[[int], None] | None = None
 ) -> Solved:
     """Return the solved segment, from a cold recycle space.
 
     Args:
         work: family, solver and preconditioner.
         segment: the samples, in solve order.
-        on_sample: called after each sample, for a progress bar.
+        on_samples: called with the number of samples solved since its last call.
+    """
+    samples = [work.family.sample(sample_id) for sample_id in segment.ids]
+    parameters = {name: np.stack([p[name] for p in samples]) for name in samples[0]}
+    chunks: list[np.ndarray] = []
+    records: list[dict[str, Any]] = []
+    carry, start = None, time.perf_counter()
+    for first in range(0, len(samples), _CHUNK):
+        part = slice(first, first + _CHUNK)
+        chunk = {name: values[part] for name, values in parameters.items()}
+        solved, carry = solve_chunk(work, chunk, carry)
+        entries = _records(solved)
+        now = time.perf_counter()
+        seconds = round((now - start) / len(entries), 6)
+        records += [{**entry, "wall_seconds": seconds} for entry in entries]
+        start = now
+        chunks.append(_values_or_nan(work, solved["value"], entries))
+        if on_samples is not None:
+            on_samples(len(entries))
+    return Solved(segment, {**parameters, "solution": np.concatenate(chunks)}, records)
+
+
+def solve_chunk(
+    work: Work, parameters: dict[str, np.ndarray], carry: Any
+) -> tuple[dict[str, np.ndarray], Any]:
+    """Return values and statistics of at most 16 systems, by name, and the carry.
+
+    Args:
+        work: family, solver and preconditioner.
+        parameters: of the systems, along a first axis.
+        carry: that of the chunk before.
     """
     # The rest of the generator must import without JAX, for a quick --help.
-    from ..solvers.sequences import solve_sequence
+    from ..solvers.sequences import solve_batch
 
-    family = work.family
-    parameters = [family.sample(sample_id) for sample_id in segment.ids]
-    systems = (family.system(entry) for entry in parameters)
-    solutions, records = [], []
-    start = time.perf_counter()
-    for solution in solve_sequence(
-        systems, work.solver, preconditioner=work.preconditioner
-    ):
-        entry = _record(solution)
-        now = time.perf_counter()
-        records.append({**entry, "wall_seconds": round(now - start, 6)})
-        start = now
-        solutions.append(_value_or_nan(family, solution, entry, work.solver.rtol))
-        if on_sample is not None:
-            on_sample()
-    arrays = {name: np.stack([p[name] for p in parameters]) for name in parameters[0]}
-    return Solved(segment, {**arrays, "solution": np.stack(solutions)}, records)
+    count = len(next(iter(parameters.values())))
+    # One program for all chunks: the last one is filled up with its last system.
+    rows = np.minimum(np.arange(_CHUNK), count - 1)
+    filled = {name: values[rows] for name, values in parameters.items()}
+    solution = solve_batch(
+        Assembly(work.family),
+        filled,
+        work.solver,
+        preconditioner=work.preconditioner,
+        carry=carry,
+    )
+    found = {"value": solution.value, "status": solution.status}
+    found |= {name: getattr(solution.stats, name) for name in _STATISTICS}
+    kept = {name: np.asarray(values)[:count] for name, values in found.items()}
+    return kept, solution.carry
 
 
 def is_good(entry: dict[str, Any], rtol: float) -> bool:
@@ -108,21 +154,21 @@ def default_preconditioner() -> Any:
     return Jacobi()
 
 
-def _record(solution: Any) -> dict[str, Any]:
-    stats = solution.stats
-    residual = float(stats.relative_residual)
-    return {
-        "status": int(solution.status),
-        "num_steps": int(stats.num_steps),
-        "num_matvecs": int(stats.num_matvecs),
-        "relative_residual": residual if np.isfinite(residual) else None,
-    }
+def _records(solved: dict[str, np.ndarray]) -> list[dict[str, Any]]:
+    names = ("status", *_STATISTICS)
+    rows = zip(*(solved[name].tolist() for name in names), strict=True)
+    entries = [dict(zip(names, row, strict=True)) for row in rows]
+    for entry in entries:
+        if not np.isfinite(entry["relative_residual"]):
+            entry["relative_residual"] = None
+    return entries
 
 
-def _value_or_nan(
-    family: AbstractFamily, solution: Any, entry: dict[str, Any], rtol: float
+def _values_or_nan(
+    work: Work, values: np.ndarray, entries: list[dict[str, Any]]
 ) -> np.ndarray:
-    example = family.array_types()["solution"]
-    if not is_good(entry, rtol):
-        return np.full(example.shape, np.nan, example.dtype)
-    return np.asarray(solution.value).reshape(example.shape)
+    example = work.family.array_types()["solution"]
+    values = np.array(values).reshape(len(entries), *example.shape)
+    bad = [not is_good(entry, work.solver.rtol) for entry in entries]
+    values[bad] = np.nan
+    return values

@@ -42,7 +42,7 @@ def solve_all(
         yield from _solve_pooled(work, iter(segments), num_workers, on_samples)
         return
     for segment in segments:
-        yield solve_segment(work, segment, lambda: on_samples(1))
+        yield solve_segment(work, segment, on_samples)
 
 
 def _solve_pooled(

@@ -8,6 +8,7 @@ from ._greedy_order import greedy_order as greedy_order
 from ._greedy_order import path_length as path_length
 from ._hilbert_order import hilbert_order as hilbert_order
 from ._kd_order import kd_order as kd_order
+from ._solve_batch import solve_batch as solve_batch
 from ._solve_sequence import solve_sequence as solve_sequence
 from ._trees import SystemTree as SystemTree
 from ._trees import median_tree as median_tree
