@@ -13,6 +13,9 @@ from ._family import AbstractFamily as AbstractFamily
 from ._generate import generate as generate
 from ._heat import Heat as Heat
 from ._helmholtz_scattering import HelmholtzScattering as HelmholtzScattering
+from ._method import Plan as Plan
+from ._method import Trial as Trial
+from ._method import plan as plan
 from ._poisson import Poisson as Poisson
 from ._preview import preview as preview
 from ._skr_released import SKRReleased as SKRReleased

@@ -7,7 +7,7 @@ about the run is in it: not the number of workers, a host, a path or a time.
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -106,14 +106,37 @@ def family_from_record(stored: dict[str, Any]) -> AbstractFamily:
         ValueError: no such family is known.
     """
     known = {cls.__name__: cls for cls in _subclasses(AbstractFamily)}
-    fields = {key: value for key, value in stored.items() if key != "type"}
     if stored["type"] not in known:
         raise ValueError(
             f"the data set's family {stored['type']!r} is not known (known: "
             f"{', '.join(sorted(known))}): import the module that defines it first"
         )
-    lists = {key: tuple(v) for key, v in fields.items() if isinstance(v, list)}
-    return known[stored["type"]](**{**fields, **lists})
+    return _from_record(stored, known)
+
+
+def method_from_record(stored: Any) -> Any:
+    """Return the solver or preconditioner whose record was stored.
+
+    Raises:
+        ValueError: it is not one of krylax's own.
+    """
+    # The module must import without JAX, for a quick --help.
+    from .. import solvers
+    from ..solvers._inner_product import InnerProduct
+
+    known = {**vars(solvers), "InnerProduct": InnerProduct}
+    return _from_record(stored, known)
+
+
+def _from_record(stored: Any, known: Mapping[str, Any]) -> Any:
+    if isinstance(stored, list):
+        return tuple(_from_record(item, known) for item in stored)
+    if not isinstance(stored, dict):
+        return stored
+    fields = {k: _from_record(v, known) for k, v in stored.items() if k != "type"}
+    if stored["type"] not in known:
+        raise ValueError(f"{stored['type']!r} is not known to krylax")
+    return known[stored["type"]](**fields)
 
 
 def _subclasses(cls: type) -> Iterator[type]:
@@ -123,7 +146,9 @@ def _subclasses(cls: type) -> Iterator[type]:
 
 
 def _fields(value: Any) -> list[Any]:
-    return [field for field in dataclasses.fields(value) if field.init]
+    # What all families share comes last.
+    fields = [field for field in dataclasses.fields(value) if field.init]
+    return sorted(fields, key=lambda field: bool(field.kw_only))
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:

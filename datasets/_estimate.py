@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from ._family import AbstractFamily
-from ._segment import Work, default_preconditioner, default_solver, solve_chunk
+from ._method import plan
+from ._segment import Work, solve_chunk
 from ._space import published_bytes, sample_bytes
 
 _TIMED = 16  # a whole chunk
@@ -39,7 +40,7 @@ def estimate(
     num_samples: int,
     path: Path,
     solver: Any = None,
-    preconditioner: Any = "default",
+    preconditioner: Any = None,
 ) -> Estimate:
     """Return the expected cost of a data set, by solving its first systems.
 
@@ -47,12 +48,12 @@ def estimate(
         family: the problem family.
         num_samples: how many samples.
         path: where it would be written.
-        solver: as for `generate`.
-        preconditioner: as for `generate`.
+        solver: a krylax solver; that of `plan` if None, with its preconditioner.
+        preconditioner: an operator, a factory, or None.
     """
-    if isinstance(preconditioner, str):
-        preconditioner = default_preconditioner()
-    solver = default_solver() if solver is None else solver
+    if solver is None:
+        found = plan(family)
+        solver, preconditioner = found.solver, found.preconditioner
     work = Work(family, solver, preconditioner)
     samples = [family.sample(i) for i in range(_TIMED)]
     parameters = {name: np.stack([p[name] for p in samples]) for name in samples[0]}

@@ -5,24 +5,33 @@ workers, and any number of interruptions, publish the same bytes.
 """
 
 import os
+import sys
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Int
 
-from ._configuration import configuration, configuration_hash, differences
+from ._configuration import (
+    configuration,
+    configuration_hash,
+    differences,
+    method_from_record,
+    record,
+)
 from ._dataset import Dataset, open_dataset
 from ._family import AbstractFamily, check_choice
+from ._method import plan
 from ._names import check_name, check_target, working_path
 from ._optional import require
 from ._plan import ORDERINGS, Segment, cut, solve_order
 from ._progress import progress as progress_display
 from ._publish import Finished, publish
-from ._segment import Work, default_preconditioner, default_solver
+from ._segment import Work
 from ._space import (
     check_free,
     is_out_of_space,
@@ -41,6 +50,7 @@ def generate(
     solver: Any = None,
     *,
     preconditioner: Any = "default",
+    rtol: float = 1e-8,
     ordering: Literal["greedy", "none"] = "greedy",
     segment_size: int = 128,
     num_workers: int = 1,
@@ -66,9 +76,11 @@ def generate(
         family: the problem family, such as `Darcy()`.
         num_samples: how many samples, at least 1.
         path: the folder to write; its name of letters, digits, dot, _ and -.
-        solver: a krylax solver; GCRODR(rtol=1e-8, restart=40, num_recycled=20) if
-            None.
-        preconditioner: an operator, a factory, or None; "default" is Jacobi().
+        solver: a krylax solver. None for that of `plan`, which tries a few; an
+            interrupted run, and a finished data set, keep theirs.
+        preconditioner: an operator, a factory, or None; "default" is that of the plan,
+            or Jacobi() for a given solver.
+        rtol: tolerance for the plan; a given solver has its own.
         ordering: greedy (nearest neighbour) or none (by id).
         segment_size: systems that recycle from one another; part of the data set's
             identity, as the recycle space starts cold in each segment.
@@ -102,7 +114,10 @@ def generate(
     require("zarr", "data")
     target = check_target(path)
     _check(num_samples, ordering, segment_size, num_workers)
-    work = _work(family, solver, preconditioner)
+    stored = stored_configuration(working_path(target))
+    if os.path.lexists(target):
+        stored = open_dataset(target).configuration
+    work = _work(family, solver, preconditioner, rtol, stored, progress)
     run = _Run(
         target,
         work,
@@ -243,17 +258,38 @@ def _check(
     check_choice(ordering, ORDERINGS, "ordering")
 
 
-def _work(family: AbstractFamily, solver: Any, preconditioner: Any) -> Work:
-    if preconditioner is None or not isinstance(preconditioner, str):
-        chosen = preconditioner
-    elif preconditioner == "default":
-        chosen = default_preconditioner()
-    else:
+def _work(
+    family: AbstractFamily,
+    solver: Any,
+    preconditioner: Any,
+    rtol: float,
+    stored: dict[str, Any] | None,
+    progress: bool,
+) -> Work:
+    """What is given, what an earlier run chose, or what the plan finds."""
+    is_default = isinstance(preconditioner, str)
+    if is_default and preconditioner != "default":
         raise ValueError(
             "preconditioner must be an operator, a factory such as "
             f'krylax.solvers.Jacobi(), None or "default", got {preconditioner!r}'
         )
-    return Work(family, default_solver() if solver is None else solver, chosen)
+    if solver is not None:
+        # The module must import without JAX, for a quick --help.
+        from ..solvers import Jacobi
+
+        return Work(family, solver, Jacobi() if is_default else preconditioner)
+    if is_default and stored is not None and stored["family"] == record(family):
+        with suppress(ValueError):
+            kept = method_from_record(stored["solver"])
+            return Work(
+                family,
+                replace(kept, rtol=rtol),
+                method_from_record(stored["preconditioner"]),
+            )
+    found = plan(family, rtol=rtol, preconditioner=preconditioner)
+    if progress:
+        print(f"krylax: {found.reason}", file=sys.stderr, flush=True)
+    return Work(family, found.solver, found.preconditioner)
 
 
 def _check_family(family: AbstractFamily) -> None:

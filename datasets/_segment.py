@@ -16,7 +16,7 @@ from ._plan import Segment
 
 # Systems per call of the compiled program: enough that the call costs nothing, few
 # enough that a progress bar moves.
-_CHUNK = 16
+CHUNK = 16
 _STATISTICS: tuple[str, ...] = ("num_steps", "num_matvecs", "relative_residual")
 _RECORDED_PACKAGES = ("krylax", "jax", "jaxlib", "numpy", "scipy", "zarr")
 
@@ -82,11 +82,11 @@ def solve_segment(
     chunks: list[np.ndarray] = []
     records: list[dict[str, Any]] = []
     carry, start = None, time.perf_counter()
-    for first in range(0, len(samples), _CHUNK):
-        part = slice(first, first + _CHUNK)
+    for first in range(0, len(samples), CHUNK):
+        part = slice(first, first + CHUNK)
         chunk = {name: values[part] for name, values in parameters.items()}
         solved, carry = solve_chunk(work, chunk, carry)
-        entries = _records(solved)
+        entries = records_of(solved)
         now = time.perf_counter()
         seconds = round((now - start) / len(entries), 6)
         records += [{**entry, "wall_seconds": seconds} for entry in entries]
@@ -112,7 +112,7 @@ def solve_chunk(
 
     count = len(next(iter(parameters.values())))
     # One program for all chunks: the last one is filled up with its last system.
-    rows = np.minimum(np.arange(_CHUNK), count - 1)
+    rows = np.minimum(np.arange(CHUNK), count - 1)
     filled = {name: values[rows] for name, values in parameters.items()}
     solution = solve_batch(
         Assembly(work.family),
@@ -138,23 +138,8 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in _RECORDED_PACKAGES}
 
 
-def default_solver() -> Any:
-    """Return the solver of a data set for which none is named."""
-    # See solve_segment.
-    from ..solvers import GCRODR
-
-    return GCRODR(rtol=1e-8, restart=40, num_recycled=20)
-
-
-def default_preconditioner() -> Any:
-    """Return the preconditioner of a data set for which none is named."""
-    # See solve_segment.
-    from ..solvers import Jacobi
-
-    return Jacobi()
-
-
-def _records(solved: dict[str, np.ndarray]) -> list[dict[str, Any]]:
+def records_of(solved: dict[str, np.ndarray]) -> list[dict[str, Any]]:
+    """Return what `solve_chunk` says of its systems, a record each."""
     names = ("status", *_STATISTICS)
     rows = zip(*(solved[name].tolist() for name in names), strict=True)
     entries = [dict(zip(names, row, strict=True)) for row in rows]

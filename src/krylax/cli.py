@@ -34,10 +34,14 @@ class RunOptions:
         out: the folder to write.
         config: TOML file with the same keys as these options, which win over it.
         rtol: largest true relative residual of a certified sample.
-        restart: vectors per GCRO-DR cycle.
-        num_recycled: vectors carried from system to system, 0 for plain GMRES.
-        max_steps: steps after which a system counts as failed.
-        preconditioner: jacobi or none.
+        method: plan (the fastest of a few that are tried first; a run that is continued
+            keeps its own) or recycle (GCRO-DR).
+        restart: vectors per GCRO-DR cycle, 40 unless said; implies recycle.
+        num_recycled: vectors that GCRO-DR carries from system to system, 20 unless
+            said, 0 for plain GMRES; implies recycle.
+        max_steps: steps after which GCRO-DR counts a system as failed, 10000 unless
+            said; implies recycle.
+        preconditioner: plan (Jacobi for GCRO-DR), jacobi, multigrid or none.
         ordering: greedy (nearest neighbour) or none (by id).
         segment_size: systems that recycle from one another.
         num_workers: processes that solve side by side.
@@ -49,10 +53,11 @@ class RunOptions:
     out: Path
     config: Path | None = None
     rtol: float = 1e-8
-    restart: int = 40
-    num_recycled: int = 20
-    max_steps: int = 10_000
-    preconditioner: Literal["jacobi", "none"] = "jacobi"
+    method: Literal["plan", "recycle"] = "plan"
+    restart: int | None = None
+    num_recycled: int | None = None
+    max_steps: int | None = None
+    preconditioner: Literal["plan", "jacobi", "multigrid", "none"] = "plan"
     ordering: Literal["greedy", "none"] = "greedy"
     segment_size: int = 128
     num_workers: int = 1
@@ -267,17 +272,12 @@ def _family(options: Any) -> datasets.AbstractFamily:
 
 def _generate(family: datasets.AbstractFamily, run: RunOptions) -> int:
     _enable_x64()
-    # After x64 is on, and only for the command that needs them.
-    from .solvers import GCRODR, Jacobi
-
-    solver = GCRODR(
-        rtol=run.rtol,
-        restart=run.restart,
-        num_recycled=run.num_recycled,
-        max_steps=run.max_steps,
-    )
-    preconditioner = Jacobi() if run.preconditioner == "jacobi" else None
+    solver, preconditioner = _method(run)
     if run.dry_run:
+        if solver is None:
+            found = datasets.plan(family, rtol=run.rtol, preconditioner=preconditioner)
+            print(found)
+            solver, preconditioner = found.solver, found.preconditioner
         cost = datasets.estimate(
             family, run.num_samples, run.out, solver, preconditioner
         )
@@ -289,6 +289,7 @@ def _generate(family: datasets.AbstractFamily, run: RunOptions) -> int:
         run.out,
         solver,
         preconditioner=preconditioner,
+        rtol=run.rtol,
         ordering=run.ordering,
         segment_size=run.segment_size,
         num_workers=run.num_workers,
@@ -296,6 +297,29 @@ def _generate(family: datasets.AbstractFamily, run: RunOptions) -> int:
     )
     print(datasets.summary(dataset))
     return 0
+
+
+def _method(run: RunOptions) -> tuple[Any, Any]:
+    """Return the solver, None for the plan's, and the preconditioner or "default"."""
+    # After x64 is on, and only for the command that needs them.
+    from .solvers import GCRODR, Jacobi, Multigrid
+
+    options: dict[str, Any] = {
+        "restart": run.restart,
+        "num_recycled": run.num_recycled,
+        "max_steps": run.max_steps,
+    }
+    given = {name: value for name, value in options.items() if value is not None}
+    is_planned = run.method == "plan" and not given
+    usual = {"restart": 40, "num_recycled": 20, **given}
+    solver = None if is_planned else GCRODR(rtol=run.rtol, **usual)
+    factories = {
+        "plan": "default" if is_planned else Jacobi(),
+        "jacobi": Jacobi(),
+        "multigrid": Multigrid(),
+        "none": None,
+    }
+    return solver, factories[run.preconditioner]
 
 
 def _cost_lines(run: RunOptions, cost: datasets.Estimate) -> str:

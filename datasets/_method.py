@@ -1,0 +1,209 @@
+"""Chooses how a family is solved: by its structure, and by trying a few methods.
+
+What is known without a trial: definite systems want CG, and multigrid where there is
+one; a separable operator is diagonalised; what is indefinite or not symmetric wants
+BiCGStab, with fast diagonalisation of a nearby separable operator where there is one,
+MINRES, or recycling. Which of them is fastest is measured, on the systems themselves.
+"""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ._family import AbstractFamily
+from ._segment import CHUNK, Work, is_good, records_of, solve_chunk
+
+# A method that is listed later must be faster by this factor: ties shall not be decided
+# by chance.
+_CLEARLY = 1.2
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a method did on the systems that it was tried on.
+
+    Attributes:
+        name: solver and preconditioner.
+        solver: a krylax solver.
+        preconditioner: a factory, or None.
+        num_certified: how many of the systems it solved to the tolerance.
+        milliseconds: per system, compiled.
+    """
+
+    name: str
+    solver: Any
+    preconditioner: Any
+    num_certified: int
+    milliseconds: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to solve a family.
+
+    Attributes:
+        solver: a krylax solver.
+        preconditioner: a factory, or None.
+        reason: why, in a sentence.
+        trials: what was tried, in the order of preference.
+    """
+
+    solver: Any
+    preconditioner: Any
+    reason: str
+    trials: tuple[Trial, ...]
+
+    def __str__(self) -> str:
+        """The reason, and a line per trial."""
+        lines = [
+            f"  {trial.name}: {trial.milliseconds:.3g} ms per system, "
+            f"{trial.num_certified} of {CHUNK} certified"
+            for trial in self.trials
+        ]
+        return "\n".join([self.reason, *lines])
+
+
+def plan(
+    family: AbstractFamily,
+    *,
+    rtol: float = 1e-8,
+    max_steps: int = 10_000,
+    preconditioner: Any = "default",
+) -> Plan:
+    """Return the fastest of a few methods on the family's first 16 systems.
+
+    Args:
+        family: the problem family.
+        rtol: tolerance on the true relative residual.
+        max_steps: steps after which a system counts as failed.
+        preconditioner: a factory or None, for every method; "default" lets the plan
+            choose.
+
+    Raises:
+        ValueError: no method applies, or as `AbstractFamily.system`.
+
+    Cost: 16 solves and a compilation, of some seconds, per method; there are two or
+    three. What is compiled for the winner serves `generate`.
+
+    Examples:
+        >>> import jax
+        >>> jax.config.update("jax_enable_x64", True)
+        >>> from krylax.datasets import Poisson, plan
+        >>> found = plan(Poisson(num_points=(8, 8)))
+        >>> found.reason.split(":")[0]
+        'All systems have one matrix, symmetric positive definite'
+    """
+    samples = [family.sample(i) for i in range(CHUNK)]
+    parameters = {name: np.stack([p[name] for p in samples]) for name in samples[0]}
+    A, _ = family.system(samples[0])
+    is_constant = _is_same(A, family.system(samples[1])[0])
+    trials: list[Trial] = []
+    refusals: list[str] = []
+    for methods in _methods(A.tags, is_constant, rtol, max_steps):
+        for name, solver, usual in methods:
+            chosen = usual if isinstance(preconditioner, str) else preconditioner
+            try:
+                trials.append(_try(name, Work(family, solver, chosen), parameters))
+            except ValueError as error:
+                # The method or its preconditioner does not know this operator.
+                refusals.append(f"{name}: {error}")
+        if any(trial.num_certified == CHUNK for trial in trials):
+            break
+    if not trials:
+        raise ValueError(
+            f"no method of the plan applies to this {type(A).__name__}; give a solver, "
+            f"or see what they said: {'; '.join(refusals)}"
+        )
+    best = _best(trials)
+    return Plan(
+        best.solver,
+        best.preconditioner,
+        _reason(best, trials, _structure(A.tags, is_constant)),
+        tuple(trials),
+    )
+
+
+def _methods(
+    tags: frozenset[str], is_constant: bool, rtol: float, max_steps: int
+) -> list[list[tuple[str, Any, Any]]]:
+    """Groups of (name, solver, preconditioner); a group is for where those before fail.
+
+    In a group the order is that of preference between equals.
+    """
+    # The module must import without JAX, for a quick --help.
+    from .. import solvers
+
+    jacobi, separable = solvers.Jacobi(), solvers.FastDiagonalization()
+    settings: dict[str, Any] = {"rtol": rtol, "max_steps": max_steps}
+    cg, bicgstab = solvers.CG(**settings), solvers.BiCGStab(**settings)
+    direct = [("FastDiagonalization", solvers.FastDiagonalization(rtol=rtol), None)]
+    recycling = solvers.GCRODR(restart=40, num_recycled=20, **settings)
+    recycled = [("GCRODR with Jacobi", recycling, jacobi)]
+    if "positive_definite" in tags:
+        multigrid = [("CG with Multigrid", cg, solvers.Multigrid())]
+        return [
+            [*(direct if is_constant else []), *multigrid],
+            [("CG with FastDiagonalization", cg, separable)],
+            [("CG with Jacobi", cg, jacobi), *recycled],
+        ]
+    nearby = [("BiCGStab with FastDiagonalization", bicgstab, separable)]
+    if "hermitian" in tags:
+        minres = [("MINRES", solvers.MINRES(**settings), None)]
+        return [[*nearby, *minres], recycled, [("BiCGStab", bicgstab, jacobi)]]
+    return [[*nearby, ("BiCGStab with Jacobi", bicgstab, jacobi), *recycled]]
+
+
+def _try(name: str, work: Work, parameters: dict[str, np.ndarray]) -> Trial:
+    """Solve a chunk twice, the second time with the clock running."""
+    _, carry = solve_chunk(work, parameters, None)
+    start = time.perf_counter()
+    solved, _ = solve_chunk(work, parameters, carry)
+    seconds = time.perf_counter() - start
+    return Trial(
+        name,
+        work.solver,
+        work.preconditioner,
+        sum(is_good(entry, work.solver.rtol) for entry in records_of(solved)),
+        1e3 * seconds / CHUNK,
+    )
+
+
+def _best(trials: list[Trial]) -> Trial:
+    most = max(trial.num_certified for trial in trials)
+    able = [trial for trial in trials if trial.num_certified == most]
+    fastest = min(trial.milliseconds for trial in able)
+    return next(t for t in able if t.milliseconds <= _CLEARLY * fastest)
+
+
+def _structure(tags: frozenset[str], is_constant: bool) -> str:
+    kinds = {
+        "positive_definite": "symmetric positive definite",
+        "hermitian": "symmetric, not known to be definite",
+        "symmetric": "complex symmetric",
+    }
+    kind = next((text for tag, text in kinds.items() if tag in tags), "not symmetric")
+    if is_constant:
+        return f"All systems have one matrix, {kind}"
+    return f"The matrices differ and are {kind}"
+
+
+def _reason(best: Trial, trials: list[Trial], structure: str) -> str:
+    times = [f"{t.name} {t.milliseconds:.3g} ms" for t in trials if t is not best]
+    beside = f", {', '.join(times)}" if times else ""
+    outcome = "every system was certified"
+    if best.num_certified < CHUNK:
+        outcome = f"only {best.num_certified} of {CHUNK} systems were certified"
+    return (
+        f"{structure}: {best.name} takes {best.milliseconds:.3g} ms per system"
+        f"{beside}; {outcome}."
+    )
+
+
+def _is_same(A: Any, other: Any) -> bool:
+    # See _methods.
+    import jax
+
+    pairs = zip(jax.tree.leaves(A), jax.tree.leaves(other), strict=True)
+    return all(np.array_equal(a, b) for a, b in pairs)
