@@ -15,11 +15,14 @@ from rivals.row import Problem, Row
 
 from krylax.solvers import (
     CG,
+    GCRODR,
     GMRES,
     LU,
+    MINRES,
     Batched,
     BiCGStab,
     FastDiagonalization,
+    Jacobi,
     Multigrid,
 )
 
@@ -227,10 +230,84 @@ float32 = Case(
     num_rounds=10,
 )
 
+
+def recycling(rtol: float) -> GCRODR:
+    """Our recycled GMRES."""
+    return GCRODR(rtol=rtol, restart=40, num_recycled=20)
+
+
+def family_rows(*fastest: Row) -> list[Row]:
+    """What a family is solved with: given rows of ours, recycling, and the rivals."""
+    return [
+        *fastest,
+        ours.krylov(
+            "BiCGStab + Jacobi", bicgstab, preconditioner=Jacobi(), over=one_by_one
+        ),
+        ours.chain("GCRO-DR(40,20) + Jacobi", recycling, Jacobi()),
+        petsc(
+            "GMRES(40) + Jacobi",
+            "gmres",
+            "jacobi",
+            ksp_gmres_restart="40",
+            ksp_pc_side="right",
+        ),
+        petsc(
+            "GMRES(40) + ILU(0)",
+            "gmres",
+            "ilu",
+            ksp_gmres_restart="40",
+            ksp_pc_side="right",
+        ),
+        petsc("BiCGStab + ILU(0)", "bcgs", "ilu", ksp_pc_side="right"),
+        scipy.superlu(),
+    ]
+
+
+helmholtz_2d = Case(
+    question="Waves in a cavity, k = 12, a batch of systems on one core: indefinite.",
+    problems=[partial(problems.helmholtz, n, 16, 1e-8) for n in (48, 128)],
+    fast_problems=[partial(problems.helmholtz, 28, 2, 1e-8)],
+    rows=family_rows(
+        ours.krylov(
+            "BiCGStab + FastDiagonalization",
+            bicgstab,
+            preconditioner=FastDiagonalization(),
+            over=one_by_one,
+        ),
+        ours.krylov("MINRES", lambda rtol: MINRES(rtol=rtol), over=one_by_one),
+    ),
+    per="system",
+    num_rounds=3,
+    num_cores=1,
+)
+
+random_flow_2d = Case(
+    question="Convection and diffusion in random flows, on one core: not symmetric.",
+    problems=[partial(problems.random_flow, 128, 16, 1e-8)],
+    fast_problems=[partial(problems.random_flow, 16, 2, 1e-8)],
+    rows=family_rows(),
+    per="system",
+    num_rounds=3,
+    num_cores=1,
+)
+
+skr_released = Case(
+    question="The operator as released with the SKR paper (not a PDE), on one core.",
+    problems=[partial(problems.skr_released, n, 16, 1e-5) for n in (48, 98)],
+    fast_problems=[partial(problems.skr_released, 12, 2, 1e-5)],
+    rows=family_rows(),
+    per="system",
+    num_rounds=3,
+    num_cores=1,
+)
+
 CASES = {
     "cg_poisson_3d": poisson_cg,
     "multigrid_poisson_3d": poisson_multigrid,
     "darcy_2d": darcy,
+    "helmholtz_2d": helmholtz_2d,
+    "random_flow_2d": random_flow_2d,
+    "skr_released": skr_released,
     "eager_dense": eager_dense,
     "eager_cg": eager_cg,
     "convection_diffusion": convection,

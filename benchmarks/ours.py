@@ -4,9 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 from rivals.compiled import called, compiled
-from rivals.row import Row
+from rivals.row import Prepared, Problem, Row
 
 import krylax as kx
+from krylax.solvers.sequences import solve_batch
 
 PACKAGE = "krylax"
 
@@ -30,6 +31,28 @@ def krylov(
 
     setup = preconditioner if over is None else None
     return compiled(method, PACKAGE, solve, setup=setup, over=over)
+
+
+def chain(
+    method: str,
+    solver: Callable[[float], kx.solvers.AbstractSolver],
+    preconditioner: Any = None,
+) -> Row:
+    """Return the row of a solver that hands its recycle space to the next system."""
+
+    def prepare(problem: Problem) -> Prepared:
+        made = solver(problem.rtol)
+
+        def program(A: Any, b: Any) -> tuple[Any, Any]:
+            found = solve_batch(
+                lambda system: system, (A, b), made, preconditioner=preconditioner
+            )
+            return found.value, found.stats.num_steps
+
+        row = compiled(method, PACKAGE, lambda A, b, _: program(A, b), over=lambda f: f)
+        return row.prepare(problem)
+
+    return Row(method, PACKAGE, prepare)
 
 
 def eager(method: str, solver: Callable[[float], kx.solvers.AbstractSolver]) -> Row:

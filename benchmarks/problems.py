@@ -4,6 +4,7 @@ That both are the same is not assumed: a row counts only if its solution satisfi
 assembled matrix to the tolerance.
 """
 
+from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
@@ -16,6 +17,7 @@ from rivals.row import Problem
 from scipy.sparse import csr_array
 
 import krylax as kx
+from krylax.solvers.sequences import greedy_order
 
 SUPERSCRIPTS = {2: "²", 3: "³"}
 
@@ -98,6 +100,61 @@ def convection_diffusion(
     )
 
 
+def helmholtz(num_points: int, num_systems: int, rtol: float) -> Problem:
+    """-Δ u - k²n²u = 1 of `krylax.datasets.HelmholtzScattering`, k = 12: indefinite."""
+    shape = (num_points, num_points)
+    found = kx.datasets.HelmholtzScattering(shape)
+    laplacian = _diffusion(np.ones(shape))
+    return _of_family(
+        found,
+        num_systems,
+        rtol,
+        lambda p: (
+            laplacian
+            - scipy.sparse.diags_array((found.wavenumber * p["index"]).ravel() ** 2)
+        ),
+    )
+
+
+def random_flow(num_points: int, num_systems: int, rtol: float) -> Problem:
+    """-Δ u + ∇·(vu) = 1 of `krylax.datasets.ConvectionDiffusion`: not symmetric."""
+    shape = (num_points, num_points)
+    laplacian = _diffusion(np.ones(shape))
+    return _of_family(
+        kx.datasets.ConvectionDiffusion(shape),
+        num_systems,
+        rtol,
+        lambda p: laplacian + _upwind_flow(p["velocity"]),
+    )
+
+
+def skr_released(num_points: int, num_systems: int, rtol: float) -> Problem:
+    """The operator as released with the SKR paper: indefinite, not symmetric."""
+    return _of_family(
+        kx.datasets.SKRReleased(num_points), num_systems, rtol, _as_released
+    )
+
+
+def _of_family(
+    family: Any, num_systems: int, rtol: float, assemble: Callable[[Any], Any]
+) -> Problem:
+    """Systems in the order of `greedy_order`; the matrices are SciPy's own."""
+    samples = [family.sample(i) for i in range(num_systems)]
+    features = np.stack([family.features(p) for p in samples])
+    samples = [samples[i] for i in greedy_order(features)]
+    stacked = {name: np.stack([p[name] for p in samples]) for name in samples[0]}
+    operator, b = jax.jit(jax.vmap(family.system))(stacked)
+    shape = "²" if b.ndim == 3 else f" ({family.num_points}²)"
+    return Problem(
+        name=f"{num_systems} systems of {b.shape[1]}{shape}",
+        operator=operator,
+        matrices=tuple(csr_array(assemble(p)) for p in samples),
+        b=np.asarray(b),
+        rtol=rtol,
+        is_definite=False,
+    )
+
+
 def dense(size: int, rtol: float) -> Problem:
     """A random matrix with a dominant diagonal."""
     matrix = np.random.default_rng(2).standard_normal((size, size)) + size * np.eye(
@@ -146,6 +203,50 @@ def _diffusion(k: Float[np.ndarray, "n n"]) -> csr_array:
     values.append(diagonal.ravel())
     places = tuple(map(np.concatenate, (rows, columns)))
     return csr_array((np.concatenate(values), places))
+
+
+def _upwind_flow(v: Float[np.ndarray, "2 n n"]) -> Any:
+    """∇·(vu) by upwind fluxes; the velocity at a wall is extrapolated."""
+    cells = np.arange(v[0].size).reshape(v[0].shape)
+    size = v[0].size
+    total = scipy.sparse.csr_array((size, size))
+    for axis, component in enumerate(v):
+        own, place = np.moveaxis(component, axis, 0), np.moveaxis(cells, axis, 0)
+        n = own.shape[0]
+        faces = n * (own[1:] + own[:-1]) / 2
+        low, high = place[:-1].ravel(), place[1:].ravel()
+        forth, back = np.maximum(faces, 0).ravel(), np.minimum(faces, 0).ravel()
+        entries = [(low, low, forth), (low, high, back)]
+        entries += [(high, low, -forth), (high, high, -back)]
+        # Beyond a wall the value is zero: what flows out is all there is.
+        out_low = np.maximum(-n * (3 * own[0] - own[1]) / 2, 0).ravel()
+        out_high = np.maximum(n * (3 * own[-1] - own[-2]) / 2, 0).ravel()
+        for line, flow in ((place[0].ravel(), out_low), (place[-1].ravel(), out_high)):
+            entries.append((line, line, flow))
+        rows, columns, values = (
+            np.concatenate(part) for part in zip(*entries, strict=True)
+        )
+        total = total + csr_array((values, (rows, columns)), shape=(size, size))
+    return total
+
+
+def _as_released(p: Any) -> Any:
+    """The stencil of `krylax.datasets.SKRReleased`, from its formula."""
+    c = p["coefficient"]
+    s = c.shape[0]
+    flat, place = c.ravel(), np.arange(s * s).reshape(s, s)
+    shifted = flat[np.maximum(place.ravel() + s - 2, 0) % (s * s)].reshape(s, s)
+    entries = [
+        (place, place, 4 * c),
+        (place[:, 1:], place[:, :-1], -c[:, :-1]),
+        (place[:, :-1], place[:, 1:], -c[:, 1:]),
+        (place[1:], place[:-1], -c[:-1]),
+        (place[:-1], place[1:], -shifted[:-1]),
+    ]
+    rows, columns, values = (
+        np.concatenate([entry[part].ravel() for entry in entries]) for part in range(3)
+    )
+    return csr_array((values * (s + 1) ** 2, (rows, columns)))
 
 
 def _upwind(shape: tuple[int, int], velocity: tuple[float, float]) -> Any:

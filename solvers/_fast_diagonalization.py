@@ -14,6 +14,7 @@ from functools import reduce
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jax.lax import Precision
 from jaxtyping import Array, Inexact
 
@@ -28,11 +29,12 @@ from ._stopping import require_settings
 class FastDiagonalization(AbstractDirect):
     """Direct solver of separable operators, and preconditioner of nearby ones.
 
-    For `Laplacian`, `Diffusion` and `Helmholtz` with a constant coefficient,
-    `KroneckerSum` of hermitian factors, their multiples, and sums with `Identity`.
-    `FastDiagonalization()` as a preconditioner, or `FastDiagonalization()(B)` of a
-    separable B near A, suits coefficients that vary mildly. As a solver of an operator
-    that is not separable it is a fixed-point iteration, which may not converge.
+    For `Laplacian`, `Diffusion` and `Helmholtz` with a constant coefficient (k² may be
+    complex, which damps), `KroneckerSum` of hermitian factors, their multiples, and
+    sums with `Identity`. `FastDiagonalization()` as a preconditioner, or
+    `FastDiagonalization()(B)` of a separable B near A, suits coefficients that vary
+    mildly. As a solver of an operator that is not separable it is a fixed-point
+    iteration, which may not converge.
 
     Args:
         rtol: relative tolerance on the true residual, in units of ‖b‖.
@@ -87,7 +89,7 @@ class FastDiagonalInverse(AbstractLinearOperator):
     @property
     def in_structure(self) -> Structure:
         """An array with one axis per factor."""
-        return array_structure(self.inverse.shape, self.vectors[0].dtype)
+        return array_structure(self.inverse.shape, self.inverse.dtype)
 
     @property
     def tags(self) -> frozenset[str]:
@@ -98,7 +100,7 @@ class FastDiagonalInverse(AbstractLinearOperator):
         """Return the inverse applied to x."""
         for axis, V in enumerate(self.vectors):
             x = _apply_along(V.conj().T, x, axis)
-        x = self.inverse.astype(x.dtype) * x
+        x = self.inverse * x
         for axis, V in enumerate(self.vectors):
             x = _apply_along(V, x, axis)
         return x
@@ -106,7 +108,7 @@ class FastDiagonalInverse(AbstractLinearOperator):
 
 def _inverse(form: Separable, promised: frozenset[str]) -> FastDiagonalInverse:
     values, vectors = zip(*[line.eigenpairs() for line in form.lines], strict=True)
-    sums = jnp.real(form.shift) + reduce(jnp.add.outer, values)
+    sums = form.shift + reduce(jnp.add.outer, values).astype(form.shift.dtype)
     size = jnp.max(jnp.abs(sums))
     # Above the rounding of `eigh`, at most 2 eps for 512 points a side, and below the
     # smallest eigenvalue of a Laplacian, (π/n)²/12 of the largest.
@@ -120,6 +122,9 @@ def _apply_along(
     matrix: Inexact[Array, "n n"], x: Inexact[Array, "..."], axis: int
 ) -> Inexact[Array, "..."]:
     """Multiply every line of x along an axis by a matrix."""
+    if jnp.iscomplexobj(x) and not jnp.iscomplexobj(matrix):
+        parts = (_apply_along(matrix, part, axis) for part in (x.real, x.imag))
+        return lax.complex(*parts)
     shape = x.shape
     if axis == x.ndim - 1:
         flat = x.reshape(-1, shape[axis])

@@ -7,6 +7,7 @@ other axes.
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
@@ -44,8 +45,9 @@ def separable_form(A: Any) -> Separable:
     if isinstance(A, Diffusion):
         return _of_network(A.network)
     if isinstance(A, Helmholtz):
-        form = _of_network(A.diffusion.network)
-        return Separable(form.lines, form.shift - jnp.mean(A.wavenumber_squared))
+        # What damps a wave is in k²; of a complex c the real part has to do.
+        form = _of_network(jax.tree.map(jnp.real, A.diffusion.network))
+        return Separable(form.lines, -jnp.mean(A.wavenumber_squared))
     if isinstance(A, KroneckerSum) and "hermitian" in A.tags:
         lines = tuple(DenseLine(factor.as_matrix()) for factor in A.factors)
         return Separable(lines, jnp.zeros((), lines[0].matrix.dtype))

@@ -61,7 +61,7 @@ def solve_batch(
         >>> import jax.numpy as jnp, krylax as kx
         >>> def system(k):
         ...     return kx.operators.Diffusion(k), jnp.ones(30)
-        >>> k = 1 + 0.1 * jnp.arange(5.0)[:, None] * jnp.ones(30)
+        >>> k = jnp.outer(jnp.linspace(1.0, 1.4, 5), jnp.ones(30))
         >>> solver = kx.solvers.GCRODR(rtol=1e-8, restart=20, num_recycled=8)
         >>> found = kx.solvers.sequences.solve_batch(system, k, solver)
         >>> found.value.shape, found.status.tolist()

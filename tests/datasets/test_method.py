@@ -44,7 +44,11 @@ WAVES: Any = {"num_points": (14, 12), "wavenumber": 5.0}
         (
             datasets.HelmholtzScattering(**WAVES, walls="absorbing"),
             "The matrices differ and are complex symmetric",
-            ["BiCGStab with Jacobi", "GCRODR with Jacobi"],
+            [
+                "BiCGStab with FastDiagonalization",
+                "BiCGStab with Jacobi",
+                "GCRODR with Jacobi",
+            ],
         ),
         (
             datasets.ConvectionDiffusion(SMALL),
