@@ -18,6 +18,7 @@ from ._method import Trial as Trial
 from ._method import plan as plan
 from ._poisson import Poisson as Poisson
 from ._preview import preview as preview
+from ._shared_preconditioner import SharedPreconditioner as SharedPreconditioner
 from ._skr_released import SKRReleased as SKRReleased
 from ._space import OutOfSpaceError as OutOfSpaceError
 from ._thermal import Thermal as Thermal

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ._family import AbstractFamily
+from ._shared_preconditioner import SharedPreconditioner
 
 # Raised when a published data set could no longer be read by an older krylax.
 FORMAT_VERSION = 1
@@ -124,7 +125,8 @@ def method_from_record(stored: Any) -> Any:
     from .. import solvers
     from ..solvers._inner_product import InnerProduct
 
-    known = {**vars(solvers), "InnerProduct": InnerProduct}
+    ours = (InnerProduct, SharedPreconditioner)
+    known = {**vars(solvers), **{cls.__name__: cls for cls in ours}}
     return _from_record(stored, known)
 
 

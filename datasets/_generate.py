@@ -78,8 +78,8 @@ def generate(
         path: the folder to write; its name of letters, digits, dot, _ and -.
         solver: a krylax solver. None for that of `plan`, which tries a few; an
             interrupted run, and a finished data set, keep theirs.
-        preconditioner: an operator, a factory, or None; "default" is that of the plan,
-            or Jacobi() for a given solver.
+        preconditioner: an operator, a factory, a `SharedPreconditioner`, or None;
+            "default" is that of the plan, or Jacobi() for a given solver.
         rtol: tolerance for the plan; a given solver has its own.
         ordering: greedy (nearest neighbour) or none (by id).
         segment_size: systems that recycle from one another; part of the data set's

@@ -2,8 +2,8 @@
 
 What is known without a trial: definite systems want CG, and multigrid where there is
 one; a separable operator is diagonalised; what is indefinite or not symmetric wants
-BiCGStab, with fast diagonalisation of a nearby separable operator where there is one,
-MINRES, or recycling. Which of them is fastest is measured, on the systems themselves.
+BiCGStab, with fast diagonalisation of the mean where that is possible, MINRES, or
+recycling. Which of them is fastest is measured, on the systems themselves.
 """
 
 import time
@@ -14,6 +14,7 @@ import numpy as np
 
 from ._family import AbstractFamily
 from ._segment import CHUNK, Work, is_good, records_of, solve_chunk
+from ._shared_preconditioner import SharedPreconditioner
 
 # A method that is listed later must be faster by this factor: ties shall not be decided
 # by chance.
@@ -27,7 +28,7 @@ class Trial:
     Attributes:
         name: solver and preconditioner.
         solver: a krylax solver.
-        preconditioner: a factory, or None.
+        preconditioner: as in `Plan`.
         num_certified: how many of the systems it solved to the tolerance.
         milliseconds: per system, compiled.
     """
@@ -45,7 +46,8 @@ class Plan:
 
     Attributes:
         solver: a krylax solver.
-        preconditioner: a factory, or None.
+        preconditioner: a factory, a `SharedPreconditioner` (whose `operator(family)` is
+            what `solve` takes), or None.
         reason: why, in a sentence.
         trials: what was tried, in the order of preference.
     """
@@ -135,7 +137,8 @@ def _methods(
     # The module must import without JAX, for a quick --help.
     from .. import solvers
 
-    jacobi, separable = solvers.Jacobi(), solvers.FastDiagonalization()
+    jacobi = solvers.Jacobi()
+    mean = SharedPreconditioner(solvers.FastDiagonalization())
     settings: dict[str, Any] = {"rtol": rtol, "max_steps": max_steps}
     cg, bicgstab = solvers.CG(**settings), solvers.BiCGStab(**settings)
     direct = [("FastDiagonalization", solvers.FastDiagonalization(rtol=rtol), None)]
@@ -145,10 +148,10 @@ def _methods(
         multigrid = [("CG with Multigrid", cg, solvers.Multigrid())]
         return [
             [*(direct if is_constant else []), *multigrid],
-            [("CG with FastDiagonalization", cg, separable)],
+            [("CG with FastDiagonalization of the mean", cg, mean)],
             [("CG with Jacobi", cg, jacobi), *recycled],
         ]
-    nearby = [("BiCGStab with FastDiagonalization", bicgstab, separable)]
+    nearby = [("BiCGStab with FastDiagonalization of the mean", bicgstab, mean)]
     if "hermitian" in tags:
         minres = [("MINRES", solvers.MINRES(**settings), None)]
         return [[*nearby, *minres], recycled, [("BiCGStab", bicgstab, jacobi)]]

@@ -13,6 +13,7 @@ import numpy as np
 
 from ._family import AbstractFamily
 from ._plan import Segment
+from ._shared_preconditioner import SharedPreconditioner
 
 # Systems per call of the compiled program: enough that the call costs nothing, few
 # enough that a progress bar moves.
@@ -28,12 +29,18 @@ class Work:
     Attributes:
         family: the problem family.
         solver: a krylax solver.
-        preconditioner: an operator, a factory, or None.
+        preconditioner: an operator, a factory, a `SharedPreconditioner`, or None.
     """
 
     family: AbstractFamily
     solver: Any
     preconditioner: Any
+
+    def applied_preconditioner(self) -> Any:
+        """Return what `solve` gets: an operator, a factory, or None."""
+        if isinstance(self.preconditioner, SharedPreconditioner):
+            return self.preconditioner.operator(self.family)
+        return self.preconditioner
 
 
 @dataclass(frozen=True)
@@ -118,7 +125,7 @@ def solve_chunk(
         Assembly(work.family),
         filled,
         work.solver,
-        preconditioner=work.preconditioner,
+        preconditioner=work.applied_preconditioner(),
         carry=carry,
     )
     found = {"value": solution.value, "status": solution.status}

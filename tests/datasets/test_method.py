@@ -39,13 +39,13 @@ WAVES: Any = {"num_points": (14, 12), "wavenumber": 5.0}
         (
             datasets.HelmholtzScattering(**WAVES),
             "The matrices differ and are symmetric, not known to be definite",
-            ["BiCGStab with FastDiagonalization", "MINRES"],
+            ["BiCGStab with FastDiagonalization of the mean", "MINRES"],
         ),
         (
             datasets.HelmholtzScattering(**WAVES, walls="absorbing"),
             "The matrices differ and are complex symmetric",
             [
-                "BiCGStab with FastDiagonalization",
+                "BiCGStab with FastDiagonalization of the mean",
                 "BiCGStab with Jacobi",
                 "GCRODR with Jacobi",
             ],
@@ -70,7 +70,9 @@ def test_structure_decides_what_is_tried_and_the_fastest_is_chosen(
     assert chosen.milliseconds <= 1.2 * fastest
     assert str(found).count("\n") == len(tried)
     A, b = family.system(family.sample(20))
-    kx.solve(A, b, found.solver, preconditioner=found.preconditioner)
+    M = found.preconditioner
+    M = M.operator(family) if isinstance(M, datasets.SharedPreconditioner) else M
+    kx.solve(A, b, found.solver, preconditioner=M)
 
 
 @dataclass(frozen=True)
@@ -162,6 +164,7 @@ def test_other_tolerance_than_that_of_the_data_set_is_refused(tmp_path: Path):
         kx.solvers.FastDiagonalization(rtol=1e-9),
         kx.solvers.Multigrid(num_sweeps=3),
         kx.solvers.Jacobi(),
+        datasets.SharedPreconditioner(kx.solvers.FastDiagonalization(), 8),
         None,
     ],
     ids=lambda method: type(method).__name__,
@@ -173,3 +176,27 @@ def test_method_comes_back_from_its_record(method: Any):
 def test_record_of_what_is_not_krylax_is_refused():
     with pytest.raises(ValueError, match="'Matrices' is not known to krylax"):
         method_from_record(record(Matrices()))
+
+
+def test_shared_preconditioner_is_that_of_the_mean():
+    family = datasets.HelmholtzScattering(**WAVES)
+    factory = kx.solvers.FastDiagonalization()
+    found = datasets.SharedPreconditioner(factory, num_samples=3).operator(family)
+    index = np.mean([family.sample(i)["index"] for i in range(3)], axis=0)
+    expected = factory(family.system({"index": index})[0])
+    b = jnp.ones(family.num_points)
+    np.testing.assert_allclose(found @ b, expected @ b, rtol=1e-10)
+
+
+def test_data_set_is_solved_with_a_shared_preconditioner(tmp_path: Path):
+    family = datasets.HelmholtzScattering(**WAVES)
+    data = datasets.generate(family, 3, tmp_path / "data", progress=False)
+    assert data.configuration["preconditioner"]["type"] == "SharedPreconditioner"
+    assert not data.failed
+    again = datasets.generate(family, 3, tmp_path / "data", progress=False)
+    assert again.configuration == data.configuration
+
+
+def test_shared_preconditioner_of_no_samples_is_refused():
+    with pytest.raises(ValueError, match="num_samples must be at least 1"):
+        datasets.SharedPreconditioner(kx.solvers.Jacobi(), 0)
