@@ -16,7 +16,7 @@ from ._inner_product import InnerProduct, combine, root, scale, subtract
 
 
 def orthogonalise(
-    w: Field, rows: Field, inner_product: InnerProduct
+    w: Field, rows: Field, num_rows: Int[Array, ""], inner_product: InnerProduct
 ) -> tuple[Field, Inexact[Array, " m1"], Float[Array, ""]]:
     """Make w orthonormal to a block of rows, by classical Gram-Schmidt twice.
 
@@ -26,7 +26,8 @@ def orthogonalise(
 
     Args:
         w: the field.
-        rows: orthonormal fields stacked along a first axis, zero where not in use.
+        rows: orthonormal fields stacked along a first axis.
+        num_rows: how many of them, the first ones, are in use.
         inner_product: how fields are reduced.
 
     Returns:
@@ -34,15 +35,23 @@ def orthogonalise(
         coefficients of w in the rows; and the norm of the rest.
     """
     size = inner_product.norm(w)
-    first = inner_product.block_dot(rows, w)
+    first = project(w, rows, num_rows, inner_product)
     w = subtract(w, combine(first, rows))
-    second = inner_product.block_dot(rows, w)
+    second = project(w, rows, num_rows, inner_product)
     w = subtract(w, combine(second, rows))
     rest = inner_product.norm(w)
     # Below this the rest is rounding of the projections, and no direction.
     is_new = rest > 10 * jnp.finfo(size.dtype).eps * size
     factor = jnp.where(is_new, 1 / jnp.where(is_new, rest, 1), 0)
     return scale(factor, w), first + second, jnp.where(is_new, rest, 0)
+
+
+def project(
+    w: Field, rows: Field, num_rows: Int[Array, ""], inner_product: InnerProduct
+) -> Inexact[Array, " m1"]:
+    """The coefficients of w in the first rows; zero for the others."""
+    along = inner_product.block_dot(rows, w)
+    return jnp.where(jnp.arange(along.size, dtype=jnp.int32) < num_rows, along, 0)
 
 
 class LeastSquares(eqx.Module):

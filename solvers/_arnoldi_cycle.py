@@ -20,7 +20,7 @@ from ._solver import LinearSystem
 
 
 class Cycle(eqx.Module):
-    """Within a cycle, whose next column is `j`; unused rows are zero."""
+    """Within a cycle, whose next column is `j`; what rows hold beyond is not used."""
 
     W: Field  # m+1 rows: C, then V
     S: Field | None  # m rows: U D, then M⁻¹ V; None where they are not kept
@@ -150,7 +150,7 @@ def _step(system: LinearSystem, cycle: Cycle, inner_product: InnerProduct) -> Cy
         # written; otherwise XLA copies all of W twice a step, which costs as much
         # as the rest of it (64 x 64, m = 40).
         z = _row(S, j)
-    w, h, below = orthogonalise(system.operator.mv(z), cycle.W, inner_product)
+    w, h, below = orthogonalise(system.operator.mv(z), cycle.W, j + 1, inner_product)
     problem = cycle.problem.add_column(h, below, j)
     residual = problem.residual(j + 1)
     num_steps = cycle.num_steps + 1

@@ -24,6 +24,9 @@ Differs from the paper:
 5. A cycle that makes no progress drops the recycled space; without one the solve stops.
 6. One product more per system measures A M⁻¹, in whose units the small problem is kept:
    its squares then neither overflow nor vanish, in float32 too.
+7. Within a solve the recycled vectors stay in the first rows of the blocks that hold
+   the others too, and their inner products are carried over from cycle to cycle: a new
+   choice takes three products of matrices.
 """
 
 from typing import Any, Literal, get_args
@@ -35,6 +38,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from ..operators._field import Field, Structure, structure_of
+from ._arnoldi import project
 from ._arnoldi_cycle import (
     Cycle,
     correction,
@@ -45,15 +49,23 @@ from ._arnoldi_cycle import (
     start_cycle,
 )
 from ._history import History, empty_history
-from ._inner_product import InnerProduct, add, combine, select, subtract
-from ._recycle_selection import Selection, chosen_space
+from ._inner_product import (
+    InnerProduct,
+    add,
+    combine,
+    recombine,
+    scale,
+    select,
+    subtract,
+)
+from ._recycle_selection import Selection, Small, choose
 from ._recycle_space import (
     RecycleSpace,
-    ScaledSpace,
     empty_space,
+    inverse_lengths,
     orthonormalise_images,
-    scaled_space,
-    with_units,
+    reciprocal,
+    scale_rows,
 )
 from ._residual import true_residual
 from ._solver import AbstractSolver, LinearSystem, Outcome
@@ -63,13 +75,25 @@ from ._stopping import require_settings
 Refresh = Literal["cycle", "system", "never"]
 
 
+class _Rows(eqx.Module):
+    """The recycled pair, and room for the other vectors of a cycle behind it.
+
+    Between systems A U = C; within one the vectors are scaled, see `Small`.
+    """
+
+    W: Field  # m+1 rows: C, then room
+    S: Field | None  # m rows: U, then room; None where nothing is recycled
+    Y: Field | None  # k rows: M U
+    small: Small
+
+
 class _State(eqx.Module):
     """Between cycles."""
 
     x: Field
     r: Field
     norm: Float[Array, ""]
-    space: RecycleSpace
+    rows: _Rows
     is_first: Bool[Array, ""]  # of its sequence: it began without a recycled space
     unit: Float[Array, ""]  # in which A M⁻¹ is measured, a power of two
     num_steps: Int[Array, ""]
@@ -180,7 +204,7 @@ class GCRODR(AbstractSolver):
             x=system.x0,
             r=system.r0,
             norm=norm,
-            space=with_units(space, unit),
+            rows=self._rows(space, unit),
             is_first=space.num_vectors == 0,
             unit=unit,
             num_steps=zero,
@@ -212,7 +236,7 @@ class GCRODR(AbstractSolver):
             num_matvecs=state.num_matvecs,
             num_preconditioner_calls=calls * int(system.preconditioner is not None),
             history=state.history,
-            carry=None if is_gmres else with_units(state.space, 1 / state.unit),
+            carry=None if is_gmres else self._carry(state),
         )
 
     def _renew(self, system: LinearSystem, carry: RecycleSpace) -> RecycleSpace:
@@ -220,16 +244,39 @@ class GCRODR(AbstractSolver):
         images = system.operator.mm(carry.U)
         return orthonormalise_images(carry, images, self.inner_product)
 
+    def _rows(self, space: RecycleSpace, unit: Float[Array, ""]) -> _Rows:
+        """The space scaled, and room behind it."""
+        W = extend_rows(space.C, self.restart + 1)
+        if self.num_recycled == 0:
+            none = jnp.zeros((0, 0), unit.dtype)
+            return _Rows(W, None, None, Small(none.ravel(), none, space.num_vectors))
+        Y = scale(unit, space.Y)
+        YY = self.inner_product.gram(Y, Y)
+        factors = inverse_lengths(YY)
+        D = factors.astype(YY.dtype)
+        small = Small(factors, D[:, None] * YY * D[None, :], space.num_vectors)
+        S = extend_rows(scale_rows(factors, space.U), self.restart)
+        return _Rows(W, S, scale_rows(factors, Y), small)
+
+    def _carry(self, state: _State) -> RecycleSpace:
+        """The space as it is handed on."""
+        rows, k = state.rows, self.num_recycled
+        count = rows.small.num_vectors
+        sizes = reciprocal(rows.small.factors)
+        is_used = (jnp.arange(k, dtype=jnp.int32) < count).astype(sizes.dtype)
+        U, C = (jax.tree.map(lambda a: a[:k], block) for block in (rows.S, rows.W))
+        return RecycleSpace(
+            U=scale_rows(sizes, U),
+            C=scale_rows(is_used, C),
+            Y=scale_rows(sizes / state.unit, rows.Y),
+            num_vectors=count,
+        )
+
     def _cycle(self, system: LinearSystem, state: _State) -> _State:
         """Deflate, take Arnoldi steps, update x, and choose the next space."""
-        space, first = state.space, state.space.num_vectors
-        x, r = state.x, state.r
-        if self.num_recycled > 0:
-            along = self.inner_product.block_dot(space.C, r)
-            x = add(x, combine(along, space.U))
-            r = subtract(r, combine(along, space.C))
-        scaled = scaled_space(space, self.inner_product)
-        cycle = self._start_cycle(state, scaled, r)
+        first = state.rows.small.num_vectors
+        x, r = self._deflate(state)
+        cycle = self._start_cycle(state, r)
         cycle = run_cycle(system, cycle, self.max_steps, self.inner_product)
         x = add(x, correction(system, cycle))
         r = true_residual(system, x)
@@ -242,12 +289,11 @@ class GCRODR(AbstractSolver):
             (stuck & cycle.is_exhausted & (first == 0), Status.breakdown),
             (stuck & (first == 0), Status.stagnated),
         )
-        is_finite = jnp.isfinite(norm)
         return _State(
-            x=select(is_finite, x, state.x),
+            x=select(jnp.isfinite(norm), x, state.x),
             r=r,
             norm=norm,
-            space=self._next_space(state, scaled, cycle, status, stuck),
+            rows=self._next_rows(state, cycle, status, stuck),
             is_first=state.is_first,
             unit=state.unit,
             num_steps=cycle.num_steps,
@@ -256,45 +302,81 @@ class GCRODR(AbstractSolver):
             history=cycle.history,
         )
 
-    def _start_cycle(self, state: _State, scaled: ScaledSpace, r: Field) -> Cycle:
-        keeps = self.num_recycled > 0
+    def _deflate(self, state: _State) -> tuple[Field, Field]:
+        """Solve in the recycled space: x + U Cᴴ r and r - C Cᴴ r."""
+        rows, x, r = state.rows, state.x, state.r
+        if rows.S is None:
+            return x, r
+        along = project(r, rows.W, rows.small.num_vectors, self.inner_product)
+        sizes = jnp.pad(
+            reciprocal(rows.small.factors), (0, self.restart - self.num_recycled)
+        )
+        x = add(x, combine(along[:-1] * sizes.astype(along.dtype), rows.S))
+        return x, subtract(r, combine(along, rows.W))
+
+    def _start_cycle(self, state: _State, r: Field) -> Cycle:
+        rows = state.rows
         dtype = jnp.result_type(*jax.tree.leaves(r))
         diagonal = jnp.zeros((self.restart,), dtype)
+        factors = rows.small.factors.astype(dtype)
         return start_cycle(
             r,
-            W=extend_rows(state.space.C, self.restart + 1),
-            S=extend_rows(scaled.U, self.restart) if keeps else None,
-            diagonal=diagonal.at[: self.num_recycled].set(scaled.factors.astype(dtype)),
-            first=state.space.num_vectors,
+            W=rows.W,
+            S=rows.S,
+            diagonal=diagonal.at[: self.num_recycled].set(factors),
+            first=rows.small.num_vectors,
             unit=state.unit,
             num_steps=state.num_steps,
             history=state.history,
             inner_product=self.inner_product,
         )
 
-    def _next_space(
+    def _next_rows(
         self,
         state: _State,
-        scaled: ScaledSpace,
         cycle: Cycle,
         status: Int[Array, ""],
         stuck: Bool[Array, ""],
-    ) -> RecycleSpace:
+    ) -> _Rows:
         """The space for the next cycle or system, by the rule of `refresh`."""
-        space = state.space
-        if self.num_recycled == 0:
-            return space
-        is_due = {
-            "cycle": jnp.ones((), bool),
-            "system": state.is_first | (status != RUNNING),
-            "never": state.is_first,
-        }[self.refresh]
-        empty = jax.tree.map(jnp.zeros_like, space)
-        kept = select(stuck & (status == RUNNING), empty, space)
-        return lax.cond(
-            is_due & ~stuck,
-            lambda: chosen_space(
-                space, scaled, cycle, self.selection, self.inner_product
+        before, Y = state.rows, state.rows.Y
+        if Y is None:
+            return _Rows(cycle.W, None, None, before.small)
+        kept = _Rows(cycle.W, cycle.S, Y, before.small)
+        if self.refresh == "cycle":
+            after = self._chosen(kept, cycle)
+        else:
+            is_due = state.is_first
+            if self.refresh == "system":
+                is_due = is_due | (status != RUNNING)
+            after = lax.cond(is_due, lambda: self._chosen(kept, cycle), lambda: kept)
+        # Without progress the space is of no use, but may serve the next system.
+        nothing = jax.tree.map(jnp.zeros_like, before.small)
+        is_dropped = stuck & (status == RUNNING)
+        small = select(is_dropped, nothing, after.small)
+        return eqx.tree_at(lambda rows: rows.small, after, small)
+
+    def _chosen(self, rows: _Rows, cycle: Cycle) -> _Rows:
+        """The best part of the search space of a cycle."""
+        small, k = rows.small, self.num_recycled
+        choice = choose(small, cycle, rows.Y, self.selection, self.inner_product)
+        # One product for what C and Y take from W, which is so read once.
+        is_krylov = jnp.arange(self.restart, dtype=jnp.int32) >= small.num_vectors
+        krylov_part = jnp.where(is_krylov[:, None], choice.U, 0)
+        krylov_part = jnp.pad(krylov_part, ((0, 1), (0, 0)))
+        both = recombine(jnp.concatenate([choice.C, krylov_part], axis=1), rows.W)
+        recycled_part = jnp.where(is_krylov[:k, None], 0, choice.U[:k])
+        return _Rows(
+            W=_set_leading(rows.W, jax.tree.map(lambda a: a[:k], both)),
+            S=_set_leading(rows.S, recombine(choice.U, rows.S)),
+            Y=add(
+                recombine(recycled_part, rows.Y), jax.tree.map(lambda a: a[k:], both)
             ),
-            lambda: kept,
+            small=choice.small,
         )
+
+
+def _set_leading(rows: Field, leading: Field) -> Field:
+    return jax.tree.map(
+        lambda a, b: lax.dynamic_update_slice_in_dim(a, b, 0, axis=0), rows, leading
+    )

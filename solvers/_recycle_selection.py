@@ -7,58 +7,93 @@ default needs no eigenvalues of a general matrix, which TPUs cannot compute.
 
 from typing import Literal, TypeAlias
 
+import equinox as eqx
 import jax.numpy as jnp
 from jax.lax import Precision
 from jax.scipy.linalg import solve_triangular
-from jaxtyping import Array, Bool, Inexact, Int
+from jaxtyping import Array, Bool, Float, Inexact, Int
 
+from ..operators._field import Field
 from ._arnoldi_cycle import Cycle
-from ._inner_product import InnerProduct, add, recombine, select
-from ._recycle_space import RecycleSpace, ScaledSpace
+from ._inner_product import InnerProduct, select
+from ._recycle_space import inverse_lengths
 
 Selection: TypeAlias = Literal["svd", "harmonic"]
 
 
-def chosen_space(
-    space: RecycleSpace,
-    scaled: ScaledSpace,
+class Small(eqx.Module):
+    """What is known of a recycle space without its vectors.
+
+    Within a solve they are scaled so that A U = C D with the vectors of Y = M U unit: U
+    grows as the inverse of the eigenvalues that it holds, and would ruin the small
+    problems of a cycle (Parks et al., Algorithm 2, step 22).
+
+    Attributes:
+        factors: the diagonal of D, zero beyond `num_vectors`.
+        YY: the inner products of Y.
+        num_vectors: how many of the k count.
+    """
+
+    factors: Float[Array, " k"]
+    YY: Inexact[Array, "k k"]
+    num_vectors: Int[Array, ""]
+
+
+class Choice(eqx.Module):
+    """The k best vectors of a search space S of a cycle, A S = W Ḡ.
+
+    Attributes:
+        U: their coefficients in S, and those of Y in [Y, V].
+        C: those of A U D⁻¹ in W.
+        small: what follows of them.
+    """
+
+    U: Inexact[Array, "m k"]
+    C: Inexact[Array, "m1 k"]
+    small: Small
+
+
+def choose(
+    small: Small,
     cycle: Cycle,
+    Y: Field,
     selection: Selection,
     inner_product: InnerProduct,
-) -> RecycleSpace:
-    """The k best vectors of the search space of a cycle, A S = W Q R."""
-    m = cycle.problem.R.shape[1]
-    k = scaled.factors.shape[0]
+) -> Choice:
+    """Return what to keep of a cycle: as it was, where rounding leaves no choice."""
+    m, k = cycle.problem.R.shape[1], small.factors.shape[0]
     is_used = cycle.problem.is_used(cycle.j)
     triangle = cycle.problem.triangle(is_used)
     Q = jnp.where(is_used, cycle.problem.Qh.conj().T[:, :-1], 0)
-    is_krylov = is_used & (jnp.arange(m, dtype=jnp.int32) >= space.num_vectors)
-    WV, VV = _products(scaled, cycle, is_krylov, inner_product)
+    WV, VV = _products(small, cycle, Y, is_used, inner_product)
     num_vectors = jnp.minimum(k, jnp.sum(is_used, dtype=jnp.int32))
     chosen = choose_subspace(selection, triangle, Q, WV, VV, k, num_vectors)
     P = solve_triangular(triangle, chosen)
-    krylov_part = jnp.where(is_krylov[:, None], P, 0)
-    # V is W but for its last row; to leave that out would copy the others.
-    from_krylov = recombine(jnp.pad(krylov_part, ((0, 1), (0, 0))), cycle.W)
-    Y = add(recombine(P[:k], scaled.Y), from_krylov)
-    C = recombine(jnp.matmul(Q, chosen, precision=Precision.HIGHEST), cycle.W)
-    new = RecycleSpace(recombine(P, cycle.S), C, Y, num_vectors)
-    return select(jnp.all(jnp.isfinite(P)), new, space)
+    factors = inverse_lengths(_multiply(P.conj().T, _multiply(VV, P)))
+    P = P * factors[None, :].astype(P.dtype)
+    YY = _multiply(P.conj().T, _multiply(VV, P))
+    found = Choice(P, _multiply(Q, chosen), Small(factors, YY, num_vectors))
+    same = Choice(jnp.eye(m, k, dtype=P.dtype), jnp.eye(m + 1, k, dtype=P.dtype), small)
+    return select(jnp.all(jnp.isfinite(P)), found, same)
 
 
 def _products(
-    scaled: ScaledSpace,
+    small: Small,
     cycle: Cycle,
-    is_krylov: Bool[Array, " m"],
+    Y: Field,
+    is_used: Bool[Array, " m"],
     inner_product: InnerProduct,
 ) -> tuple[Inexact[Array, "m1 m"], Inexact[Array, "m m"]]:
-    """Inner products of W and of the search vectors [Y D, V] with the latter."""
-    rest = is_krylov.shape[0] - scaled.factors.shape[0]
-    WY = jnp.pad(inner_product.gram(cycle.W, scaled.Y), ((0, 0), (0, rest)))
-    YY = jnp.pad(inner_product.gram(scaled.Y, scaled.Y), ((0, rest), (0, rest)))
+    """Inner products of W and of the search vectors [Y, V] with the latter."""
+    k, m = small.factors.shape[0], is_used.shape[0]
+    index = jnp.arange(m + 1, dtype=jnp.int32)
+    is_krylov = is_used & (index[:-1] >= small.num_vectors)
+    WY = jnp.pad(inner_product.gram(cycle.W, Y), ((0, 0), (0, m - k)))
+    WY = jnp.where((index <= cycle.j)[:, None], WY, 0)
     unit = jnp.diag(is_krylov).astype(WY.dtype)
     cross = jnp.where(is_krylov[:, None], WY[:-1], 0)
     WV = WY + jnp.pad(unit, ((0, 1), (0, 0)))
+    YY = jnp.pad(small.YY, ((0, m - k), (0, m - k)))
     return WV, YY + cross + cross.conj().T + unit
 
 
@@ -93,7 +128,7 @@ def choose_subspace(
         half = _over(VV, triangle)
         _, vectors = jnp.linalg.eigh(_over(half.conj().T, triangle))
         return jnp.where(is_kept, vectors[:, ::-1][:, :num_kept], 0)
-    projected = _over(jnp.matmul(Q.conj().T, WV, precision=Precision.HIGHEST), triangle)
+    projected = _over(_multiply(Q.conj().T, WV), triangle)
     values, vectors = jnp.linalg.eig(projected)
     order = jnp.argsort(-jnp.abs(values), stable=True)[:num_kept]
     vectors = jnp.where(is_kept, vectors[:, order], 0)
@@ -113,3 +148,7 @@ def _span(vectors: Inexact[Array, "m k"], dtype: jnp.dtype):
     # Where a conjugate pair is cut in two, k+1 directions remain; the k leading ones
     # stay.
     return jnp.linalg.svd(parts, full_matrices=False)[0][:, : vectors.shape[1]]
+
+
+def _multiply(a: Array, b: Array) -> Array:
+    return jnp.matmul(a, b, precision=Precision.HIGHEST)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact, Int
 
 from ..operators._field import Field, Structure
-from ._inner_product import InnerProduct, recombine, scale
+from ._inner_product import InnerProduct, recombine
 
 
 class RecycleSpace(eqx.Module):
@@ -29,14 +29,6 @@ class RecycleSpace(eqx.Module):
     C: Field
     Y: Field
     num_vectors: Int[Array, ""]
-
-
-class ScaledSpace(eqx.Module):
-    """U and Y times the factors D that make the vectors of Y unit; zeros stay zero."""
-
-    U: Field
-    Y: Field
-    factors: Float[Array, " k"]
 
 
 def empty_space(structure: Structure, num_recycled: int) -> RecycleSpace:
@@ -81,21 +73,19 @@ def whitening(
     return transform, jnp.sum(is_kept).astype(jnp.int32)
 
 
-def with_units(space: RecycleSpace, factor: Float[Array, ""]) -> RecycleSpace:
-    """The space with Y = M U times a factor: within a solve it is measured in units."""
-    return eqx.tree_at(lambda s: s.Y, space, scale(factor, space.Y))
+def inverse_lengths(gram: Inexact[Array, "k k"]) -> Float[Array, " k"]:
+    """One over the lengths of the vectors with these products; zero for zero ones."""
+    return reciprocal(jnp.sqrt(jnp.real(jnp.diagonal(gram))))
 
 
-def scaled_space(space: RecycleSpace, inner_product: InnerProduct) -> ScaledSpace:
-    """The vectors of a space at unit size."""
-    squares = jax.vmap(lambda y: jnp.real(inner_product.dot(y, y)))(space.Y)
-    is_used = squares > 0
-    factors = jnp.where(is_used, 1 / jnp.sqrt(jnp.where(is_used, squares, 1)), 0)
+def reciprocal(sizes: Float[Array, " k"]) -> Float[Array, " k"]:
+    """One over numbers that are not negative; zero for zero."""
+    is_used = sizes > 0
+    return jnp.where(is_used, 1 / jnp.where(is_used, sizes, 1), 0)
 
-    def scale_rows(rows: Array) -> Array:
-        column = factors.reshape(-1, *[1] * (rows.ndim - 1))
-        return column.astype(rows.dtype) * rows
 
-    return ScaledSpace(
-        jax.tree.map(scale_rows, space.U), jax.tree.map(scale_rows, space.Y), factors
+def scale_rows(factors: Float[Array, " k"], rows: Field) -> Field:
+    """Every field times its factor."""
+    return jax.tree.map(
+        lambda a: factors.reshape(-1, *[1] * (a.ndim - 1)).astype(a.dtype) * a, rows
     )

@@ -12,7 +12,6 @@ from jax import lax
 
 import krylax as kx
 from krylax.solvers._arnoldi_cycle import run_cycle
-from krylax.solvers._recycle_space import scaled_space
 
 from ..gallery import from_spectrum, random_unitary
 from ..helpers import relative_error
@@ -143,9 +142,8 @@ def similar(eigenvalues: np.ndarray) -> np.ndarray:
 def cycle_of(solver: Any, system: Any, carry: Any) -> Any:
     """A cycle after all its Arnoldi steps, by the solver's own pieces."""
     state = solver.start(system, carry)
-    space = state.space
-    r = system.b - space.C.T @ (space.C.conj() @ system.b)
-    cycle = solver._start_cycle(state, scaled_space(space, solver.inner_product), r)
+    _, r = solver._deflate(state)
+    cycle = solver._start_cycle(state, r)
     system = eqx.tree_at(lambda s: s.target, system, -jnp.ones_like(system.target))
     return run_cycle(system, cycle, MAX_STEPS, solver.inner_product)
 
