@@ -35,6 +35,8 @@ class Batched(AbstractSolver):
         num_lanes: systems that are iterated together; 1 solves one after the other,
             which suits a CPU, a GPU wants as many as fill it.
         chunk: steps between looks at which lanes have finished.
+        hands_on: whether a lane starts each system from the carry of its last one,
+            instead of that which was given.
 
     Returns:
         Through `solve`: as the solver.
@@ -58,8 +60,15 @@ class Batched(AbstractSolver):
     solver: AbstractSolver
     num_lanes: int = eqx.field(static=True)
     chunk: int = eqx.field(static=True)
+    hands_on: bool = eqx.field(static=True)
 
-    def __init__(self, solver: AbstractSolver, num_lanes: int = 16, chunk: int = 8):
+    def __init__(
+        self,
+        solver: AbstractSolver,
+        num_lanes: int = 16,
+        chunk: int = 8,
+        hands_on: bool = False,
+    ):
         if not isinstance(solver, AbstractSolver):
             raise TypeError(
                 f"Batched wraps a solver, such as Batched(CG()), got {solver!r}"
@@ -67,6 +76,7 @@ class Batched(AbstractSolver):
         self.solver = solver
         self.num_lanes = num_lanes
         self.chunk = chunk
+        self.hands_on = hands_on
         for name in ("num_lanes", "chunk"):
             if getattr(self, name) < 1:
                 raise ValueError(
@@ -141,7 +151,7 @@ class Batched(AbstractSolver):
         def run_batch(
             size: int, is_batched: list[PyTree], arrays: PyTree
         ) -> tuple[Outcome, PyTree]:
-            batch = _Batch(self.solver, arrays, is_batched[0], static, size, self.chunk)
+            batch = _Batch(self, arrays, is_batched[0], static, size)
             outcome = _work_through(batch, min(self.num_lanes, size))
             return outcome, jax.tree.map(lambda _: True, outcome)
 
@@ -151,39 +161,63 @@ class Batched(AbstractSolver):
 class _Batch(eqx.Module):
     """The systems of a batch: what differs between them has a first axis."""
 
-    solver: AbstractSolver
+    batched: Batched
     arrays: PyTree
     is_batched: PyTree = eqx.field(static=True)
     static: PyTree = eqx.field(static=True)
     size: int = eqx.field(static=True)
-    chunk: int = eqx.field(static=True)
 
     def take(self, ids: Int[Array, " lanes"]) -> PyTree:
-        """The arrays of some systems."""
-        return jax.tree.map(
+        """The arrays of some systems, and the carry that each begins with."""
+        system, carry = jax.tree.map(
             lambda a, batched: a[ids] if batched else a, self.arrays, self.is_batched
         )
+        if self.batched.hands_on:
+            carry = jax.tree.map(
+                lambda a, batched: (
+                    a if batched else jnp.broadcast_to(a, (len(ids), *a.shape))
+                ),
+                carry,
+                self.is_batched[1],
+            )
+        return system, carry
+
+    def hand_on(self, arrays: PyTree, before: PyTree, found: Outcome) -> PyTree:
+        """The arrays with the carries that lanes found; an unsound one is left out."""
+        if not self.batched.hands_on:
+            return arrays
+        found = eqx.filter(found.carry, eqx.is_array)
+        is_sound = jnp.stack(
+            [
+                jnp.all(jnp.isfinite(leaf), axis=tuple(range(1, leaf.ndim)))
+                for leaf in jax.tree.leaves(found)
+            ]
+        )
+        return arrays[0], _where(jnp.all(is_sound, axis=0), found, before[1])
 
     def start(self, arrays: PyTree) -> Any:
         """The states of lanes before their first step."""
-        return self._over_lanes(self.solver.start)(arrays)
+        return self._over_lanes(self.batched.solver.start)(arrays)
 
     def advance(self, arrays: PyTree, states: Any) -> Any:
         """The states of lanes after a chunk of steps."""
         return self._over_lanes(
-            lambda system, _, state: self.solver.advance(
-                system, state, state.num_steps + self.chunk
+            lambda system, _, state: self.batched.solver.advance(
+                system, state, state.num_steps + self.batched.chunk
             )
         )(arrays, states)
 
     def finish(self, arrays: PyTree, states: Any) -> Outcome:
         """The outcomes of lanes."""
         return self._over_lanes(
-            lambda system, _, state: self.solver.finish(system, state)
+            lambda system, _, state: self.batched.solver.finish(system, state)
         )(arrays, states)
 
     def _over_lanes(self, function: Callable) -> Callable:
-        axes = jax.tree.map(lambda batched: 0 if batched else None, self.is_batched)
+        is_batched = self.is_batched
+        if self.batched.hands_on:
+            is_batched = is_batched[0], jax.tree.map(lambda _: True, is_batched[1])
+        axes = jax.tree.map(lambda batched: 0 if batched else None, is_batched)
 
         def lanes(arrays: PyTree, *states: Any) -> Any:
             system_and_carry = eqx.combine(arrays, self.static)
@@ -239,6 +273,7 @@ def _refill(batch: _Batch, queue: _Queue, has_ended: Bool[Array, " lanes"]) -> _
     rank = jnp.cumsum(has_ended, dtype=jnp.int32) - 1
     ids = jnp.where(has_ended, queue.next_id + rank, queue.ids)
     arrays = batch.take(jnp.minimum(ids, batch.size - 1))
+    arrays = batch.hand_on(arrays, queue.arrays, found)
     fresh = _idle_where(ids >= batch.size, batch.start(arrays))
     return _Queue(
         ids=ids,

@@ -1,15 +1,21 @@
 """Sequences of related systems: in which order, and what goes from one to the next."""
 
+from ._clusters import Clusters as Clusters
+from ._clusters import cluster as cluster
 from ._features import low_modes as low_modes
 from ._features import operator_features as operator_features
 from ._features import principal_components as principal_components
 from ._features import random_projection as random_projection
+from ._galerkin_start import GalerkinStart as GalerkinStart
+from ._galerkin_start import pod_basis as pod_basis
 from ._greedy_order import greedy_order as greedy_order
 from ._greedy_order import path_length as path_length
 from ._hilbert_order import hilbert_order as hilbert_order
 from ._kd_order import kd_order as kd_order
+from ._learned_space import learned_space as learned_space
 from ._solve_batch import solve_batch as solve_batch
 from ._solve_sequence import solve_sequence as solve_sequence
+from ._solve_tree import solve_tree as solve_tree
 from ._trees import SystemTree as SystemTree
 from ._trees import median_tree as median_tree
 from ._trees import spanning_tree as spanning_tree

@@ -11,26 +11,30 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import PyTree
+from jaxtyping import Array, Int, PyTree
 
+from .._batched import Batched
 from .._compilation import compile_modules
 from .._solution import Solution
 from .._solve import Preconditioner, solve
 from .._solver import AbstractSolver
 
 Recycle: TypeAlias = Literal["chain", "frozen"]
-Start: TypeAlias = Literal["zero", "previous"]
+Assemble: TypeAlias = Callable[[Any], tuple[Any, Any]]
+Start: TypeAlias = Literal["zero", "previous"] | Callable[[Any, Any, Any], Any]
 
 
 def solve_batch(
-    system: Callable[[Any], tuple[Any, Any]],
+    system: Assemble,
     parameters: PyTree,
     solver: AbstractSolver,
     *,
     preconditioner: Preconditioner | None = None,
     carry: Any = None,
+    sources: Int[Array, " systems"] | None = None,
     recycle: Recycle = "chain",
     start: Start = "zero",
+    num_lanes: int = 1,
 ) -> Solution:
     """Assemble and solve systems one after the other, in one compiled program.
 
@@ -45,17 +49,25 @@ def solve_batch(
         preconditioner: an operator that serves all systems, or a factory that makes one
             from each A.
         carry: a recycle space to begin with, such as another solution's.
+        sources: with several spaces in `carry`, stacked along a first axis, from which
+            one each system starts, see `cluster`; for "frozen" only.
         recycle: "chain" hands what a solve learnt to the next one; "frozen" starts
             every solve from `carry`, so that no solve depends on another.
-        start: each solve from zero, or from the previous solution, where that is
-            nearer.
+        start: each solve from zero, from the "previous" solution, or from what a
+            function of (parameters, A, b) returns, such as a `Galerkin` or a learned
+            operator's prediction; where that is nearer than zero.
+        num_lanes: systems that are iterated together, 1 on a CPU, on a GPU as many as
+            fill it; a lane that has finished takes the next system, and in a "chain"
+            the space of its last one.
 
     Returns:
         A `Solution` whose entries have the systems along their first axis, but for the
-        carry, which is the last one's. Failures are told by the statuses, not raised.
+        carry, which is the last one's, and with several lanes `None`. Failures are told
+        by the statuses, not raised.
 
     Raises:
-        ValueError: parameters of no or of different first axes, or an unknown option.
+        ValueError: parameters of no or of different first axes, an unknown option, or
+            options that do not go together.
 
     Examples:
         >>> import jax.numpy as jnp, krylax as kx
@@ -67,54 +79,124 @@ def solve_batch(
         >>> found.value.shape, found.status.tolist()
         ((5, 30), [0, 0, 0, 0, 0])
     """
-    for name, value, kind in (("recycle", recycle, Recycle), ("start", start, Start)):
-        if value not in get_args(kind):
-            raise ValueError(f"{name} must be one of {get_args(kind)}, got {value!r}")
+    _check(recycle, start, sources, carry, num_lanes)
+    num_systems = count_systems(parameters)
+    if sources is not None and len(sources) != num_systems:
+        raise ValueError(
+            f"sources must name a space for each of the {num_systems} systems, got "
+            f"{len(sources)}"
+        )
+    batch = _Batch(system, solver, preconditioner, recycle, start)
+    if num_lanes == 1:
+        return _one_by_one(batch, parameters, carry, sources)
+    return _side_by_side(batch, parameters, carry, sources, min(num_lanes, num_systems))
+
+
+def count_systems(parameters: PyTree) -> int:
+    """Return the length of the first axis of all parameters.
+
+    Raises:
+        ValueError: there is none, or they differ.
+    """
     sizes = {leaf.shape[:1] for leaf in jax.tree.leaves(parameters)}
     if len(sizes) != 1 or () in sizes:
         raise ValueError(
             "parameters must be arrays with the systems along their first axis, got "
             f"first axes {sorted(sizes)}"
         )
-    return _compiled(system, parameters, solver, preconditioner, carry, recycle, start)
+    return sizes.pop()[0]
 
 
-@compile_modules
-def _compiled(
-    system: Callable[[Any], tuple[Any, Any]],
-    parameters: PyTree,
-    solver: AbstractSolver,
-    preconditioner: Preconditioner | None,
-    carry: Any,
-    recycle: Recycle,
-    start: Start,
-) -> Solution:
-    one = jax.tree.map(lambda leaf: leaf[0], parameters)
-    structure = jax.eval_shape(lambda p: system(p)[1], one)
-    if carry is None and solver.has_carry:
-        carry = solver.initial_carry(structure)
+def _check(recycle: Any, start: Any, sources: Any, carry: Any, num_lanes: int) -> None:
+    if recycle not in get_args(Recycle):
+        raise ValueError(f"recycle must be one of {get_args(Recycle)}, got {recycle!r}")
+    if not callable(start) and start not in ("zero", "previous"):
+        raise ValueError(
+            'start must be one of "zero", "previous" or a function of (parameters, A, '
+            f"b), got {start!r}"
+        )
+    if sources is not None and (recycle != "frozen" or carry is None):
+        raise ValueError(
+            "sources choose among the spaces of a carry that stay as they are: give "
+            'carry, and recycle="frozen"'
+        )
+    if num_lanes < 1:
+        raise ValueError(f"num_lanes must be at least 1, got {num_lanes}")
+    if num_lanes > 1 and start == "previous":
+        raise ValueError(
+            'start="previous" needs systems one after the other, num_lanes=1'
+        )
 
-    def advance(state: tuple[Any, Any], p: Any) -> tuple[tuple[Any, Any], Solution]:
-        carry, x = state
-        A, b = system(p)
-        found = solve(
+
+class _Batch(eqx.Module):
+    """What all systems have in common."""
+
+    system: Assemble
+    solver: AbstractSolver
+    preconditioner: Preconditioner | None
+    recycle: Recycle = eqx.field(static=True)
+    start: Start
+
+    def solve(self, p: Any, previous: Any, carry: Any) -> Solution:
+        """Assemble and solve one system."""
+        A, b = self.system(p)
+        x0 = {"zero": None, "previous": previous}.get(str(self.start))
+        if callable(self.start):
+            x0 = self.start(p, A, b)
+        return solve(
             A,
             b,
-            solver,
-            preconditioner=preconditioner,
-            x0=x if start == "previous" else None,
+            self.solver,
+            preconditioner=self.preconditioner,
+            x0=x0,
             carry=carry,
             throw=False,
         )
-        after = found.carry if recycle == "chain" else carry
-        return (after, found.value), _with_carry(found, None)
+
+
+@compile_modules
+def _one_by_one(
+    batch: _Batch, parameters: PyTree, carry: Any, sources: Any
+) -> Solution:
+    one = jax.tree.map(lambda leaf: leaf[0], parameters)
+    structure = jax.eval_shape(lambda p: batch.system(p)[1], one)
+    if carry is None and batch.solver.has_carry:
+        carry = batch.solver.initial_carry(structure)
+
+    def advance(
+        state: tuple[Any, Any], inputs: tuple[Any, Any]
+    ) -> tuple[tuple[Any, Any], Solution]:
+        (carry, x), (p, source) = state, inputs
+        found = batch.solve(p, x, _take(carry, source))
+        after = found.carry if batch.recycle == "chain" else carry
+        return (after, found.value), with_carry(found, None)
 
     zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), structure)
-    (carry, _), found = lax.scan(advance, (carry, zeros), parameters)
-    return _with_carry(found, carry)
+    (carry, _), found = lax.scan(advance, (carry, zeros), (parameters, sources))
+    return with_carry(found, carry)
 
 
-def _with_carry(solution: Solution, carry: Any) -> Solution:
+@compile_modules
+def _side_by_side(
+    batch: _Batch, parameters: PyTree, carry: Any, sources: Any, num_lanes: int
+) -> Solution:
+    hands_on = batch.recycle == "chain" and batch.solver.has_carry
+    lanes = Batched(batch.solver, num_lanes=num_lanes, hands_on=hands_on)
+    batch = eqx.tree_at(lambda b: b.solver, batch, lanes)
+
+    def one(p: Any, source: Any) -> Solution:
+        return with_carry(batch.solve(p, None, _take(carry, source)), None)
+
+    return jax.vmap(one)(parameters, sources)
+
+
+def _take(carry: Any, source: Any) -> Any:
+    """One of several spaces."""
+    return carry if source is None else jax.tree.map(lambda a: a[source], carry)
+
+
+def with_carry(solution: Solution, carry: Any) -> Solution:
+    """The solution with another carry."""
     return eqx.tree_at(
         lambda s: s.carry, solution, carry, is_leaf=lambda leaf: leaf is None
     )
