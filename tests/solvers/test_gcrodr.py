@@ -246,6 +246,18 @@ def test_carry_of_an_unrelated_system_costs_little(name: str):
     assert int(warm.stats.num_matvecs) <= bound
 
 
+@each_row
+def test_system_of_shuffled_unknowns_costs_one_matvec_more_than_alone(row: str):
+    matrix = np.asarray(kx.operators.Laplacian((18, 17)).as_matrix())
+    shuffle = np.random.default_rng(7).permutation(len(matrix))
+    shuffled, b = matrix[np.ix_(shuffle, shuffle)], np.cos(np.arange(len(matrix)))
+    related = solve(row, matrix, b)
+    cold = solve(row, shuffled, b)
+    warm = solve(row, shuffled, b, carry=related.carry)
+    assert int(warm.stats.num_steps) == int(cold.stats.num_steps)
+    assert int(warm.stats.num_matvecs) == int(cold.stats.num_matvecs) + 1
+
+
 DEFECTIVE = {
     "equal": lambda rows: np.repeat(rows[:1], NUM_RECYCLED, axis=0),
     "zero": lambda rows: np.zeros_like(rows),
