@@ -285,7 +285,14 @@ random_flow_2d = Case(
     question="Convection and diffusion in random flows, on one core: not symmetric.",
     problems=[partial(problems.random_flow, 128, 16, 1e-8)],
     fast_problems=[partial(problems.random_flow, 16, 2, 1e-8)],
-    rows=family_rows(),
+    rows=family_rows(
+        ours.krylov(
+            "BiCGStab + Multigrid",
+            bicgstab,
+            preconditioner=Multigrid(),
+            over=one_by_one,
+        ),
+    ),
     per="system",
     num_rounds=3,
     num_cores=1,

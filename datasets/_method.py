@@ -2,8 +2,9 @@
 
 What is known without a trial: definite systems want CG, and multigrid where there is
 one; a separable operator is diagonalised; what is indefinite or not symmetric wants
-BiCGStab, with fast diagonalisation of the mean where that is possible, MINRES, or
-recycling. Which of them is fastest is measured, on the systems themselves.
+BiCGStab, with multigrid in a flow or fast diagonalisation of the mean where that is
+possible, MINRES, or recycling. Which of them is fastest is measured, on the systems
+themselves.
 """
 
 import time
@@ -155,7 +156,10 @@ def _methods(
     if "hermitian" in tags:
         minres = [("MINRES", solvers.MINRES(**settings), None)]
         return [[*nearby, *minres], recycled, [("BiCGStab", bicgstab, jacobi)]]
-    return [[*nearby, ("BiCGStab with Jacobi", bicgstab, jacobi), *recycled]]
+    others = [*nearby, ("BiCGStab with Jacobi", bicgstab, jacobi), *recycled]
+    if "symmetric" in tags:
+        return [others]
+    return [[("BiCGStab with Multigrid", bicgstab, solvers.Multigrid())], others]
 
 
 def _try(name: str, work: Work, parameters: dict[str, np.ndarray]) -> Trial:

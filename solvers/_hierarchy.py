@@ -14,64 +14,10 @@ from jaxtyping import Array, Bool, Inexact
 from ..operators import Diffusion, Helmholtz, Laplacian, MaskedPoisson
 from ..operators._network import Network
 from ..operators._stencil import Stencil
-from ._conductances import (
-    Conductances,
-    coarsen,
-    conductances_of,
-    copy_pairs,
-    invert,
-    sum_pairs,
-)
-from ._materialise import materialise
-
-
-class Level(eqx.Module):
-    """A grid of the hierarchy.
-
-    Attributes:
-        operator: A on this grid, with `mv`.
-        inverse: the inverse of its diagonal, of a shape that broadcasts.
-        is_linked: which cells have a link, if not all: others have no place on coarser
-            grids and are left to the smoother.
-        shape: of its fields.
-        widths: per axis, the sizes of the cells where fields are densities, and
-            averages go down; `None` where they are contents, and sums go down.
-    """
-
-    operator: Any
-    inverse: Inexact[Array, "..."]
-    is_linked: Bool[Array, "..."] | None
-    shape: tuple[int, ...] = eqx.field(static=True)
-    widths: tuple[tuple[float, ...], ...] | None = eqx.field(static=True, default=None)
-
-    def restrict(self, r: Inexact[Array, "..."], shape: tuple[int, ...]):
-        """Return a field of the next grid from one of this."""
-        if self.is_linked is not None:
-            r = jnp.where(self.is_linked, r, 0)
-        for axis, size in enumerate(self.shape):
-            if shape[axis] == size:
-                continue
-            if self.widths is not None:
-                r = _along(_shares(self.widths[axis]), axis, r) * r
-            r = sum_pairs(r, axis)
-        return r
-
-    def volumes(self) -> np.ndarray:
-        """The sizes of the cells, flat."""
-        if self.widths is None:
-            return np.ones(int(np.prod(self.shape)))
-        return reduce(np.multiply.outer, [np.array(w) for w in self.widths]).ravel()
-
-    def prolong(self, e: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
-        """Return a field of this grid from one of the next."""
-        # The contiguous axis first, and held: the others then copy whole rows, in 1
-        # instead of 4 ms to 128³ points.
-        for axis in reversed(range(len(self.shape))):
-            if e.shape[axis] != self.shape[axis]:
-                e = copy_pairs(e, axis, self.shape[axis])
-            if axis == len(self.shape) - 1:
-                e = materialise(e)
-        return e if self.is_linked is None else jnp.where(self.is_linked, e, 0)
+from ._conductances import Conductances, coarsen, conductances_of, invert
+from ._flow_levels import levels_of_stencil
+from ._grid_stencil import stencil_of
+from ._level import Level, axes_to_coarsen
 
 
 def build_levels(A: Any, coarsest: int) -> tuple[Level, ...]:
@@ -88,8 +34,12 @@ def build_levels(A: Any, coarsest: int) -> tuple[Level, ...]:
         )
     if isinstance(A, Helmholtz):
         return _levels_of_network(A.diffusion.network, -A.wavenumber_squared, coarsest)
+    stencil = stencil_of(A)
+    if stencil is not None:
+        return levels_of_stencil(stencil, coarsest)
     raise ValueError(
-        "Multigrid knows Laplacian, Diffusion, Helmholtz and MaskedPoisson, got "
+        "Multigrid knows Laplacian, Diffusion, Helmholtz, MaskedPoisson, "
+        "ConvectionDiffusion, their multiples and sums, got "
         f"{type(A).__name__}; use Jacobi, AlgebraicMultigrid of a Sparse matrix, or "
         "multigrid of a nearby operator: preconditioner=Multigrid()(nearby)"
     )
@@ -108,7 +58,7 @@ def _levels_of_network(
         jnp.where(is_linked, parts.shift, 0),
         parts.faces,
     )
-    while axes := _axes_to_coarsen(levels[-1].shape, coarsest):
+    while axes := axes_to_coarsen(levels[-1].shape, coarsest):
         for axis in axes:
             parts = coarsen(parts, axis)
         found = parts.network()
@@ -121,12 +71,6 @@ def _is_linked(parts: Conductances) -> Bool[Array, "..."]:
     for axis, link in enumerate(parts.links):
         linked = linked | (link != 0) | jnp.roll(link != 0, 1, axis)
     return linked
-
-
-def _axes_to_coarsen(shape: tuple[int, ...], coarsest: int) -> list[int]:
-    if int(np.prod(shape)) <= coarsest:
-        return []
-    return [axis for axis, size in enumerate(shape) if size > 2]
 
 
 class _Line(eqx.Module):
@@ -169,7 +113,7 @@ def _levels_of_lines(A: Laplacian, coarsest: int) -> tuple[Level, ...]:
         for size, pair in zip(A.shape, A.faces, strict=True)
     ]
     levels = [_level_of_lines(A, lines, A)]
-    while axes := _axes_to_coarsen(levels[-1].shape, coarsest):
+    while axes := axes_to_coarsen(levels[-1].shape, coarsest):
         lines = [
             line.coarsened() if axis in axes else line
             for axis, line in enumerate(lines)
@@ -208,15 +152,3 @@ def _scaled(weights: np.ndarray, A: Laplacian, axis: int) -> Inexact[Array, "...
     return A.weights[axis].astype(A.dtype) * jnp.asarray(
         weights.reshape(shape), A.dtype
     )
-
-
-def _shares(widths: tuple[float, ...]) -> np.ndarray:
-    """Each cell's part of the pair that it merges into."""
-    pairs = np.add.reduceat(np.array(widths), np.arange(0, len(widths), 2))
-    shares = np.array(widths) / np.repeat(pairs, 2)[: len(widths)]
-    return shares[:1] if np.ptp(shares) == 0 else shares
-
-
-def _along(values: np.ndarray, axis: int, like: Inexact[Array, "..."]):
-    shape = [-1 if a == axis else 1 for a in range(like.ndim)]
-    return jnp.asarray(values.reshape(shape), like.dtype)

@@ -53,7 +53,7 @@ WAVES: Any = {"num_points": (14, 12), "wavenumber": 5.0}
         (
             datasets.ConvectionDiffusion(SMALL),
             "The matrices differ and are not symmetric",
-            ["BiCGStab with Jacobi", "GCRODR with Jacobi"],
+            ["BiCGStab with Multigrid"],
         ),
     ],
     ids=["poisson", "thermal", "darcy", "cavity", "scattered", "convection"],

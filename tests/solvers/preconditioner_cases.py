@@ -33,7 +33,7 @@ class Row(NamedTuple):
 
 ROWS = {
     "jacobi": Row(kx.solvers.Jacobi, ("diffusion", "flow", "tree")),
-    "multigrid": Row(kx.solvers.Multigrid, ("diffusion", "laplacian")),
+    "multigrid": Row(kx.solvers.Multigrid, ("diffusion", "flow", "laplacian")),
     "block_jacobi": Row(
         lambda: kx.solvers.BlockJacobi(6), ("diffusion", "flow", "banded", "tree")
     ),
