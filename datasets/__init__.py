@@ -19,6 +19,7 @@ from ._method import plan as plan
 from ._poisson import Poisson as Poisson
 from ._preview import preview as preview
 from ._shared_preconditioner import SharedPreconditioner as SharedPreconditioner
+from ._shared_start import SharedStart as SharedStart
 from ._skr_released import SKRReleased as SKRReleased
 from ._space import OutOfSpaceError as OutOfSpaceError
 from ._thermal import Thermal as Thermal

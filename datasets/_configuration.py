@@ -14,6 +14,7 @@ import numpy as np
 
 from ._family import AbstractFamily
 from ._shared_preconditioner import SharedPreconditioner
+from ._shared_start import SharedStart
 
 # Raised when a published data set could no longer be read by an older krylax.
 FORMAT_VERSION = 1
@@ -25,6 +26,8 @@ def configuration(
     solver: Any,
     preconditioner: Any,
     *,
+    start: Any,
+    recycle: str,
     ordering: str,
     segment_size: int,
 ) -> dict[str, Any]:
@@ -35,6 +38,8 @@ def configuration(
         "num_samples": int(num_samples),
         "solver": record(solver),
         "preconditioner": record(preconditioner),
+        "start": record(start),
+        "recycle": recycle,
         "ordering": ordering,
         "segment_size": int(segment_size),
     }
@@ -125,7 +130,7 @@ def method_from_record(stored: Any) -> Any:
     from .. import solvers
     from ..solvers._inner_product import InnerProduct
 
-    ours = (InnerProduct, SharedPreconditioner)
+    ours = (InnerProduct, SharedPreconditioner, SharedStart)
     known = {**vars(solvers), **{cls.__name__: cls for cls in ours}}
     return _from_record(stored, known)
 

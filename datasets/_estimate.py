@@ -4,13 +4,12 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import Any, Literal
 
 from ._family import AbstractFamily
 from ._method import plan
-from ._segment import Work, solve_chunk
+from ._segment import Work, solve_chunk, stacked_samples
+from ._shared_start import SharedStart
 from ._space import published_bytes, sample_bytes
 
 _TIMED = 16  # a whole chunk
@@ -41,6 +40,9 @@ def estimate(
     path: Path,
     solver: Any = None,
     preconditioner: Any = None,
+    *,
+    start: SharedStart | None = None,
+    recycle: Literal["chain", "frozen"] = "chain",
 ) -> Estimate:
     """Return the expected cost of a data set, by solving its first systems.
 
@@ -48,20 +50,19 @@ def estimate(
         family: the problem family.
         num_samples: how many samples.
         path: where it would be written.
-        solver: a krylax solver; that of `plan` if None, with its preconditioner.
+        solver: a krylax solver; if None the method is that of `plan`.
         preconditioner: an operator, a factory, or None.
+        start: as in `generate`.
+        recycle: as in `generate`.
     """
-    if solver is None:
-        found = plan(family)
-        solver, preconditioner = found.solver, found.preconditioner
-    work = Work(family, solver, preconditioner)
-    samples = [family.sample(i) for i in range(_TIMED)]
-    parameters = {name: np.stack([p[name] for p in samples]) for name in samples[0]}
-    # The first call compiles, and leaves a recycle space behind.
-    _, carry = solve_chunk(work, parameters, None)
-    start = time.perf_counter()
+    given = Work(family, solver, preconditioner, start, recycle)
+    work = plan(family).work if solver is None else given
+    parameters = stacked_samples(family, range(_TIMED))
+    # The first call compiles.
+    _, carry = solve_chunk(work, parameters, work.first_carry())
+    began = time.perf_counter()
     solve_chunk(work, parameters, carry)
-    seconds = (time.perf_counter() - start) / _TIMED
+    seconds = (time.perf_counter() - began) / _TIMED
     published = published_bytes(family, num_samples)
     return Estimate(
         published_bytes=published,

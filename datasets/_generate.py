@@ -28,10 +28,11 @@ from ._family import AbstractFamily, check_choice
 from ._method import plan
 from ._names import check_name, check_target, working_path
 from ._optional import require
-from ._plan import ORDERINGS, Segment, cut, solve_order
+from ._plan import ORDERINGS, Ordering, Segment, cut, solve_order
 from ._progress import progress as progress_display
 from ._publish import Finished, publish
 from ._segment import Work
+from ._shared_start import SharedStart
 from ._space import (
     check_free,
     is_out_of_space,
@@ -50,8 +51,10 @@ def generate(
     solver: Any = None,
     *,
     preconditioner: Any = "default",
+    start: SharedStart | Literal["default"] | None = "default",
+    recycle: Literal["default", "chain", "frozen"] = "default",
     rtol: float = 1e-8,
-    ordering: Literal["greedy", "none"] = "greedy",
+    ordering: Ordering = "greedy",
     segment_size: int = 128,
     num_workers: int = 1,
     resume: bool = True,
@@ -80,10 +83,16 @@ def generate(
             interrupted run, and a finished data set, keep theirs.
         preconditioner: an operator, a factory, a `SharedPreconditioner`, or None;
             "default" is that of the plan, or Jacobi() for a given solver.
+        start: a `SharedStart`, or None for zero; "default" is that of the plan, or zero
+            for a given solver.
+        recycle: "chain" hands what a system taught to the next one of its segment;
+            "frozen" starts every system from the space of the family's mean, so that
+            neither order nor segments matter; "default" is that of the plan, or chain.
         rtol: tolerance for the plan; a given solver has its own.
-        ordering: greedy (nearest neighbour) or none (by id).
+        ordering: greedy (nearest neighbour), two_opt (greedy, then improved), hilbert
+            (curve), kd (tree), or none (by id).
         segment_size: systems that recycle from one another; part of the data set's
-            identity, as the recycle space starts cold in each segment.
+            identity, as each segment begins with the space of the family's mean.
         num_workers: processes; more than 1 need the calling script's
             `if __name__ == "__main__":` guard, as multiprocessing does.
         resume: False refuses to continue an interrupted run.
@@ -114,10 +123,11 @@ def generate(
     require("zarr", "data")
     target = check_target(path)
     _check(num_samples, ordering, segment_size, num_workers)
+    check_choice(recycle, ("default", "chain", "frozen"), "recycle")
     stored = stored_configuration(working_path(target))
     if os.path.lexists(target):
         stored = open_dataset(target).configuration
-    work = _work(family, solver, preconditioner, rtol, stored, progress)
+    work = _work(family, solver, preconditioner, start, recycle, rtol, stored, progress)
     run = _Run(
         target,
         work,
@@ -126,6 +136,8 @@ def generate(
             num_samples,
             work.solver,
             work.preconditioner,
+            start=work.start,
+            recycle=work.recycle,
             ordering=ordering,
             segment_size=segment_size,
         ),
@@ -262,6 +274,8 @@ def _work(
     family: AbstractFamily,
     solver: Any,
     preconditioner: Any,
+    start: Any,
+    recycle: Any,
     rtol: float,
     stored: dict[str, Any] | None,
     progress: bool,
@@ -273,23 +287,33 @@ def _work(
             "preconditioner must be an operator, a factory such as "
             f'krylax.solvers.Jacobi(), None or "default", got {preconditioner!r}'
         )
+    if isinstance(start, str) and start != "default":
+        raise ValueError(
+            f'start must be a SharedStart, None or "default", got {start!r}'
+        )
+    given: dict[str, Any] = {}
+    if not isinstance(start, str):
+        given["start"] = start
+    if recycle != "default":
+        given["recycle"] = recycle
     if solver is not None:
         # The module must import without JAX, for a quick --help.
         from ..solvers import Jacobi
 
-        return Work(family, solver, Jacobi() if is_default else preconditioner)
+        chosen = Jacobi() if is_default else preconditioner
+        return Work(family, solver, chosen, **given)
     if is_default and stored is not None and stored["family"] == record(family):
         with suppress(ValueError):
-            kept = method_from_record(stored["solver"])
-            return Work(
-                family,
-                replace(kept, rtol=rtol),
-                method_from_record(stored["preconditioner"]),
-            )
+            kept = Work(family, *map(method_from_record, _method_of(stored)))
+            return replace(kept, solver=replace(kept.solver, rtol=rtol), **given)
     found = plan(family, rtol=rtol, preconditioner=preconditioner)
     if progress:
         print(f"krylax: {found.reason}", file=sys.stderr, flush=True)
-    return Work(family, found.solver, found.preconditioner)
+    return replace(found.work, **given)
+
+
+def _method_of(stored: dict[str, Any]) -> list[Any]:
+    return [stored[name] for name in ("solver", "preconditioner", "start", "recycle")]
 
 
 def _check_family(family: AbstractFamily) -> None:

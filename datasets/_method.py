@@ -8,14 +8,22 @@ themselves.
 """
 
 import time
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 
 from ._family import AbstractFamily
-from ._segment import CHUNK, Work, is_good, records_of, solve_chunk
+from ._segment import (
+    CHUNK,
+    Work,
+    is_good,
+    records_of,
+    solve_chunk,
+    stacked_samples,
+)
 from ._shared_preconditioner import SharedPreconditioner
+from ._shared_start import SharedStart
 
 # A method that is listed later must be faster by this factor: ties shall not be decided
 # by chance.
@@ -28,15 +36,13 @@ class Trial:
 
     Attributes:
         name: solver and preconditioner.
-        solver: a krylax solver.
-        preconditioner: as in `Plan`.
+        work: the method.
         num_certified: how many of the systems it solved to the tolerance.
         milliseconds: per system, compiled.
     """
 
     name: str
-    solver: Any
-    preconditioner: Any
+    work: Work
     num_certified: int
     milliseconds: float
 
@@ -46,17 +52,34 @@ class Plan:
     """How to solve a family.
 
     Attributes:
-        solver: a krylax solver.
-        preconditioner: a factory, a `SharedPreconditioner` (whose `operator(family)` is
-            what `solve` takes), or None.
+        work: the method.
         reason: why, in a sentence.
         trials: what was tried, in the order of preference.
     """
 
-    solver: Any
-    preconditioner: Any
+    work: Work
     reason: str
     trials: tuple[Trial, ...]
+
+    @property
+    def solver(self) -> Any:
+        """A krylax solver."""
+        return self.work.solver
+
+    @property
+    def preconditioner(self) -> Any:
+        """A factory, None, or one whose `operator(family)` is what `solve` takes."""
+        return self.work.preconditioner
+
+    @property
+    def start(self) -> SharedStart | None:
+        """A `SharedStart`, or None for zero."""
+        return self.work.start
+
+    @property
+    def recycle(self) -> Literal["chain", "frozen"]:
+        """As in `generate`."""
+        return self.work.recycle
 
     def __str__(self) -> str:
         """The reason, and a line per trial."""
@@ -98,17 +121,17 @@ def plan(
         >>> found.reason.split(":")[0]
         'All systems have one matrix, symmetric positive definite'
     """
-    samples = [family.sample(i) for i in range(CHUNK)]
-    parameters = {name: np.stack([p[name] for p in samples]) for name in samples[0]}
-    A, _ = family.system(samples[0])
-    is_constant = _is_same(A, family.system(samples[1])[0])
+    A, other = (family.system(family.sample(i))[0] for i in range(2))
+    is_constant = _is_same(A, other)
     trials: list[Trial] = []
     refusals: list[str] = []
     for methods in _methods(A.tags, is_constant, rtol, max_steps):
-        for name, solver, usual in methods:
-            chosen = usual if isinstance(preconditioner, str) else preconditioner
+        for name, *method in methods:
+            work = Work(family, *method)
+            if not isinstance(preconditioner, str):
+                work = replace(work, preconditioner=preconditioner)
             try:
-                trials.append(_try(name, Work(family, solver, chosen), parameters))
+                trials.append(_try(name, work))
             except ValueError as error:
                 # The method or its preconditioner does not know this operator.
                 refusals.append(f"{name}: {error}")
@@ -121,8 +144,7 @@ def plan(
         )
     best = _best(trials)
     return Plan(
-        best.solver,
-        best.preconditioner,
+        best.work,
         _reason(best, trials, _structure(A.tags, is_constant)),
         tuple(trials),
     )
@@ -130,8 +152,8 @@ def plan(
 
 def _methods(
     tags: frozenset[str], is_constant: bool, rtol: float, max_steps: int
-) -> list[list[tuple[str, Any, Any]]]:
-    """Groups of (name, solver, preconditioner); a group is for where those before fail.
+) -> list[list[tuple[Any, ...]]]:
+    """Groups of names and arguments of `Work`; a group is for where those before fail.
 
     In a group the order is that of preference between equals.
     """
@@ -144,11 +166,15 @@ def _methods(
     cg, bicgstab = solvers.CG(**settings), solvers.BiCGStab(**settings)
     direct = [("FastDiagonalization", solvers.FastDiagonalization(rtol=rtol), None)]
     recycling = solvers.GCRODR(restart=40, num_recycled=20, **settings)
-    recycled = [("GCRODR with Jacobi", recycling, jacobi)]
+    recycled = [("GCRODR with Jacobi", recycling, jacobi, None, "frozen")]
     if "positive_definite" in tags:
         multigrid = [("CG with Multigrid", cg, solvers.Multigrid())]
+        if is_constant:
+            name = "CG with Multigrid, from what is solved"
+            learnt = [(name, cg, solvers.Multigrid(), SharedStart())]
+            return [[*direct, *learnt, *multigrid]]
         return [
-            [*(direct if is_constant else []), *multigrid],
+            multigrid,
             [("CG with FastDiagonalization of the mean", cg, mean)],
             [("CG with Jacobi", cg, jacobi), *recycled],
         ]
@@ -162,17 +188,21 @@ def _methods(
     return [[("BiCGStab with Multigrid", bicgstab, solvers.Multigrid())], others]
 
 
-def _try(name: str, work: Work, parameters: dict[str, np.ndarray]) -> Trial:
+def _try(name: str, work: Work) -> Trial:
     """Solve a chunk twice, the second time with the clock running."""
-    _, carry = solve_chunk(work, parameters, None)
+    # Of a start from what is solved not the systems that it was made of.
+    first = 0 if work.start is None else work.start.num_samples
+    parameters = stacked_samples(work.family, range(first, first + CHUNK))
+    carry = work.first_carry()
+    _, carry = solve_chunk(work, parameters, carry)
     start = time.perf_counter()
     solved, _ = solve_chunk(work, parameters, carry)
     seconds = time.perf_counter() - start
+    entries = records_of(solved)
     return Trial(
         name,
-        work.solver,
-        work.preconditioner,
-        sum(is_good(entry, work.solver.rtol) for entry in records_of(solved)),
+        work,
+        sum(is_good(entry, work.solver.rtol) for entry in entries),
         1e3 * seconds / CHUNK,
     )
 

@@ -1,18 +1,20 @@
 """The order in which systems are solved, and its cuts into segments.
 
-A segment is a contiguous piece of the sorted order. Recycling starts cold in each
+A segment is a contiguous piece of the sorted order. Recycling starts anew in each
 one, so its cuts are part of the configuration and never of the number of workers:
 any number of workers, and a resumed run, compute the same numbers.
 """
 
 from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 from jaxtyping import Int
 
 from ._family import AbstractFamily
 
-ORDERINGS = ("greedy", "none")
+Ordering: TypeAlias = Literal["greedy", "two_opt", "hilbert", "kd", "none"]
+ORDERINGS = get_args(Ordering)
 
 
 @dataclass(frozen=True)
@@ -35,10 +37,19 @@ def solve_order(
     if ordering == "none":
         return np.arange(num_samples, dtype=np.int64)
     # The solvers import JAX, which `krylax --help` must not pay for.
-    from ..solvers.sequences import greedy_order
+    from ..solvers import sequences
 
-    features = [family.features(family.sample(i)) for i in range(num_samples)]
-    return np.asarray(greedy_order(np.stack(features)), np.int64)
+    rows = [family.features(family.sample(i)) for i in range(num_samples)]
+    features = np.stack(rows)
+    if ordering == "hilbert":
+        order = sequences.hilbert_order(sequences.principal_components(features, 3))
+    elif ordering == "kd":
+        order = sequences.kd_order(features)
+    else:
+        order = sequences.greedy_order(features)
+    if ordering == "two_opt":
+        order = sequences.two_opt(features, order)
+    return np.asarray(order, np.int64)
 
 
 def cut(order: Int[np.ndarray, " samples"], segment_size: int) -> list[Segment]:

@@ -4,16 +4,18 @@ The one place of the generator that runs JAX.
 """
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from ._family import AbstractFamily
 from ._plan import Segment
-from ._shared_preconditioner import SharedPreconditioner
+from ._shared_preconditioner import SharedPreconditioner, mean_parameters
+from ._shared_start import SharedStart
 
 # Systems per call of the compiled program: enough that the call costs nothing, few
 # enough that a progress bar moves.
@@ -30,17 +32,29 @@ class Work:
         family: the problem family.
         solver: a krylax solver.
         preconditioner: an operator, a factory, a `SharedPreconditioner`, or None.
+        start: a `SharedStart`, or None for zero.
+        recycle: chain or frozen, as in `solve_batch`.
     """
 
     family: AbstractFamily
     solver: Any
     preconditioner: Any
+    start: SharedStart | None = None
+    recycle: Literal["chain", "frozen"] = "chain"
 
     def applied_preconditioner(self) -> Any:
         """Return what `solve` gets: an operator, a factory, or None."""
         if isinstance(self.preconditioner, SharedPreconditioner):
             return self.preconditioner.operator(self.family)
         return self.preconditioner
+
+    def applied_start(self) -> Any:
+        """Return what `solve_batch` starts from; made once in a process."""
+        return "zero" if self.start is None else _galerkin_start(self)
+
+    def first_carry(self) -> Any:
+        """Return the space that segments begin with; made once in a process."""
+        return _family_space(self) if self.solver.has_carry else None
 
 
 @dataclass(frozen=True)
@@ -77,19 +91,19 @@ class Assembly:
 def solve_segment(
     work: Work, segment: Segment, on_samples: Callable[[int], None] | None = None
 ) -> Solved:
-    """Return the solved segment, from a cold recycle space.
+    """Return the solved segment; what it recycles first is the family's space.
 
     Args:
         work: family, solver and preconditioner.
         segment: the samples, in solve order.
         on_samples: called with the number of samples solved since its last call.
     """
-    samples = [work.family.sample(sample_id) for sample_id in segment.ids]
-    parameters = {name: np.stack([p[name] for p in samples]) for name in samples[0]}
+    parameters = stacked_samples(work.family, segment.ids)
     chunks: list[np.ndarray] = []
     records: list[dict[str, Any]] = []
-    carry, start = None, time.perf_counter()
-    for first in range(0, len(samples), CHUNK):
+    carry = work.first_carry()
+    start = time.perf_counter()
+    for first in range(0, len(segment.ids), CHUNK):
         part = slice(first, first + CHUNK)
         chunk = {name: values[part] for name, values in parameters.items()}
         solved, carry = solve_chunk(work, chunk, carry)
@@ -127,6 +141,8 @@ def solve_chunk(
         work.solver,
         preconditioner=work.applied_preconditioner(),
         carry=carry,
+        recycle=work.recycle,
+        start=work.applied_start(),
     )
     found = {"value": solution.value, "status": solution.status}
     found |= {name: getattr(solution.stats, name) for name in _STATISTICS}
@@ -154,6 +170,47 @@ def records_of(solved: dict[str, np.ndarray]) -> list[dict[str, Any]]:
         if not np.isfinite(entry["relative_residual"]):
             entry["relative_residual"] = None
     return entries
+
+
+@lru_cache(maxsize=4)
+def _galerkin_start(work: Work) -> Any:
+    # See solve_chunk.
+    from ..solvers.sequences import GalerkinStart, pod_basis
+
+    assert work.start is not None
+    plain = replace(work, start=None)
+    count, values, carry = work.start.num_samples, [], plain.first_carry()
+    for first in range(0, count, CHUNK):
+        parameters = stacked_samples(
+            work.family, range(first, min(first + CHUNK, count))
+        )
+        solved, carry = solve_chunk(plain, parameters, carry)
+        is_good = solved["status"] == 0
+        values.append(np.where(_along(is_good, solved["value"]), solved["value"], 0))
+    solutions = np.concatenate(values)[:count]
+    return GalerkinStart(pod_basis(solutions, count))
+
+
+@lru_cache(maxsize=4)
+def _family_space(work: Work) -> Any:
+    # See solve_chunk.
+    from ..solvers.sequences import learned_space
+
+    A, _ = work.family.system(mean_parameters(work.family, CHUNK))
+    preconditioner = work.applied_preconditioner()
+    return learned_space(A, work.solver, preconditioner=preconditioner)
+
+
+def stacked_samples(
+    family: AbstractFamily, sample_ids: Iterable[int]
+) -> dict[str, np.ndarray]:
+    """Return the parameters of samples, by name, along a first axis."""
+    samples = [family.sample(sample_id) for sample_id in sample_ids]
+    return {name: np.stack([p[name] for p in samples]) for name in samples[0]}
+
+
+def _along(flags: np.ndarray, values: np.ndarray) -> np.ndarray:
+    return flags.reshape(-1, *[1] * (values.ndim - 1))
 
 
 def _values_or_nan(

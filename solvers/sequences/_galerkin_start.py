@@ -52,7 +52,7 @@ class GalerkinStart(eqx.Module):
 
 
 def pod_basis(
-    solutions: Field, num_modes: int, inner_product: InnerProduct | None = None
+    solutions: Any, num_modes: int, inner_product: InnerProduct | None = None
 ) -> Field:
     """Return the leading orthonormal directions of solutions; zero where none is left.
 
@@ -72,6 +72,7 @@ def pod_basis(
             f"num_modes must be from 1 to the number of solutions, {num_solutions}, "
             f"got {num_modes}"
         )
+    solutions = jax.tree.map(jnp.asarray, solutions)
     gram = (inner_product or InnerProduct()).gram(solutions, solutions)
     values, vectors = jnp.linalg.eigh(gram)
     leading = values[::-1][:num_modes]

@@ -42,7 +42,10 @@ class RunOptions:
         max_steps: steps after which GCRO-DR counts a system as failed, 10000 unless
             said; implies recycle.
         preconditioner: plan (Jacobi for GCRO-DR), jacobi, multigrid or none.
-        ordering: greedy (nearest neighbour) or none (by id).
+        recycle: chain (from system to system of a segment) or frozen (all from the
+            space of the mean); plan is that of the plan, and chain for GCRO-DR.
+        ordering: greedy (nearest neighbour), two_opt (greedy, then improved), hilbert
+            (curve), kd (tree), or none (by id).
         segment_size: systems that recycle from one another.
         num_workers: processes that solve side by side.
         resume: continue an interrupted run.
@@ -58,7 +61,8 @@ class RunOptions:
     num_recycled: int | None = None
     max_steps: int | None = None
     preconditioner: Literal["plan", "jacobi", "multigrid", "none"] = "plan"
-    ordering: Literal["greedy", "none"] = "greedy"
+    recycle: Literal["plan", "chain", "frozen"] = "plan"
+    ordering: Literal["greedy", "two_opt", "hilbert", "kd", "none"] = "greedy"
     segment_size: int = 128
     num_workers: int = 1
     resume: bool = True
@@ -274,12 +278,23 @@ def _generate(family: datasets.AbstractFamily, run: RunOptions) -> int:
     _enable_x64()
     solver, preconditioner = _method(run)
     if run.dry_run:
+        start = None
+        recycle: Literal["chain", "frozen"] = (
+            "frozen" if run.recycle == "frozen" else "chain"
+        )
         if solver is None:
             found = datasets.plan(family, rtol=run.rtol, preconditioner=preconditioner)
             print(found)
             solver, preconditioner = found.solver, found.preconditioner
+            start, recycle = found.start, found.recycle
         cost = datasets.estimate(
-            family, run.num_samples, run.out, solver, preconditioner
+            family,
+            run.num_samples,
+            run.out,
+            solver,
+            preconditioner,
+            start=start,
+            recycle=recycle,
         )
         print(_cost_lines(run, cost))
         return 0
@@ -289,6 +304,7 @@ def _generate(family: datasets.AbstractFamily, run: RunOptions) -> int:
         run.out,
         solver,
         preconditioner=preconditioner,
+        recycle="default" if run.recycle == "plan" else run.recycle,
         rtol=run.rtol,
         ordering=run.ordering,
         segment_size=run.segment_size,

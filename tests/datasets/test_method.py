@@ -13,8 +13,12 @@ import krylax as kx
 from krylax import datasets
 from krylax.datasets import _method
 from krylax.datasets._configuration import method_from_record, record
+from krylax.datasets._segment import Work
+
+from ..helpers import types_unchecked
 
 SMALL = (12, 10)
+ORDERS: Any = (("none", 5), ("greedy", 2))
 WAVES: Any = {"num_points": (14, 12), "wavenumber": 5.0}
 
 
@@ -24,12 +28,16 @@ WAVES: Any = {"num_points": (14, 12), "wavenumber": 5.0}
         (
             datasets.Poisson(SMALL),
             "All systems have one matrix, symmetric positive definite",
-            ["FastDiagonalization", "CG with Multigrid"],
+            [
+                "FastDiagonalization",
+                "CG with Multigrid, from what is solved",
+                "CG with Multigrid",
+            ],
         ),
         (
             datasets.Thermal(SMALL),
             "All systems have one matrix, symmetric positive definite",
-            ["CG with Multigrid"],
+            ["CG with Multigrid, from what is solved", "CG with Multigrid"],
         ),
         (
             datasets.Darcy(SMALL),
@@ -65,7 +73,7 @@ def test_structure_decides_what_is_tried_and_the_fastest_is_chosen(
     assert found.reason.startswith(f"{structure}: ")
     assert [trial.name for trial in found.trials] == tried
     assert all(trial.num_certified == 16 for trial in found.trials)
-    chosen = next(t for t in found.trials if t.solver is found.solver)
+    chosen = next(t for t in found.trials if t.work is found.work)
     fastest = min(trial.milliseconds for trial in found.trials)
     assert chosen.milliseconds <= 1.2 * fastest
     assert str(found).count("\n") == len(tried)
@@ -127,8 +135,10 @@ def test_plan_that_certifies_nothing_says_so():
 
 
 def test_ties_are_not_decided_by_chance():
+    work = Work(datasets.Darcy(SMALL), kx.solvers.CG(), None)
+
     def trial(name: str, milliseconds: float, certified: int = 16) -> Any:
-        return datasets.Trial(name, None, None, certified, milliseconds)
+        return datasets.Trial(name, work, certified, milliseconds)
 
     best = _method._best
     assert best([trial("a", 1.1), trial("b", 1.0)]).name == "a"
@@ -165,6 +175,7 @@ def test_other_tolerance_than_that_of_the_data_set_is_refused(tmp_path: Path):
         kx.solvers.Multigrid(num_sweeps=3),
         kx.solvers.Jacobi(),
         datasets.SharedPreconditioner(kx.solvers.FastDiagonalization(), 8),
+        datasets.SharedStart(8),
         None,
     ],
     ids=lambda method: type(method).__name__,
@@ -200,3 +211,51 @@ def test_data_set_is_solved_with_a_shared_preconditioner(tmp_path: Path):
 def test_shared_preconditioner_of_no_samples_is_refused():
     with pytest.raises(ValueError, match="num_samples must be at least 1"):
         datasets.SharedPreconditioner(kx.solvers.Jacobi(), 0)
+
+
+def test_start_from_what_is_solved_leaves_nothing_to_iterate(tmp_path: Path):
+    family = datasets.Thermal(SMALL)
+    data = datasets.generate(
+        family,
+        40,
+        tmp_path / "data",
+        kx.solvers.CG(rtol=1e-8),
+        start=datasets.SharedStart(4),
+        progress=False,
+    )
+    assert data.configuration["start"] == {"type": "SharedStart", "num_samples": 4}
+    assert np.all(np.asarray(data["num_steps"]) == 0)
+    assert np.all(np.asarray(data["relative_residual"]) <= 1e-8)
+
+
+def test_frozen_space_makes_samples_independent_of_order_and_segments(tmp_path: Path):
+    family = datasets.Darcy(SMALL)
+    first, second = (
+        datasets.generate(
+            family,
+            5,
+            tmp_path / ordering,
+            kx.solvers.GCRODR(rtol=1e-8, restart=12, num_recycled=4),
+            recycle="frozen",
+            ordering=ordering,
+            segment_size=size,
+            progress=False,
+        )["solution"][:]
+        for ordering, size in ORDERS
+    )
+    assert np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("num_samples", [0, -1])
+def test_start_of_no_samples_is_refused(num_samples: int):
+    with pytest.raises(ValueError, match="num_samples must be at least 1"):
+        datasets.SharedStart(num_samples)
+
+
+@pytest.mark.parametrize("option", [{"start": "pod"}, {"recycle": "tree"}])
+def test_unknown_start_and_recycling_are_refused(option: Any, tmp_path: Path):
+    name = next(iter(option))
+    with types_unchecked(), pytest.raises(ValueError, match=f"{name} must be"):
+        datasets.generate(
+            datasets.Darcy(SMALL), 2, tmp_path / "data", kx.solvers.CG(), **option
+        )
