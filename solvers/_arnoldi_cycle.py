@@ -6,6 +6,8 @@ minimises the residual over S. GMRES keeps no S: for a linear M it is M⁻¹ tim
 of W.
 """
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -16,6 +18,7 @@ from ..operators._field import Field
 from ._arnoldi import LeastSquares, orthogonalise, start_least_squares
 from ._history import History
 from ._inner_product import InnerProduct, combine, power_of_two, scale
+from ._lanes import any_lane, in_active_lane
 from ._solver import LinearSystem
 
 
@@ -74,14 +77,14 @@ def run_cycle(
 ) -> Cycle:
     """Take Arnoldi steps until the target is met or the rows are full."""
     length = cycle.problem.R.shape[1]
+
+    def is_running(c: Cycle) -> Bool[Array, ""]:
+        is_open = (c.j < length) & ~c.is_exhausted & (c.num_steps < max_steps)
+        return is_open & (c.residual > system.target)
+
     return lax.while_loop(
-        lambda c: (
-            (c.j < length)
-            & (c.residual > system.target)
-            & (c.num_steps < max_steps)
-            & ~c.is_exhausted
-        ),
-        lambda c: _step(system, c, inner_product),
+        lambda c: any_lane(is_running(c)),
+        lambda c: _step(system, c, inner_product, is_running(c)),
         cycle,
     )
 
@@ -92,7 +95,7 @@ def unroll_cycle(
     """Take exactly `num_steps` Arnoldi steps."""
 
     def body(cycle: Cycle, _: None) -> tuple[Cycle, None]:
-        return _step(system, cycle, inner_product), None
+        return _step(system, cycle, inner_product, None), None
 
     return lax.scan(body, cycle, length=num_steps)[0]
 
@@ -138,33 +141,53 @@ def is_stuck(
     return is_still | is_rounding
 
 
-def _step(system: LinearSystem, cycle: Cycle, inner_product: InnerProduct) -> Cycle:
-    """One Arnoldi step: column j of A S = W Ḡ, S in units that make Ḡ near 1."""
+def _step(
+    system: LinearSystem,
+    cycle: Cycle,
+    inner_product: InnerProduct,
+    is_active: Bool[Array, ""] | None,
+) -> Cycle:
+    """One Arnoldi step: column j of A S = W Ḡ, S in units that make Ḡ near 1.
+
+    A lane that is not active stays as it is; None where there are no lanes, as in what
+    is differentiated.
+    """
+
+    def kept(new: Any, old: Any) -> Any:
+        return new if is_active is None else in_active_lane(is_active, new, old)
+
     j = cycle.j
     v = _row(cycle.W, j)
     z = v if system.preconditioner is None else system.preconditioner(v)
     z = scale(1 / cycle.unit, z)
-    S = None if cycle.S is None else set_row(cycle.S, j, z)
+    S = cycle.S
     if S is not None:
+        S = set_row(S, j, kept(z, _row(S, j)))
         # Reading z back makes all that needs row j of W come before row j+1 is
         # written; otherwise XLA copies all of W twice a step, which costs as much
         # as the rest of it (64 x 64, m = 40).
         z = _row(S, j)
     w, h, below = orthogonalise(system.operator.mv(z), cycle.W, j + 1, inner_product)
+    w = kept(w, _row(cycle.W, j + 1))
     problem = cycle.problem.add_column(h, below, j)
     residual = problem.residual(j + 1)
     num_steps = cycle.num_steps + 1
     seen = lax.stop_gradient(residual / system.scale)
+    small = (problem, j + 1, residual, below == 0, num_steps)
+    before = (cycle.problem, j, cycle.residual, cycle.is_exhausted, cycle.num_steps)
+    history = cycle.history.record(num_steps, seen)
+    small, history = kept((small, history), (before, cycle.history))
+    problem, j, residual, is_exhausted, num_steps = small
     return Cycle(
-        W=set_row(cycle.W, j + 1, w),
+        W=set_row(cycle.W, cycle.j + 1, w),
         S=S,
         problem=problem,
-        j=j + 1,
+        j=j,
         residual=residual,
-        is_exhausted=below == 0,
+        is_exhausted=is_exhausted,
         unit=cycle.unit,
         num_steps=num_steps,
-        history=cycle.history.record(num_steps, seen),
+        history=history,
     )
 
 

@@ -274,7 +274,13 @@ def _refill(batch: _Batch, queue: _Queue, has_ended: Bool[Array, " lanes"]) -> _
     ids = jnp.where(has_ended, queue.next_id + rank, queue.ids)
     arrays = batch.take(jnp.minimum(ids, batch.size - 1))
     arrays = batch.hand_on(arrays, queue.arrays, found)
-    fresh = _idle_where(ids >= batch.size, batch.start(arrays))
+    # At the end of the queue there is nothing to start.
+    fresh = lax.cond(
+        queue.next_id < batch.size,
+        lambda: batch.start(arrays),
+        lambda: queue.states,
+    )
+    fresh = _idle_where(ids >= batch.size, fresh)
     return _Queue(
         ids=ids,
         next_id=queue.next_id + jnp.sum(has_ended, dtype=jnp.int32),
