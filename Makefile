@@ -1,6 +1,7 @@
 # make run   sets up and generates a certified Darcy data set, compares, draws it
 # make test  sets up and runs every test;   make lint  format, lint, types
 # make bench compares with the rivals; FAST=1 in small sizes, ONLY="batch float32" some cases
+# make validate  measures the tables of the SKR paper again, in stages; FAST=1 in small sizes, ONLY="orders chunks" some stages
 # Nothing is reinstalled until pyproject.toml changes.
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PYTHONSAFEPATH := 1
 
-.PHONY: run test lint bench docs clean
+.PHONY: run test lint bench validate docs clean
 
 run: $(VENV)/run.stamp
 	$(BIN)/krylax generate darcy --num-samples $(NUM_SAMPLES) --num-points 64 64 --out $(OUT)
@@ -28,6 +29,9 @@ lint: $(VENV)/dev.stamp
 
 bench: $(VENV)/bench.stamp
 	$(BIN)/python benchmarks $(if $(FAST),--fast) $(if $(ONLY),--only $(ONLY))
+
+validate: $(VENV)/bench.stamp
+	$(BIN)/python validation/skr $(if $(FAST),--fast) $(if $(ONLY),--only $(ONLY)) $(if $(REDO),--redo)
 
 docs: $(VENV)/docs.stamp
 	$(BIN)/mkdocs build --strict

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import ours
@@ -11,8 +11,14 @@ from floor import NUM_VECTORS, memory_floor
 from jax import lax
 from rivals import jax_scipy, lineax, pyamg, scipy, solvax
 from rivals.petsc import petsc
-from rivals.row import Problem, Row
+from rivals.row import Problem, Row, in_order
 
+from krylax.datasets import (
+    ConvectionDiffusion,
+    Darcy,
+    HelmholtzScattering,
+    SKRReleased,
+)
 from krylax.solvers import (
     CG,
     GCRODR,
@@ -25,6 +31,7 @@ from krylax.solvers import (
     Jacobi,
     Multigrid,
 )
+from krylax.solvers.sequences import greedy_order
 
 RESTART = 30
 
@@ -51,6 +58,11 @@ class Case(NamedTuple):
     num_rounds: int = 5
     num_cores: int | None = None
     budget: float = 10.0
+
+
+def family(*arguments: Any) -> Callable[[], Problem]:
+    """The problem of a family, how many systems of it, and the tolerance."""
+    return partial(problems.of_family, *arguments)
 
 
 def cg(rtol: float) -> CG:
@@ -116,8 +128,8 @@ poisson_multigrid = Case(
 
 darcy = Case(
     question="Darcy flow, coefficients 12 and 3, a batch of systems on one core.",
-    problems=[partial(problems.darcy, n, 16, 1e-8) for n in (64, 128)],
-    fast_problems=[partial(problems.darcy, 16, 2, 1e-8)],
+    problems=[family(Darcy((n, n)), 16, 1e-8) for n in (64, 128)],
+    fast_problems=[family(Darcy((16, 16)), 2, 1e-8)],
     rows=[
         *[
             ours.krylov(
@@ -243,7 +255,11 @@ def family_rows(*fastest: Row) -> list[Row]:
         ours.krylov(
             "BiCGStab + Jacobi", bicgstab, preconditioner=Jacobi(), over=one_by_one
         ),
-        ours.chain("GCRO-DR(40,20) + Jacobi", recycling, Jacobi()),
+        in_order(
+            ours.chain("GCRO-DR(40,20) + Jacobi", recycling, Jacobi()), greedy_order
+        ),
+        in_order(solvax.gcrot(40, 20), greedy_order),
+        in_order(scipy.gcrotmk(20, 20), greedy_order),
         petsc(
             "GMRES(40) + Jacobi",
             "gmres",
@@ -265,8 +281,8 @@ def family_rows(*fastest: Row) -> list[Row]:
 
 helmholtz_2d = Case(
     question="Waves in a cavity, k = 12, a batch of systems on one core: indefinite.",
-    problems=[partial(problems.helmholtz, n, 16, 1e-8) for n in (48, 128)],
-    fast_problems=[partial(problems.helmholtz, 28, 2, 1e-8)],
+    problems=[family(HelmholtzScattering((n, n)), 16, 1e-8) for n in (48, 128)],
+    fast_problems=[family(HelmholtzScattering((28, 28)), 2, 1e-8)],
     rows=family_rows(
         ours.krylov(
             "BiCGStab + FastDiagonalization",
@@ -283,8 +299,8 @@ helmholtz_2d = Case(
 
 random_flow_2d = Case(
     question="Convection and diffusion in random flows, on one core: not symmetric.",
-    problems=[partial(problems.random_flow, 128, 16, 1e-8)],
-    fast_problems=[partial(problems.random_flow, 16, 2, 1e-8)],
+    problems=[family(ConvectionDiffusion((128, 128)), 16, 1e-8)],
+    fast_problems=[family(ConvectionDiffusion((16, 16)), 2, 1e-8)],
     rows=family_rows(
         ours.krylov(
             "BiCGStab + Multigrid",
@@ -300,8 +316,8 @@ random_flow_2d = Case(
 
 skr_released = Case(
     question="The operator as released with the SKR paper (not a PDE), on one core.",
-    problems=[partial(problems.skr_released, n, 16, 1e-5) for n in (48, 98)],
-    fast_problems=[partial(problems.skr_released, 12, 2, 1e-5)],
+    problems=[family(SKRReleased(n), 16, 1e-5) for n in (48, 98)],
+    fast_problems=[family(SKRReleased(12), 2, 1e-5)],
     rows=family_rows(),
     per="system",
     num_rounds=3,

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from cases import Case
+from jaxtyping import Float
 from rivals.row import Prepared, Problem, Row, Sample
 
 FAST_ROUNDS = 1
@@ -39,7 +40,7 @@ class _Entry:
 
     def _take(self, sample: Sample, problem: Problem) -> None:
         if not self.samples and sample.solutions is not None:
-            self.residual = _largest_residual(problem, sample.solutions)
+            self.residual = float(np.max(residuals(problem, sample.solutions)))
             if not np.isfinite(self.residual):
                 self.status = "not finite"
             elif self.residual > ALLOWED * problem.rtol:
@@ -55,8 +56,9 @@ class _Entry:
 
     def result(self) -> dict[str, Any]:
         """Return medians and samples, in seconds."""
+        note = self.prepared.note if self.prepared else ""
         found = {
-            "method": self.row.method,
+            "method": f"{self.row.method}: {note}" if note else self.row.method,
             "package": self.row.package,
             "status": self.status,
         }
@@ -99,11 +101,11 @@ def measure(case: Case, *, is_fast: bool) -> list[dict[str, Any]]:
     return results
 
 
-def _largest_residual(problem: Problem, solutions: Any) -> float:
-    """Largest ‖b − A x‖ / ‖b‖ of the systems, in float64, by SciPy."""
+def residuals(problem: Problem, solutions: Any) -> Float[np.ndarray, " systems"]:
+    """‖b − A x‖ / ‖b‖ of each system, in float64, by SciPy."""
     rhs = problem.b.reshape(len(problem.matrices), -1).astype(np.float64)
     norms = [
         np.linalg.norm(b - matrix @ x.astype(np.float64)) / np.linalg.norm(b)
         for matrix, b, x in zip(problem.matrices, rhs, solutions, strict=True)
     ]
-    return float(np.max(norms))
+    return np.array(norms)

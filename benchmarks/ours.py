@@ -3,11 +3,20 @@
 from collections.abc import Callable
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 from rivals.compiled import called, compiled
 from rivals.row import Prepared, Problem, Row
 
 import krylax as kx
-from krylax.solvers.sequences import solve_batch
+from krylax.datasets._segment import CHUNK, stacked_samples
+from krylax.datasets._shared_preconditioner import mean_parameters
+from krylax.solvers.sequences import (
+    GalerkinStart,
+    learned_space,
+    pod_basis,
+    solve_batch,
+)
 
 PACKAGE = "krylax"
 
@@ -40,19 +49,96 @@ def chain(
 ) -> Row:
     """Return the row of a solver that hands its recycle space to the next system."""
 
+    def solve(A: Any, b: Any, rtol: float) -> tuple[Any, Any]:
+        return _batch(A, b, solver(rtol), preconditioner)
+
+    return compiled(method, PACKAGE, solve, over=_whole)
+
+
+def frozen(
+    method: str,
+    solver: Callable[[float], kx.solvers.AbstractSolver],
+    preconditioner: Any = None,
+) -> Row:
+    """Return the row of a solver that starts each system from one recycle space.
+
+    It is what `learned_space` finds of the mean operator, and counts as set-up of the
+    whole batch.
+    """
+
+    def gather(A: Any) -> Any:
+        mean = jax.tree.map(lambda a: jnp.mean(a, axis=0).astype(a.dtype), A)
+        return learned_space(mean, solver(1e-8), preconditioner=preconditioner)
+
+    def solve(A: Any, b: Any, rtol: float, carry: Any) -> tuple[Any, Any]:
+        return _batch(A, b, solver(rtol), preconditioner, carry=carry, recycle="frozen")
+
+    return compiled(method, PACKAGE, solve, setup=gather, over=_whole)
+
+
+def planned() -> Row:
+    """Return the row of what `krylax.datasets.plan` chooses for the family.
+
+    What all systems share counts as set-up of the whole batch; choosing does not count.
+    """
+
     def prepare(problem: Problem) -> Prepared:
-        made = solver(problem.rtol)
+        found = kx.datasets.plan(problem.family, rtol=problem.rtol)
+        work = found.work
 
-        def program(A: Any, b: Any) -> tuple[Any, Any]:
-            found = solve_batch(
-                lambda system: system, (A, b), made, preconditioner=preconditioner
+        def solve(A: Any, b: Any, _: float, shared: Any) -> tuple[Any, Any]:
+            M, start, carry = shared
+            return _batch(
+                A,
+                b,
+                work.solver,
+                work.preconditioner if M is None else M,
+                start="zero" if start is None else start,
+                carry=carry,
+                recycle=work.recycle,
             )
-            return found.value, found.stats.num_steps
 
-        row = compiled(method, PACKAGE, lambda A, b, _: program(A, b), over=lambda f: f)
-        return row.prepare(problem)
+        row = compiled(
+            "plan", PACKAGE, solve, setup=lambda _: _shared(work), over=_whole
+        )
+        name = next(trial.name for trial in found.trials if trial.work is work)
+        return row.prepare(problem)._replace(note=name)
 
-    return Row(method, PACKAGE, prepare)
+    return Row("plan", PACKAGE, prepare)
+
+
+def _shared(work: Any) -> tuple[Any, Any, Any]:
+    """The preconditioner, start and space that all systems share; None for none."""
+    family, M, start, carry = work.family, None, None, None
+    if isinstance(work.preconditioner, kx.datasets.SharedPreconditioner):
+        means = mean_parameters(family, work.preconditioner.num_samples)
+        M = work.preconditioner.factory(family.system(means)[0])
+    chosen = work.preconditioner if M is None else M
+    if work.start is not None:
+        count = work.start.num_samples
+        solved = solve_batch(
+            family.system,
+            stacked_samples(family, range(count)),
+            work.solver,
+            preconditioner=chosen,
+        )
+        start = GalerkinStart(pod_basis(solved.value, count))
+    if work.solver.has_carry:
+        mean, _ = family.system(mean_parameters(family, CHUNK))
+        carry = learned_space(mean, work.solver, preconditioner=chosen)
+    return M, start, carry
+
+
+def _batch(A: Any, b: Any, solver: Any, M: Any, **options: Any) -> tuple[Any, Any]:
+    found = solve_batch(
+        lambda system: system, (A, b), solver, preconditioner=M, **options
+    )
+    return found.value, found.stats.num_steps
+
+
+def _whole(program: Callable[..., Any]) -> Callable[..., Any]:
+    """A program takes all systems at once already."""
+    return program
 
 
 def eager(method: str, solver: Callable[[float], kx.solvers.AbstractSolver]) -> Row:

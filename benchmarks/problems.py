@@ -17,7 +17,6 @@ from rivals.row import Problem
 from scipy.sparse import csr_array
 
 import krylax as kx
-from krylax.solvers.sequences import greedy_order
 
 SUPERSCRIPTS = {2: "²", 3: "³"}
 
@@ -47,17 +46,33 @@ def poisson(
     )
 
 
-def darcy(num_points: int, num_systems: int, rtol: float) -> Problem:
-    """-∇·(k∇u) = 1 with the two-phase coefficients of `krylax.datasets.Darcy`."""
-    family = kx.datasets.Darcy(num_points=(num_points, num_points))
-    fields = np.stack([family.sample(i)["coefficient"] for i in range(num_systems)])
-    build = jax.vmap(lambda k: kx.operators.Diffusion(k, 1 / num_points))
+def of_family(family: Any, num_systems: int, rtol: float) -> Problem:
+    """The first systems of a family; the matrices are SciPy's own.
+
+    Args:
+        family: one of `krylax.datasets`, of the kinds in `_ASSEMBLIES`.
+        num_systems: how many.
+        rtol: the tolerance.
+    """
+    samples = [family.sample(i) for i in range(num_systems)]
+    stacked = {name: np.stack([p[name] for p in samples]) for name in samples[0]}
+    operator, b = jax.jit(jax.vmap(family.system))(stacked)
+    assemble = _ASSEMBLIES[family.name]
+    if family.name in _OF_ONE_MATRIX:
+        matrices = (csr_array(assemble(family, samples[0])),) * num_systems
+    else:
+        matrices = tuple(csr_array(assemble(family, p)) for p in samples)
+    shape = np.broadcast_to(family.num_points, b.ndim - 1 or 1)
+    size = f"{shape[0]}{SUPERSCRIPTS[max(len(shape), 2)]}"
     return Problem(
-        name=f"{num_systems} systems of {num_points}²",
-        operator=build(jnp.asarray(fields)),
-        matrices=tuple(_diffusion(k) for k in fields),
-        b=np.ones(fields.shape),
+        name=f"{family.name}, {num_systems} systems of {size}",
+        operator=operator,
+        matrices=matrices,
+        b=np.asarray(b),
         rtol=rtol,
+        is_definite="positive_definite" in operator.tags,
+        features=np.stack([family.features(p) for p in samples]),
+        family=family,
     )
 
 
@@ -95,61 +110,6 @@ def convection_diffusion(
         ),
         matrices=(csr_array(matrix),),
         b=_random((1, *shape)),
-        rtol=rtol,
-        is_definite=False,
-    )
-
-
-def helmholtz(num_points: int, num_systems: int, rtol: float) -> Problem:
-    """-Δ u - k²n²u = 1 of `krylax.datasets.HelmholtzScattering`, k = 12: indefinite."""
-    shape = (num_points, num_points)
-    found = kx.datasets.HelmholtzScattering(shape)
-    laplacian = _diffusion(np.ones(shape))
-    return _of_family(
-        found,
-        num_systems,
-        rtol,
-        lambda p: (
-            laplacian
-            - scipy.sparse.diags_array((found.wavenumber * p["index"]).ravel() ** 2)
-        ),
-    )
-
-
-def random_flow(num_points: int, num_systems: int, rtol: float) -> Problem:
-    """-Δ u + ∇·(vu) = 1 of `krylax.datasets.ConvectionDiffusion`: not symmetric."""
-    shape = (num_points, num_points)
-    laplacian = _diffusion(np.ones(shape))
-    return _of_family(
-        kx.datasets.ConvectionDiffusion(shape),
-        num_systems,
-        rtol,
-        lambda p: laplacian + _upwind_flow(p["velocity"]),
-    )
-
-
-def skr_released(num_points: int, num_systems: int, rtol: float) -> Problem:
-    """The operator as released with the SKR paper: indefinite, not symmetric."""
-    return _of_family(
-        kx.datasets.SKRReleased(num_points), num_systems, rtol, _as_released
-    )
-
-
-def _of_family(
-    family: Any, num_systems: int, rtol: float, assemble: Callable[[Any], Any]
-) -> Problem:
-    """Systems in the order of `greedy_order`; the matrices are SciPy's own."""
-    samples = [family.sample(i) for i in range(num_systems)]
-    features = np.stack([family.features(p) for p in samples])
-    samples = [samples[i] for i in greedy_order(features)]
-    stacked = {name: np.stack([p[name] for p in samples]) for name in samples[0]}
-    operator, b = jax.jit(jax.vmap(family.system))(stacked)
-    shape = "²" if b.ndim == 3 else f" ({family.num_points}²)"
-    return Problem(
-        name=f"{num_systems} systems of {b.shape[1]}{shape}",
-        operator=operator,
-        matrices=tuple(csr_array(assemble(p)) for p in samples),
-        b=np.asarray(b),
         rtol=rtol,
         is_definite=False,
     )
@@ -205,6 +165,47 @@ def _diffusion(k: Float[np.ndarray, "n n"]) -> csr_array:
     return csr_array((np.concatenate(values), places))
 
 
+def _poisson(family: Any, _: Any) -> Any:
+    """The 5-point stencil at nodes, walls one spacing outside."""
+    lines = [
+        _tridiagonal(np.full(n, 2.0), np.full(n - 1, -1.0)) * (n + 1) ** 2
+        for n in family.num_points
+    ]
+    return scipy.sparse.kronsum(lines[1], lines[0])
+
+
+def _thermal(family: Any, _: Any) -> Any:
+    """The 5-point stencil on the block; the identity in its slot."""
+    nx, ny = family.num_points
+    x, y = np.arange(1, nx + 1) / (nx + 1), (np.arange(ny) + 0.5) / ny
+    is_slot = (np.abs(x - 0.5) < 0.05)[:, None] & (np.abs(y - 0.5) < 0.25)
+    cells = np.arange(nx * ny).reshape(nx, ny)
+    diagonal = is_slot.astype(float)
+    diagonal[[0, -1]] += (nx + 1) ** 2
+    total = scipy.sparse.diags_array(diagonal.ravel())
+    for axis, weight in enumerate(((nx + 1.0) ** 2, float(ny**2))):
+        place, solid = np.moveaxis(cells, axis, 0), np.moveaxis(is_slot, axis, 0)
+        is_open = ~(solid[1:] | solid[:-1])
+        ends = place[1:][is_open], place[:-1][is_open]
+        links = csr_array(
+            (np.full(ends[0].size, weight), ends), shape=(nx * ny, nx * ny)
+        )
+        links = links + links.T
+        total = total + scipy.sparse.diags_array(links.sum(axis=1)) - links
+    return total
+
+
+def _cavity(family: Any, p: Any) -> Any:
+    """-Δ - k²n² with zero walls."""
+    shift = (family.wavenumber * p["index"]).ravel() ** 2
+    return _diffusion(np.ones(family.num_points)) - scipy.sparse.diags_array(shift)
+
+
+def _random_flow(family: Any, p: Any) -> Any:
+    """-Δ + ∇·(v·), upwind."""
+    return _diffusion(np.ones(family.num_points)) + _upwind_flow(p["velocity"])
+
+
 def _upwind_flow(v: Float[np.ndarray, "2 n n"]) -> Any:
     """∇·(vu) by upwind fluxes; the velocity at a wall is extrapolated."""
     cells = np.arange(v[0].size).reshape(v[0].shape)
@@ -230,7 +231,7 @@ def _upwind_flow(v: Float[np.ndarray, "2 n n"]) -> Any:
     return total
 
 
-def _as_released(p: Any) -> Any:
+def _as_released(_: Any, p: Any) -> Any:
     """The stencil of `krylax.datasets.SKRReleased`, from its formula."""
     c = p["coefficient"]
     s = c.shape[0]
@@ -257,3 +258,14 @@ def _upwind(shape: tuple[int, int], velocity: tuple[float, float]) -> Any:
     ]
     # kronsum(S, T) lets S vary along the last, contiguous axis.
     return scipy.sparse.kronsum(flows[1], flows[0])
+
+
+_ASSEMBLIES: dict[str, Callable[[Any, Any], Any]] = {
+    "darcy": lambda _, p: _diffusion(p["coefficient"]),
+    "poisson": _poisson,
+    "thermal": _thermal,
+    "helmholtz-scattering": _cavity,
+    "convection-diffusion": _random_flow,
+    "skr-released": _as_released,
+}
+_OF_ONE_MATRIX = ("poisson", "thermal")

@@ -11,16 +11,17 @@ HEADER = (
 
 def markdown(results: dict[str, Any]) -> str:
     """Return the page of all measured cases."""
-    return "\n\n".join(["# Results", *map(_case, results.items())]) + "\n"
+    return "\n\n".join(["# Results", *map(section, results, results.values())]) + "\n"
 
 
-def _case(item: tuple[str, Any]) -> str:
-    name, case = item
-    tables = [_problem(case["per"], problem) for problem in case["problems"]]
-    return "\n\n".join([f"## {name}", case["question"], *tables, _conditions(case)])
+def section(name: str, case: dict[str, Any]) -> str:
+    """Return the tables of a case, and where it was measured."""
+    tables = [problem_table(case["per"], problem) for problem in case["problems"]]
+    return "\n\n".join([f"## {name}", case["question"], *tables, conditions(case)])
 
 
-def _problem(per: str, problem: dict[str, Any]) -> str:
+def problem_table(per: str, problem: dict[str, Any]) -> str:
+    """Return the table of a problem."""
     count = problem["num_systems"]
     rows = [_with_figure(row, per, count) for row in problem["rows"]]
     ours = [row["figure"] for row in rows if _is_ranked(row, "krylax")]
@@ -72,7 +73,8 @@ def _line(row: dict[str, Any], best: float | None) -> str:
     return _join(cells)
 
 
-def _conditions(case: dict[str, Any]) -> str:
+def conditions(case: dict[str, Any]) -> str:
+    """Return where and with what something was measured."""
     machine = case["machine"]
     cores, memory = case["num_cores"], machine["memory_gib"]
     found = [f"{name} {v}" for name, v in case["versions"].items() if v is not None]

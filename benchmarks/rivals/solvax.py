@@ -4,6 +4,9 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
+import jax.numpy as jnp
+from jax import lax
+
 from .compiled import called, compiled
 from .row import Row
 
@@ -26,6 +29,36 @@ def gmres(restart: int) -> Row:
         return solution.x, solution.iterations
 
     return compiled(f"GMRES({restart})", PACKAGE, solve)
+
+
+def gcrot(restart: int, num_recycled: int) -> Row:
+    """GCROT(m, k) + Jacobi with harmonic vectors, handed on to the next system."""
+
+    def solve(A: Any, b: Any, rtol: float) -> tuple[Any, Any]:
+        module = import_module("solvax")
+
+        def advance(pair: Any, system: Any) -> tuple[Any, Any]:
+            A, b = system
+            inverse = 1 / A.diagonal()
+            solution = module.gcrot(
+                A.mv,
+                b,
+                precond=lambda r: inverse * r,
+                m=restart,
+                k=num_recycled,
+                rtol=rtol,
+                max_restarts=1000,
+                recycle=pair,
+                recycle_strategy="harmonic",
+                fixed_precond=True,
+            )
+            return solution.recycle, (solution.x, solution.iterations)
+
+        zeros = jnp.zeros((b[0].size, num_recycled), b.dtype)
+        return lax.scan(advance, (zeros, zeros), (A, b))[1]
+
+    method = f"GCROT({restart},{num_recycled}) + Jacobi"
+    return compiled(method, PACKAGE, solve, over=lambda program: program)
 
 
 def eager_cg() -> Row:
