@@ -113,7 +113,7 @@ def _shared(work: Any) -> tuple[Any, Any, Any]:
     if isinstance(work.preconditioner, kx.datasets.SharedPreconditioner):
         means = mean_parameters(family, work.preconditioner.num_samples)
         M = work.preconditioner.factory(family.system(means)[0])
-    chosen = work.preconditioner if M is None else M
+    chosen: Any = work.preconditioner if M is None else M
     if work.start is not None:
         count = work.start.num_samples
         solved = solve_batch(
