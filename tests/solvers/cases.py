@@ -129,6 +129,7 @@ ROWS = {
         (*DEFINITE, "indefinite"),
         "complex_hermitian",
         ("hermitian",),
+        num_vectors=8 * NUM_RECYCLED + RESTART + 3 + 10,
     ),
     "cholesky": direct(
         kx.solvers.Cholesky,

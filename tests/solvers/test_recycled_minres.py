@@ -15,6 +15,7 @@ from krylax.solvers.sequences import solve_sequence
 from ..gallery import from_spectrum, random_unitary
 from ..helpers import relative_error, solution_tolerance
 from .cases import (
+    DEFINITE,
     NUM_RECYCLED,
     ROWS,
     RTOL,
@@ -94,11 +95,15 @@ def test_recycled_vectors_stand_for_themselves_without_a_preconditioner():
     assert np.array_equal(found.carry.Y, found.carry.U)
 
 
-@pytest.mark.parametrize("name", PROBLEMS)
-@pytest.mark.parametrize("preconditioner", ["none", "jacobi", "operator"])
+@pytest.mark.parametrize(
+    ("name", "preconditioner"),
+    [
+        *((name, "none") for name in PROBLEMS),
+        *((name, "jacobi") for name in DEFINITE),
+        *((name, "operator") for name in DEFINITE),
+    ],
+)
 def test_first_solve_of_a_sequence_is_minres(name: str, preconditioner: str):
-    if name == "indefinite" and preconditioner != "none":
-        pytest.skip("neither is definite")
     found = solved(ROW, name, preconditioner=preconditioner).stats
     plain = solved("minres", name, preconditioner=preconditioner).stats
     assert abs(int(found.num_steps) - int(plain.num_steps)) <= 1
