@@ -30,6 +30,7 @@ from krylax.solvers import (
     FastDiagonalization,
     Jacobi,
     Multigrid,
+    RecycledMINRES,
 )
 from krylax.solvers.sequences import greedy_order
 
@@ -291,6 +292,7 @@ helmholtz_2d = Case(
             over=one_by_one,
         ),
         ours.krylov("MINRES", lambda rtol: MINRES(rtol=rtol), over=one_by_one),
+        ours.chain("recycled MINRES(20)", lambda rtol: RecycledMINRES(rtol=rtol)),
     ),
     per="system",
     num_rounds=3,

@@ -32,6 +32,7 @@ from ._minres import MINRES as MINRES
 from ._multigrid import Multigrid as Multigrid
 from ._multigrid import MultigridCycle as MultigridCycle
 from ._recycle_space import RecycleSpace as RecycleSpace
+from ._recycled_minres import RecycledMINRES as RecycledMINRES
 from ._refinement import Refinement as Refinement
 from ._solution import Solution as Solution
 from ._solution import Statistics as Statistics

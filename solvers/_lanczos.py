@@ -35,6 +35,7 @@ class Lanczos(eqx.Module):
     v: Field  # v_k
     Mv: Field | None  # z_k, None where that is v_k
     v_before: Field
+    alpha: Float[Array, ""]  # α_{k-1}, zero for k = 1
     beta: Float[Array, ""]  # β_k, zero for k = 1, where it is no part of T
     unit: Float[Array, ""]  # zero until it is measured
     is_definite: Bool[Array, ""]  # whether M⁻¹ was so far
@@ -50,19 +51,18 @@ def start_lanczos(
 ) -> tuple[Lanczos, Float[Array, ""]]:
     """Begin from r; return its M⁻¹-norm too. One preconditioner call."""
     zero = jnp.zeros_like(system.target)
-    state = _normalise(system, r, zeros_like(r), zero, zero, inner_product)
+    state = _normalise(system, r, zeros_like(r), zero, zero, zero, inner_product)
     return eqx.tree_at(lambda s: s.beta, state, zero), state.beta
 
 
 def lanczos_step(
-    system: LinearSystem, state: Lanczos, inner_product: InnerProduct
-) -> tuple[Lanczos, Float[Array, ""]]:
-    """Return the next state and α_k; one product and one preconditioner call.
+    system: LinearSystem, state: Lanczos, Az: Field, inner_product: InnerProduct
+) -> Lanczos:
+    """Return the next state, given the product with z_k; one preconditioner call.
 
     Where the Krylov space is exhausted, the next v and β are zero.
     """
     v, z, beta = state.v, state.z, state.beta
-    Az = system.operator.mv(z)
     zAz = jnp.real(inner_product.dot(z, Az))
     measured = power_of_two(jnp.abs(lax.stop_gradient(zAz)))
     unit = jnp.where(state.unit == 0, measured, state.unit)
@@ -70,13 +70,14 @@ def lanczos_step(
     y = add_scaled(scale(1 / unit, Az), -alpha, v)
     y = add_scaled(y, -beta, state.v_before)
     cancelled = alpha**2 + beta**2
-    return _normalise(system, y, v, unit, cancelled, inner_product), alpha
+    return _normalise(system, y, v, alpha, unit, cancelled, inner_product)
 
 
 def _normalise(
     system: LinearSystem,
     y: Field,
     v_before: Field,
+    alpha: Float[Array, ""],
     unit: Float[Array, ""],
     cancelled: Float[Array, ""],
     inner_product: InnerProduct,
@@ -90,6 +91,7 @@ def _normalise(
         v=scale(reciprocal, y),
         Mv=None if system.preconditioner is None else scale(reciprocal, z),
         v_before=v_before,
+        alpha=alpha,
         beta=beta,
         unit=unit,
         # What is left when all cancels has any sign.

@@ -39,7 +39,9 @@ class _Rotations(eqx.Module):
     s_before: Float[Array, ""]
 
 
-class _Vectors(eqx.Module):
+class Vectors(eqx.Module):
+    """Between steps."""
+
     r: Field
     lanczos: Lanczos
     w: Field
@@ -111,11 +113,11 @@ class MINRES(AbstractRecurrence):
             )
         return preconditioner
 
-    def begin(self, system: LinearSystem, r: Field) -> _Vectors:
+    def begin(self, system: LinearSystem, r: Field) -> Vectors:
         """Start the Lanczos recurrence."""
         lanczos, psi = start_lanczos(system, r, self.inner_product)
         zero, one = jnp.zeros_like(psi), jnp.ones_like(psi)
-        return _Vectors(
+        return Vectors(
             r=r,
             lanczos=lanczos,
             w=zeros_like(r),
@@ -125,10 +127,18 @@ class MINRES(AbstractRecurrence):
             largest=zero,
         )
 
-    def step(self, system: LinearSystem, x: Field, vectors: _Vectors) -> Step:
+    def step(self, system: LinearSystem, x: Field, vectors: Vectors) -> Step:
         """Add a column to T and rotate it into the triangle."""
+        Az = system.operator.mv(vectors.lanczos.z)
+        return self.step_along(system, x, vectors, Az)
+
+    def step_along(
+        self, system: LinearSystem, x: Field, vectors: Vectors, Az: Field
+    ) -> Step:
+        """As `step`, with the product of the operator and z_k given."""
         before = vectors.lanczos
-        lanczos, alpha = lanczos_step(system, before, self.inner_product)
+        lanczos = lanczos_step(system, before, Az, self.inner_product)
+        alpha = lanczos.alpha
         entries = jnp.stack([jnp.abs(alpha), before.beta, lanczos.beta])
         largest = jnp.maximum(vectors.largest, jnp.max(lax.stop_gradient(entries)))
         rotations, above, pivot = _rotate(
@@ -151,7 +161,7 @@ class MINRES(AbstractRecurrence):
         phi = jnp.where(jnp.isfinite(rr), c * vectors.psi / lanczos.unit, 0)
         return Step(
             x=add_scaled(x, phi, w),
-            vectors=_Vectors(r, lanczos, w, vectors.w, psi, rotations, largest),
+            vectors=Vectors(r, lanczos, w, vectors.w, psi, rotations, largest),
             norm=jnp.sqrt(lax.stop_gradient(rr)),
             status=first_of(
                 (~jnp.isfinite(pivot), Status.nonfinite),

@@ -8,7 +8,8 @@ doi:10.1137/040607277. Blocks of vectors are stacked along the first axis.
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Inexact, Int
+from jax import lax
+from jaxtyping import Array, Bool, Float, Inexact, Int
 
 from ..operators._field import Field, Structure
 from ._inner_product import InnerProduct, recombine
@@ -47,13 +48,34 @@ def orthonormalise_images(
     By the eigenvectors of the Gram matrix, twice (A. Stathopoulos and K. Wu, A block
     orthogonalization procedure with constant synchronization requirements, SIAM J. Sci.
     Comput. 23 (2002), doi:10.1137/S1064827500370883): it needs inner products only, and
-    finds and drops dependent vectors, which end up last and zero.
+    finds and drops dependent vectors, which end up last and zero. Images that are
+    orthonormal to rounding, as they mostly are after the first time, are left alone.
     """
-    U, C, Y, num_vectors = space.U, images, space.Y, space.num_vectors
-    for _ in range(2):
-        transform, num_vectors = whitening(inner_product.gram(C, C))
-        U, C, Y = (recombine(transform, rows) for rows in (U, C, Y))
-    return RecycleSpace(U, C, Y, num_vectors)
+
+    def whitened(space: RecycleSpace, gram: Array) -> RecycleSpace:
+        T, num_vectors = whitening(gram)
+        U, C, Y = (recombine(T, rows) for rows in (space.U, space.C, space.Y))
+        return RecycleSpace(U, C, Y, num_vectors)
+
+    def twice(space: RecycleSpace, gram: Array) -> RecycleSpace:
+        space = whitened(space, gram)
+        gram = inner_product.gram(space.C, space.C)
+        is_done = _is_identity(gram, space.num_vectors)
+        return lax.cond(is_done, lambda s, _: s, whitened, space, gram)
+
+    space = eqx.tree_at(lambda s: s.C, space, images)
+    gram = inner_product.gram(images, images)
+    is_done = _is_identity(gram, space.num_vectors)
+    return lax.cond(is_done, lambda s, _: s, twice, space, gram)
+
+
+def _is_identity(
+    gram: Inexact[Array, "k k"], num_vectors: Int[Array, ""]
+) -> Bool[Array, ""]:
+    size = gram.shape[0]
+    expected = jnp.diag(jnp.arange(size, dtype=jnp.int32) < num_vectors)
+    error = jnp.max(jnp.abs(gram - expected.astype(gram.dtype)))
+    return error <= 100 * size * jnp.finfo(error.dtype).eps
 
 
 def whitening(

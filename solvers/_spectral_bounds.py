@@ -83,8 +83,9 @@ def ritz_bounds(
     """As `spectral_bounds`, from a given start."""
 
     def body(state: Lanczos, _: None) -> tuple[Lanczos, tuple[Array, Array]]:
-        state, alpha = lanczos_step(system, state, inner_product)
-        return state, (alpha, state.beta)
+        Az = system.operator.mv(state.z)
+        state = lanczos_step(system, state, Az, inner_product)
+        return state, (state.alpha, state.beta)
 
     # Bounds steer an iteration; how they depend on A is nobody's derivative.
     system, r = lax.stop_gradient((system, r))

@@ -31,6 +31,13 @@ deflated_cg = partial(
     max_steps=MAX_STEPS,
 )
 
+recycled_minres = partial(
+    kx.solvers.RecycledMINRES,
+    num_recycled=NUM_RECYCLED,
+    num_directions=RESTART,
+    max_steps=MAX_STEPS,
+)
+
 
 def batched(rtol: float) -> Any:
     """CG behind a queue with fewer lanes than the batches have systems."""
@@ -116,6 +123,13 @@ ROWS = {
     "gcrodr_harmonic_per_system": recycling(
         partial(gcrodr, selection="harmonic", refresh="system"),
         num_vectors=2 * RESTART + 11 * NUM_RECYCLED + 4,
+    ),
+    "recycled_minres": Row(
+        recycled_minres,
+        (*DEFINITE, "indefinite"),
+        "complex_hermitian",
+        ("hermitian",),
+        num_vectors=8 * NUM_RECYCLED + RESTART + 3 + 10,
     ),
     "cholesky": direct(
         kx.solvers.Cholesky,
