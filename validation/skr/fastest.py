@@ -63,7 +63,8 @@ DEFINITE = rows(
     ),
 )
 INDEFINITE = rows(
-    petsc("MINRES", "minres", "none"),
+    # The only norm that PETSc's has, and without preconditioner the true one.
+    petsc("MINRES", "minres", "none", ksp_norm_type="preconditioned"),
     petsc("BiCGStab + ILU(0)", "bcgs", "ilu", **RIGHT),
     petsc("GMRES(40) + ILU(0)", "gmres", "ilu", **RESTARTED),
 )
