@@ -178,7 +178,7 @@ def _galerkin_start(work: Work) -> Any:
     from ..solvers.sequences import GalerkinStart, pod_basis
 
     assert work.start is not None
-    plain = replace(work, start=None)
+    plain = replace(work, start=None, solver=_tightened(work))
     count, values, carry = work.start.num_samples, [], plain.first_carry()
     for first in range(0, count, CHUNK):
         parameters = stacked_samples(
@@ -189,6 +189,13 @@ def _galerkin_start(work: Work) -> Any:
         values.append(np.where(_along(is_good, solved["value"]), solved["value"], 0))
     solutions = np.concatenate(values)[:count]
     return GalerkinStart(pod_basis(solutions, count))
+
+
+def _tightened(work: Work) -> Any:
+    """The solver to a hundredth: sums of solutions shall still meet its tolerance."""
+    eps = np.finfo(work.family.array_types()["solution"].dtype).eps
+    rtol = work.solver.rtol
+    return replace(work.solver, rtol=min(rtol, max(rtol / 100, 100 * float(eps))))
 
 
 @lru_cache(maxsize=4)

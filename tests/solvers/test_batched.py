@@ -231,7 +231,7 @@ def test_unrolled_batch_takes_the_steps_of_the_solver():
 @pytest.mark.parametrize("name", ["num_lanes", "chunk"])
 def test_counts_below_one_are_refused(name: str):
     with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
-        Batched(kx.solvers.CG(), **{name: 0})
+        Batched(kx.solvers.CG(), **{name: 0})  # pyright: ignore[reportArgumentType]  # one of them is a flag
 
 
 def test_something_else_than_a_solver_is_refused(as_users_run_it: None):
