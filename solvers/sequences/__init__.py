@@ -13,6 +13,7 @@ from ._greedy_order import path_length as path_length
 from ._hilbert_order import hilbert_order as hilbert_order
 from ._kd_order import kd_order as kd_order
 from ._learned_space import learned_space as learned_space
+from ._solve_batch import Several as Several
 from ._solve_batch import solve_batch as solve_batch
 from ._solve_sequence import solve_sequence as solve_sequence
 from ._solve_tree import solve_tree as solve_tree

@@ -4,7 +4,7 @@ A loop over systems inside the program instead of around it: a system of 64 x 64
 that takes 0.6 ms to solve takes longer to assemble and to call outside of it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeAlias, get_args
 
 import equinox as eqx
@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Int, PyTree
 
+from ...operators import AbstractOperator
 from .._batched import Batched
 from .._compilation import compile_modules
 from .._solution import Solution
@@ -24,12 +25,30 @@ Assemble: TypeAlias = Callable[[Any], tuple[Any, Any]]
 Start: TypeAlias = Literal["zero", "previous"] | Callable[[Any, Any, Any], Any]
 
 
+class Several(eqx.Module):
+    """Preconditioners for a few clusters of systems, in `solve_batch`.
+
+    Args:
+        operators: one per cluster, alike in all but the numbers, such as those that one
+            factory makes of the clusters' centres.
+    """
+
+    stacked: AbstractOperator
+
+    def __init__(self, operators: Sequence[AbstractOperator]):
+        self.stacked = jax.tree.map(lambda *a: jnp.stack(a), *operators)
+
+    def of(self, source: Int[Array, ""]) -> AbstractOperator:
+        """Return that of one cluster."""
+        return jax.tree.map(lambda a: a[source], self.stacked)
+
+
 def solve_batch(
     system: Assemble,
     parameters: PyTree,
     solver: AbstractSolver,
     *,
-    preconditioner: Preconditioner | None = None,
+    preconditioner: Preconditioner | Several | None = None,
     carry: Any = None,
     sources: Int[Array, " systems"] | None = None,
     recycle: Recycle = "chain",
@@ -46,11 +65,12 @@ def solve_batch(
             program is kept for it.
         parameters: arrays, stacked along a first axis.
         solver: the method and its tolerances.
-        preconditioner: an operator that serves all systems, or a factory that makes one
-            from each A.
+        preconditioner: an operator that serves all systems, `Several` of which each
+            serves those of its cluster, or a factory that makes one from each A.
         carry: a recycle space to begin with, such as another solution's.
-        sources: with several spaces in `carry`, stacked along a first axis, from which
-            one each system starts, see `cluster`; for "frozen" only.
+        sources: the cluster of each system, see `cluster`: which of `Several`
+            preconditioners it takes, and from which space it starts, if `carry` holds
+            several, stacked along a first axis; the latter for "frozen" only.
         recycle: "chain" hands what a solve learnt to the next one; "frozen" starts
             every solve from `carry`, so that no solve depends on another.
         start: each solve from zero, from the "previous" solution, or from what a
@@ -79,7 +99,8 @@ def solve_batch(
         >>> found.value.shape, found.status.tolist()
         ((5, 30), [0, 0, 0, 0, 0])
     """
-    _check(recycle, start, sources, carry, num_lanes)
+    _check(recycle, start, num_lanes)
+    _check_sources(sources, carry, recycle, preconditioner)
     num_systems = count_systems(parameters)
     if sources is not None and len(sources) != num_systems:
         raise ValueError(
@@ -107,18 +128,13 @@ def count_systems(parameters: PyTree) -> int:
     return sizes.pop()[0]
 
 
-def _check(recycle: Any, start: Any, sources: Any, carry: Any, num_lanes: int) -> None:
+def _check(recycle: Any, start: Any, num_lanes: int) -> None:
     if recycle not in get_args(Recycle):
         raise ValueError(f"recycle must be one of {get_args(Recycle)}, got {recycle!r}")
     if not callable(start) and start not in ("zero", "previous"):
         raise ValueError(
             'start must be one of "zero", "previous" or a function of (parameters, A, '
             f"b), got {start!r}"
-        )
-    if sources is not None and (recycle != "frozen" or carry is None):
-        raise ValueError(
-            "sources choose among the spaces of a carry that stay as they are: give "
-            'carry, and recycle="frozen"'
         )
     if num_lanes < 1:
         raise ValueError(f"num_lanes must be at least 1, got {num_lanes}")
@@ -128,18 +144,36 @@ def _check(recycle: Any, start: Any, sources: Any, carry: Any, num_lanes: int) -
         )
 
 
+def _check_sources(sources: Any, carry: Any, recycle: Any, preconditioner: Any) -> None:
+    has_several = isinstance(preconditioner, Several)
+    if sources is None and has_several:
+        raise ValueError("Several preconditioners need sources: which one for which")
+    if sources is None:
+        return
+    if carry is None and not has_several:
+        raise ValueError(
+            "sources choose among the spaces of a carry or Several preconditioners: "
+            "give one of them"
+        )
+    if carry is not None and recycle != "frozen":
+        raise ValueError(
+            'sources choose among spaces that stay as they are: recycle="frozen"'
+        )
+
+
 class _Batch(eqx.Module):
     """What all systems have in common."""
 
     system: Assemble
     solver: AbstractSolver
-    preconditioner: Preconditioner | None
+    preconditioner: Preconditioner | Several | None
     recycle: Recycle = eqx.field(static=True)
     start: Start
 
-    def solve(self, p: Any, previous: Any, carry: Any) -> Solution:
+    def solve(self, p: Any, previous: Any, carry: Any, source: Any) -> Solution:
         """Assemble and solve one system."""
         A, b = self.system(p)
+        M = self.preconditioner
         x0 = {"zero": None, "previous": previous}.get(str(self.start))
         if callable(self.start):
             x0 = self.start(p, A, b)
@@ -147,7 +181,7 @@ class _Batch(eqx.Module):
             A,
             b,
             self.solver,
-            preconditioner=self.preconditioner,
+            preconditioner=M.of(source) if isinstance(M, Several) else M,
             x0=x0,
             carry=carry,
             throw=False,
@@ -160,19 +194,21 @@ def _one_by_one(
 ) -> Solution:
     one = jax.tree.map(lambda leaf: leaf[0], parameters)
     structure = jax.eval_shape(lambda p: batch.system(p)[1], one)
+    spaces = sources if carry is not None else None
     if carry is None and batch.solver.has_carry:
         carry = batch.solver.initial_carry(structure)
 
     def advance(
-        state: tuple[Any, Any], inputs: tuple[Any, Any]
+        state: tuple[Any, Any], inputs: tuple[Any, Any, Any]
     ) -> tuple[tuple[Any, Any], Solution]:
-        (carry, x), (p, source) = state, inputs
-        found = batch.solve(p, x, _take(carry, source))
+        (carry, x), (p, source, space) = state, inputs
+        found = batch.solve(p, x, _take(carry, space), source)
         after = found.carry if batch.recycle == "chain" else carry
         return (after, found.value), with_carry(found, None)
 
     zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), structure)
-    (carry, _), found = lax.scan(advance, (carry, zeros), (parameters, sources))
+    inputs = (parameters, sources, spaces)
+    (carry, _), found = lax.scan(advance, (carry, zeros), inputs)
     return with_carry(found, carry)
 
 
@@ -185,7 +221,8 @@ def _side_by_side(
     batch = eqx.tree_at(lambda b: b.solver, batch, lanes)
 
     def one(p: Any, source: Any) -> Solution:
-        return with_carry(batch.solve(p, None, _take(carry, source)), None)
+        space = carry if carry is None else _take(carry, source)
+        return with_carry(batch.solve(p, None, space, source), None)
 
     return jax.vmap(one)(parameters, sources)
 

@@ -11,6 +11,7 @@ import pytest
 import krylax as kx
 from krylax.solvers.sequences import (
     GalerkinStart,
+    Several,
     SystemTree,
     cluster,
     learned_space,
@@ -29,6 +30,9 @@ FIELD = jnp.asarray(np.random.default_rng(0).random(SHAPE))
 GCRODR = kx.solvers.GCRODR(rtol=1e-9, restart=16, num_recycled=6)
 CG = kx.solvers.CG(rtol=1e-9)
 RNG = np.random.default_rng(3)
+SEVERAL = Several(
+    [kx.solvers.Multigrid()(kx.operators.Diffusion(1 + f * FIELD)) for f in (1.0, 30.0)]
+)
 
 
 def system(factor: Any) -> Any:
@@ -75,6 +79,25 @@ def test_each_system_starts_from_the_space_of_its_source():
         steps_of(factor, spaces[source])
         for factor, source in zip(FACTORS, sources.tolist(), strict=True)
     ]
+    assert found.stats.num_steps.tolist() == expected
+
+
+@pytest.mark.parametrize("num_lanes", [1, 2])
+def test_each_system_takes_the_preconditioner_of_its_cluster(num_lanes: int):
+    sources = jnp.array([0, 1, 0, 1, 1, 0])
+    found = solve_batch(
+        system,
+        FACTORS,
+        CG,
+        preconditioner=SEVERAL,
+        sources=sources,
+        num_lanes=num_lanes,
+    )
+    expected = []
+    for factor, source in zip(FACTORS, sources.tolist(), strict=True):
+        A, b = system(factor)
+        solution = kx.solve(A, b, CG, preconditioner=SEVERAL.of(jnp.asarray(source)))
+        expected.append(int(solution.stats.num_steps))
     assert found.stats.num_steps.tolist() == expected
 
 
@@ -207,7 +230,9 @@ def test_tree_of_other_systems_is_refused():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"sources": np.zeros(6, int)}, "sources choose among"),
+        ({"sources": np.zeros(6, int)}, "give one of them"),
+        ({"sources": np.zeros(6, int), "carry": FIELD}, "stay as they are"),
+        ({"preconditioner": SEVERAL}, "need sources"),
         (
             {"sources": np.zeros(2, int), "recycle": "frozen", "carry": FIELD},
             "for each of the 6 systems, got 2",
