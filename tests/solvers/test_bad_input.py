@@ -40,6 +40,7 @@ DEFINITE_PRECONDITIONER_ONLY = {
     "cg_single_reduction": Status.indefinite_preconditioner,
     "deflated_cg": Status.indefinite_preconditioner,
     "minres": Status.indefinite_preconditioner,
+    "recycled_minres": Status.indefinite_preconditioner,
     "chebyshev": Status.stagnated,
     "batched": Status.indefinite_preconditioner,
     "refinement": Status.indefinite_preconditioner,
