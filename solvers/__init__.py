@@ -1,6 +1,7 @@
 """Solvers, preconditioners, and the top-level solve."""
 
 from . import sequences as sequences
+from ._adaptive_sor import AdaptiveSOR as AdaptiveSOR
 from ._algebraic_multigrid import AlgebraicMultigrid as AlgebraicMultigrid
 from ._algebraic_multigrid import AlgebraicMultigridCycle as AlgebraicMultigridCycle
 from ._batched import Batched as Batched
@@ -40,6 +41,7 @@ from ._solve import solve as solve
 from ._solver import AbstractSolver as AbstractSolver
 from ._solver import LinearSystem as LinearSystem
 from ._solver import Outcome as Outcome
+from ._sor import SOR as SOR
 from ._spectral_bounds import spectral_bounds as spectral_bounds
 from ._ssor import SSOR as SSOR
 from ._ssor import SSORSweeps as SSORSweeps
@@ -49,3 +51,7 @@ from ._sweep_orders import AbstractOrder as AbstractOrder
 from ._sweep_orders import Multicolour as Multicolour
 from ._sweep_orders import Natural as Natural
 from ._sweep_orders import Neumann as Neumann
+from ._young import jacobi_radius_of as jacobi_radius_of
+from ._young import optimal_omega as optimal_omega
+from ._young import sor_radius as sor_radius
+from ._young import sor_steps_bound as sor_steps_bound

@@ -111,7 +111,8 @@ def _sum(left: Any, right: Any) -> Stencil | None:
     stencil = stencil_of(left)
     if stencil is None:
         return None
-    if isinstance(right, Diagonal | Identity):
+    unscaled = right.operator if isinstance(right, Scaled) else right
+    if isinstance(unscaled, Diagonal | Identity):
         return _with_centre(stencil, stencil.centre + right.diagonal())
     other = stencil_of(right)
     if other is None or _periodic(other) != _periodic(stencil):

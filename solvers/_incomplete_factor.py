@@ -68,8 +68,8 @@ def incomplete_pattern(A: Sparse) -> IncompletePattern:
         columns=jnp.asarray(j, jnp.int32),
         order=order,
         is_term=of_terms(order, jnp.ones(len(targets), bool)),
-        lower=row_schedule(i, j, num_rows, "low"),
-        upper=row_schedule(j, i, num_rows, "high"),
+        lower=row_schedule(i, j, each),
+        upper=row_schedule(j, i, each[::-1]),
     )
 
 
@@ -97,8 +97,8 @@ def incomplete_sweeps(
     lower = of_terms(pattern.lower, L / pivots[pattern.rows])
     upper = of_terms(pattern.upper, L.conj() / pivots[pattern.columns])
     return LevelSweeps(
-        LevelTriangle(pattern.lower, lower, "low"),
-        LevelTriangle(pattern.upper, upper, "high"),
+        LevelTriangle(pattern.lower, lower),
+        LevelTriangle(pattern.upper, upper),
     )
 
 

@@ -34,22 +34,30 @@ class Schedule(eqx.Module):
 
 
 def make_schedule(
-    num_items: int, targets: np.ndarray, sources: tuple[np.ndarray, ...]
+    num_items: int,
+    targets: np.ndarray,
+    sources: tuple[np.ndarray, ...],
+    ranks: np.ndarray | None = None,
 ) -> Schedule:
     """Order items of which some are sums of terms over others.
 
     Args:
-        num_items: how many there are; items depend on items with lower numbers alone.
+        num_items: how many there are.
         targets: the item that each term belongs to.
         sources: one or more arrays, the items that each term is made of.
+        ranks: the place of each item in an order in which it depends on items before
+            it alone; that of their numbers if not given.
     """
+    if ranks is None:
+        ranks = np.arange(num_items)
+    targets, sources = ranks[targets], tuple(ranks[source] for source in sources)
     levels = _levels(num_items, targets, sources)
     # Of the mean width of a level: then cutting at most doubles the number of steps,
     # and padding at most the number of places.
     width = -(-num_items // (int(np.max(levels)) + 1))
     places, num_steps = _places(levels, width)
     items = np.full(num_steps * width, num_items, np.int32)
-    items[places] = np.arange(num_items)
+    items[places] = np.argsort(ranks)
     counts = np.bincount(targets, minlength=num_items)
     index = _index_of_terms(targets, counts, places, width)
     shape = (num_steps, int(np.max(counts)), width)
@@ -63,7 +71,7 @@ def make_schedule(
         items=jnp.asarray(items.reshape(num_steps, width)),
         terms=laid_out(np.arange(len(targets)), len(targets)),
         sources=tuple(laid_out(places[source], 0) for source in sources),
-        places=jnp.asarray(places, jnp.int32),
+        places=jnp.asarray(places[ranks], jnp.int32),
     )
 
 
@@ -94,6 +102,18 @@ def compute(
     x = jnp.zeros(num_steps * width, initial.dtype)
     x, _ = lax.scan(step, x, (first, start, weights, schedule.sources))
     return x.at[schedule.places].get(mode="promise_in_bounds")
+
+
+def gather(
+    schedule: Schedule,
+    x: Inexact[Array, " items"],
+    weights: Shaped[Array, "steps count width"],
+) -> Inexact[Array, " items"]:
+    """Return Σ weight x_source over the terms of every item."""
+    stored = x.at[schedule.items].get(mode="fill", fill_value=0).reshape(-1)
+    found = stored.at[schedule.sources[0]].get(mode="promise_in_bounds")
+    sums = jnp.sum(weights * found, axis=1).reshape(-1)
+    return sums.at[schedule.places].get(mode="promise_in_bounds")
 
 
 def of_terms(

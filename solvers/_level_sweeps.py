@@ -3,63 +3,114 @@
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Inexact
+from jaxtyping import Array, Inexact, Int32
 
 from ..operators import Sparse
 from ..operators._field import is_traced
-from ..operators._shift import Side
 from ..operators._sparse_product import rows_of_slots
-from ._level_schedule import Schedule, compute, make_schedule, of_terms
+from ._level_schedule import Schedule, compute, gather, make_schedule, of_terms
 from ._sweeps import AbstractSweeps
 
 
 class LevelSweeps(AbstractSweeps):
-    """(I + P⁻¹U)⁻¹ (I + P⁻¹L)⁻¹ for sparse triangles."""
+    """Sweeps over sparse triangles."""
 
-    lower: "LevelTriangle"
-    upper: "LevelTriangle"
+    lower_triangle: "LevelTriangle"
+    upper_triangle: "LevelTriangle"
 
-    def solve(self, b: Inexact[Array, " n"]) -> Inexact[Array, " n"]:
-        """Return the result of a forward and a backward sweep."""
-        return self.upper.solve(self.lower.solve(b))
+    def forward(self, b: Inexact[Array, " n"]) -> Inexact[Array, " n"]:
+        """Return the result of a forward sweep."""
+        return self.lower_triangle.solve(b)
+
+    def backward(self, b: Inexact[Array, " n"]) -> Inexact[Array, " n"]:
+        """Return the result of a backward sweep."""
+        return self.upper_triangle.solve(b)
+
+    def upper(self, x: Inexact[Array, " n"]) -> Inexact[Array, " n"]:
+        """Return P⁻¹U x."""
+        return self.upper_triangle(x)
 
 
 class LevelTriangle(eqx.Module):
-    """A unit triangle I + L or I + U."""
+    """A strict triangle T."""
 
     schedule: Schedule
     weights: Inexact[Array, "steps count width"]
-    side: Side = eqx.field(static=True)
+
+    def __call__(self, x: Inexact[Array, " n"]) -> Inexact[Array, " n"]:
+        """Return T x."""
+        return gather(self.schedule, x, self.weights)
 
     def solve(self, b: Inexact[Array, " n"]) -> Inexact[Array, " n"]:
-        """Return (I + L)⁻¹ b or (I + U)⁻¹ b."""
-        # U is scheduled from the last row on.
-        direction = 1 if self.side == "low" else -1
-        b = b[::direction]
-        return compute(self.schedule, b, self.weights, jnp.multiply)[::direction]
+        """Return (I + T)⁻¹ b."""
+        return compute(self.schedule, b, self.weights, jnp.multiply)
 
 
-def row_schedule(
-    rows: np.ndarray, columns: np.ndarray, num_rows: int, side: Side
-) -> Schedule:
-    """Return the order in which the rows of a strict triangle can be solved."""
-    if side == "high":
-        rows, columns = num_rows - 1 - rows, num_rows - 1 - columns
-    return make_schedule(num_rows, rows, (columns,))
+class TrianglePattern(eqx.Module):
+    """The entries on one side of the diagonal.
+
+    Attributes:
+        schedule: an order of the rows.
+        slots: where the matrix holds each entry.
+        rows: its row.
+    """
+
+    schedule: Schedule
+    slots: Int32[Array, " entries"]
+    rows: Int32[Array, " entries"]
+
+    def triangle(
+        self, values: Inexact[Array, " slots"], pivots: Inexact[Array, " n"]
+    ) -> LevelTriangle:
+        """Return P⁻¹L or P⁻¹U of a matrix with these numbers."""
+        terms = values[self.slots] / pivots[self.rows]
+        return LevelTriangle(self.schedule, of_terms(self.schedule, terms))
 
 
-def level_sweeps(A: Sparse, pivots: Inexact[Array, " n"]) -> LevelSweeps:
-    """Return the sweeps of D + L + U with pivots P."""
-    rows, columns, slots = known_pattern(A, "Natural() order")
+class LevelPattern(eqx.Module):
+    """Both triangles of a sparse pattern, in an order of its rows."""
 
-    def triangle(is_inside: np.ndarray, side: Side) -> LevelTriangle:
+    lower: TrianglePattern
+    upper: TrianglePattern
+
+    def sweeps(
+        self, values: Inexact[Array, " slots"], pivots: Inexact[Array, " n"]
+    ) -> LevelSweeps:
+        """Return the sweeps of a matrix with these numbers."""
+        lower = self.lower.triangle(values, pivots)
+        return LevelSweeps(lower, self.upper.triangle(values, pivots))
+
+
+def row_schedule(rows: np.ndarray, columns: np.ndarray, ranks: np.ndarray) -> Schedule:
+    """Return an order in which the rows of a triangle can be solved.
+
+    Args:
+        rows: of its entries.
+        columns: of its entries, of lower rank than their rows.
+        ranks: the place of each row in the order of the sweep.
+    """
+    return make_schedule(len(ranks), rows, (columns,), ranks)
+
+
+def level_pattern(A: Sparse, ranks: np.ndarray, wanted_by: str) -> LevelPattern:
+    """Return the triangles of A where its rows are visited by rank.
+
+    Raises:
+        ValueError: the pattern of A is being traced.
+    """
+    rows, columns, slots = known_pattern(A, wanted_by)
+
+    def triangle(is_inside: np.ndarray, ranks: np.ndarray) -> TrianglePattern:
         i, j = rows[is_inside], columns[is_inside]
-        schedule = row_schedule(i, j, len(pivots), side)
-        values = A.values[slots[is_inside]] / pivots[i]
-        return LevelTriangle(schedule, of_terms(schedule, values), side)
+        return TrianglePattern(
+            schedule=row_schedule(i, j, ranks),
+            slots=jnp.asarray(slots[is_inside], jnp.int32),
+            rows=jnp.asarray(i, jnp.int32),
+        )
 
-    lower = triangle(columns < rows, "low")
-    return LevelSweeps(lower, triangle(columns > rows, "high"))
+    lower = triangle(ranks[columns] < ranks[rows], ranks)
+    backward = len(ranks) - 1 - ranks
+    return LevelPattern(lower, triangle(ranks[columns] > ranks[rows], backward))
 
 
 def known_pattern(A: Sparse, wanted_by: str) -> tuple[np.ndarray, ...]:
@@ -72,7 +123,8 @@ def known_pattern(A: Sparse, wanted_by: str) -> tuple[np.ndarray, ...]:
         raise ValueError(
             f"{wanted_by} needs the pattern of a Sparse matrix, got one that is being "
             "traced; make the preconditioner before the solve, outside of jax.jit: "
-            "solve(A, b, solver, preconditioner=factory(A))"
+            "solve(A, b, solver, preconditioner=factory(A)), and for SOR and SSOR the "
+            "order: SOR(order=Multicolour().of(A))"
         )
     columns, order = np.asarray(A.layout.columns), np.asarray(A.layout.order)
     # Padding stands beyond the end of the transpose.

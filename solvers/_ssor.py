@@ -15,11 +15,11 @@ Differs from the source: nothing known.
 from typing import Any
 
 import equinox as eqx
-import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact
 
 from ..operators import AbstractLinearOperator, Conjugate
-from ..operators._field import Structure, is_traced, structure_of
+from ..operators._field import Structure, structure_of
+from ._omega import as_omega
 from ._sweep_orders import AbstractOrder, Natural
 from ._sweeps import AbstractSweeps
 
@@ -34,7 +34,8 @@ class SSOR(eqx.Module):
     Args:
         omega: relaxation factor, the ω above, in (0, 2). It may be traced, and another
             value compiles nothing.
-        order: `Natural()`, `Multicolour()` or `Neumann(num_terms)`.
+        order: `Natural()`, `Multicolour()` or `Neumann(num_terms)`; inside a compiled
+            program for `Sparse` with its pattern, `Natural().of(A)`.
 
     Returns:
         When called: an operator with the symmetry of A, positive definite if A is.
@@ -58,7 +59,7 @@ class SSOR(eqx.Module):
     order: AbstractOrder
 
     def __init__(self, omega: Any = 1.0, order: AbstractOrder | None = None):
-        self.omega = _as_omega(omega)
+        self.omega = as_omega(omega)
         self.order = Natural() if order is None else order
 
     def __call__(self, A: AbstractLinearOperator) -> "SSORSweeps":
@@ -70,7 +71,7 @@ class SSOR(eqx.Module):
         return SSORSweeps(
             sweeps=self.order.sweeps(A, pivots),
             # Made here, where the pattern of a Sparse is known.
-            sweeps_of_T=None if is_hermitian else self.order.sweeps(A.T, pivots),
+            sweeps_of_T=None if is_hermitian else self.order.T.sweeps(A.T, pivots),
             scale=(2 - omega) / pivots,
             promised=A.tags - {"singular"},
         )
@@ -109,12 +110,3 @@ class SSORSweeps(AbstractLinearOperator):
     def mv(self, x: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
         """Return M⁻¹ x."""
         return self.sweeps.solve(self.scale * x)
-
-
-def _as_omega(omega: Any) -> Float[Array, ""]:
-    if not is_traced(omega) and not (jnp.ndim(omega) == 0 and 0 < float(omega) < 2):
-        raise ValueError(
-            f"omega must be one number between 0 and 2, got {omega}; 1 is symmetric "
-            "Gauss-Seidel"
-        )
-    return jnp.asarray(omega, jnp.result_type(float, omega))

@@ -1,34 +1,47 @@
-"""Orders in which the triangular sweeps of SSOR visit the unknowns.
+"""Orders in which the triangular sweeps of SOR and SSOR visit the unknowns.
 
-An order makes the sweeps (I + P⁻¹U)⁻¹ (I + P⁻¹L)⁻¹ of an operator D + L + U: exactly in
-its natural order, exactly in an order by colours, or approximately.
+An order makes the sweeps (I + P⁻¹U)⁻¹ and (I + P⁻¹L)⁻¹ of an operator D + L + U:
+exactly in its natural order, exactly in an order by colours, or approximately.
 """
 
 from abc import abstractmethod
 from collections.abc import Callable
-from functools import partial
-from typing import Any, TypeAlias
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
-from jaxtyping import Array, Bool, Inexact
+from jaxtyping import Array, Inexact
 
-from ..operators import AbstractLinearOperator, Banded, Dense, Diagonal, Sparse
-from ..operators._boundary import Faces
-from ..operators._sparse_product import multiply, rows_of_slots
-from ._grid_stencil import stencil_of, unit_triangles
-from ._level_sweeps import level_sweeps
+from ..operators import AbstractLinearOperator, Dense, Sparse
+from ._colour_sweeps import colour_sweeps
+from ._colouring import greedy_colours
+from ._grid_stencil import stencil_of
+from ._level_sweeps import LevelPattern, known_pattern, level_pattern
+from ._series_sweeps import SeriesSweeps, triangles
 from ._sweeps import AbstractSweeps
 from ._wavefront import wavefront_sweeps
-
-Triangle: TypeAlias = Callable[[Inexact[Array, "..."]], Inexact[Array, "..."]]
 
 
 class AbstractOrder(eqx.Module):
     """An order of the unknowns, or a way around one."""
+
+    @property
+    def T(self) -> "AbstractOrder":
+        """The order for the transpose of an operator."""
+        return self
+
+    def of(self, A: AbstractLinearOperator) -> "AbstractOrder":
+        """Return the order with what it needs of the pattern of A.
+
+        For `Sparse` it serves every matrix of that pattern, inside a compiled program
+        as well; for other operators it is the order as it stands.
+
+        Raises:
+            ValueError: the pattern is being traced.
+        """
+        del A
+        return self
 
     @abstractmethod
     def sweeps(
@@ -43,7 +56,8 @@ class Natural(AbstractOrder):
     For operators on grids (`Laplacian`, `Diffusion`, `Helmholtz`, `MaskedPoisson`,
     `ConvectionDiffusion`, and multiples and sums of these with diagonals) one wavefront
     after another, for `Sparse` one level after another, for `Dense` by substitution.
-    The pattern of a `Sparse` must be known: make the preconditioner before the solve.
+    The pattern of a `Sparse` must be known: make the preconditioner before the solve,
+    or give the order as `Natural().of(A)`.
 
     Cost: of two sweeps over a grid, about two products with A in operations, but as
     many steps in sequence as wavefronts, twice the sum of its sides.
@@ -55,14 +69,18 @@ class Natural(AbstractOrder):
         Array([0.65625, 0.3125 , 0.125  ], dtype=float64)
     """
 
+    def of(self, A: AbstractLinearOperator) -> AbstractOrder:
+        """Return the levels of a `Sparse`."""
+        return _scheduled(A, _row_numbers) if isinstance(A, Sparse) else self
+
     def sweeps(
         self, A: AbstractLinearOperator, pivots: Inexact[Array, "..."]
     ) -> AbstractSweeps:
         """Return exact sweeps in natural order."""
         if isinstance(A, Dense):
-            return _DenseSweeps(A.matrix, pivots)
+            return _DenseSweeps(A.matrix / pivots[:, None])
         if isinstance(A, Sparse):
-            return level_sweeps(A, pivots)
+            return self.of(A).sweeps(A, pivots)
         if (stencil := stencil_of(A)) is not None:
             return wavefront_sweeps(stencil, pivots)
         raise ValueError(
@@ -76,11 +94,14 @@ class Multicolour(AbstractOrder):
     """Cells coloured so that neighbours differ, one colour after another.
 
     Two colours, red and black, as on a chess board; three where a periodic axis has an
-    odd number of cells. For operators on grids, as in `Natural`. With two colours CG
-    takes half its steps at ω = 1, which is the best ω, and no ω reaches what natural
-    order can.
+    odd number of cells. For operators on grids, as in `Natural`, and for `Sparse`,
+    coloured row after row, whose pattern must be known as in `Natural`. As a
+    preconditioner of CG two colours halve its steps at ω = 1, which is the best ω, and
+    no ω reaches what natural order can; `SOR` is as fast in two colours as in natural
+    order, with the same best ω.
 
-    Cost: 2 (colours - 1) products with A, nothing in sequence.
+    Cost: 2 (colours - 1) products with A on a grid, one on a `Sparse`; nothing in
+    sequence but the colours.
 
     Examples:
         >>> import krylax as kx
@@ -89,25 +110,22 @@ class Multicolour(AbstractOrder):
         Array([0.625, 0.25 , 0.125], dtype=float64)
     """
 
+    def of(self, A: AbstractLinearOperator) -> AbstractOrder:
+        """Return the colours of a `Sparse`."""
+        return _scheduled(A, _colour_ranks) if isinstance(A, Sparse) else self
+
     def sweeps(
         self, A: AbstractLinearOperator, pivots: Inexact[Array, "..."]
     ) -> AbstractSweeps:
         """Return exact sweeps in the order of the colours."""
+        if isinstance(A, Sparse):
+            return self.of(A).sweeps(A, pivots)
         if (stencil := stencil_of(A)) is None:
             raise ValueError(
-                f"Multicolour() knows operators on grids, got {type(A).__name__}; use "
-                "order=Neumann() for Banded, Sparse and Dense"
+                "Multicolour() knows operators on grids and Sparse, got "
+                f"{type(A).__name__}; use order=Neumann() for Banded and Dense"
             )
-        colours = colours_of(pivots.shape, stencil.faces)
-        last = int(np.max(colours))
-        forward = [(colours == c, colours < c) for c in range(1, last + 1)]
-        backward = [(colours == c, colours > c) for c in range(last - 1, -1, -1)]
-        takers, givers = zip(*forward, *backward, strict=True)
-        return _ColourSweeps(
-            *unit_triangles(stencil, pivots),
-            takers=jnp.stack(takers),
-            givers=jnp.stack(givers),
-        )
+        return colour_sweeps(stencil, pivots)
 
 
 class Neumann(AbstractOrder):
@@ -146,105 +164,72 @@ class Neumann(AbstractOrder):
         self, A: AbstractLinearOperator, pivots: Inexact[Array, "..."]
     ) -> AbstractSweeps:
         """Return truncated series for both triangles."""
-        lower, upper = _triangles(A, pivots)
-        return _NeumannSweeps(lower, upper, self.num_terms)
+        return SeriesSweeps(*triangles(A, pivots), self.num_terms)
+
+
+class Scheduled(AbstractOrder):
+    """An order of the rows of a sparse pattern; made by the `of` of an order."""
+
+    pattern: LevelPattern
+    pattern_of_T: LevelPattern
+    # Of A and of its transpose.
+    num_slots: tuple[int, int] = eqx.field(static=True)
+
+    @property
+    def T(self) -> "Scheduled":
+        """The order of the transpose."""
+        return Scheduled(self.pattern_of_T, self.pattern, self.num_slots[::-1])
+
+    def sweeps(
+        self, A: AbstractLinearOperator, pivots: Inexact[Array, "..."]
+    ) -> AbstractSweeps:
+        """Return exact sweeps over a matrix of the pattern."""
+        if not isinstance(A, Sparse) or A.values.size != self.num_slots[0]:
+            raise ValueError(
+                "this order was made for another Sparse pattern than that of "
+                f"{type(A).__name__}; make it of one with the same pattern"
+            )
+        return self.pattern.sweeps(A.values, pivots)
 
 
 class _DenseSweeps(AbstractSweeps):
-    matrix: Inexact[Array, "n n"]
-    pivots: Inexact[Array, " n"]
+    unit: Inexact[Array, "n n"]
 
-    def solve(self, b: Inexact[Array, " n"]) -> Inexact[Array, " n"]:
-        unit = self.matrix / self.pivots[:, None]
-        solve = partial(jax.scipy.linalg.solve_triangular, unit, unit_diagonal=True)
-        return solve(solve(b, lower=True), lower=False)
+    def forward(self, b: Inexact[Array, " n"]) -> Inexact[Array, " n"]:
+        return self._solve(b, is_lower=True)
 
+    def backward(self, b: Inexact[Array, " n"]) -> Inexact[Array, " n"]:
+        return self._solve(b, is_lower=False)
 
-class _ColourSweeps(AbstractSweeps):
-    """Steps in which the cells of one colour take from those that have their value."""
+    def upper(self, x: Inexact[Array, " n"]) -> Inexact[Array, " n"]:
+        return jnp.triu(self.unit, 1) @ x
 
-    lower: Triangle
-    upper: Triangle
-    takers: Bool[Array, "steps ..."]
-    givers: Bool[Array, "steps ..."]
-
-    def solve(self, b: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
-        def step(x: Any, masks: Any) -> tuple[Any, None]:
-            takes, gives = masks
-            given = jnp.where(gives, x, 0)
-            return x - jnp.where(takes, self.lower(given) + self.upper(given), 0), None
-
-        # A loop, since XLA would otherwise compute a step anew for all its readers.
-        x, _ = lax.scan(step, b, (self.takers, self.givers))
-        return x
-
-
-class _NeumannSweeps(AbstractSweeps):
-    lower: Triangle
-    upper: Triangle
-    num_terms: int = eqx.field(static=True)
-
-    def solve(self, b: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
-        for triangle in (self.lower, self.upper):
-            b = _truncated_series(triangle, b, self.num_terms)
-        return b
-
-
-def colours_of(shape: tuple[int, ...], faces: Faces) -> np.ndarray:
-    """The colour of every cell, another than that of each of its neighbours."""
-    wraps = [pair[0] == "periodic" for pair in faces]
-    is_odd = any(w and size % 2 for w, size in zip(wraps, shape, strict=True))
-    count = 3 if is_odd else 2
-    total = np.zeros(shape, np.int64)
-    for axis, (size, wrap) in enumerate(zip(shape, wraps, strict=True)):
-        along = np.arange(size) % 2
-        if wrap and size % 2:
-            along[-1] = 2
-        total = total + along.reshape(
-            [-1 if a == axis else 1 for a in range(len(shape))]
+    def _solve(self, b: Inexact[Array, " n"], *, is_lower: bool):
+        return jax.scipy.linalg.solve_triangular(
+            self.unit, b, lower=is_lower, unit_diagonal=True
         )
-    return total % count
 
 
-def _truncated_series(
-    triangle: Triangle, b: Inexact[Array, "..."], num_terms: int
-) -> Inexact[Array, "..."]:
-    """Σ_{k ≤ num_terms} (-triangle)^k b, by Horner's rule."""
-    return lax.fori_loop(0, num_terms, lambda _, x: b - triangle(x), b)
-
-
-def _triangles(
-    A: AbstractLinearOperator, pivots: Inexact[Array, "..."]
-) -> tuple[Triangle, Triangle]:
-    """P⁻¹L and P⁻¹U as functions."""
-    if (stencil := stencil_of(A)) is not None:
-        return unit_triangles(stencil, pivots)
-    if isinstance(A, Banded):
-        return _band(A, -1, pivots), _band(A, 1, pivots)
-    if isinstance(A, Sparse):
-        rows, columns = rows_of_slots(A.layout), A.layout.columns
-        values = A.values / pivots[rows]
-        lower, upper = (
-            jax.tree_util.Partial(_multiply, jnp.where(is_inside, values, 0), A)
-            for is_inside in (columns < rows, columns > rows)
-        )
-        return lower, upper
-    if isinstance(A, Dense):
-        unit = A.matrix / pivots[:, None]
-        return Dense(jnp.tril(unit, -1)), Dense(jnp.triu(unit, 1))
-    raise ValueError(
-        "Neumann() knows operators on grids, Banded, Sparse and Dense, got "
-        f"{type(A).__name__}; use another preconditioner, such as ChebyshevPolynomial"
+def _scheduled(A: Sparse, ranks_of: Callable[[Sparse], np.ndarray]) -> Scheduled:
+    """The order of the rows by their ranks, for A and for its transpose."""
+    ranks = ranks_of(A)
+    T = A.T
+    assert isinstance(T, Sparse)
+    return Scheduled(
+        pattern=level_pattern(A, ranks, "an order"),
+        pattern_of_T=level_pattern(T, ranks, "an order"),
+        num_slots=(A.values.size, T.values.size),
     )
 
 
-def _band(A: Banded, sign: int, pivots: Inexact[Array, " n"]) -> Triangle:
-    """The diagonals on one side of the main one, if any."""
-    found = [i for i, offset in enumerate(A.offsets) if offset * sign > 0]
-    rows, offsets = A.diagonals[np.array(found, int)], [A.offsets[i] for i in found]
-    inverse = Diagonal(1 / pivots)
-    return inverse @ Banded(rows, offsets) if found else 0 * inverse
+def _row_numbers(A: Sparse) -> np.ndarray:
+    return np.arange(A.layout.extent.num_rows)
 
 
-def _multiply(values: Inexact[Array, " slots"], A: Sparse, x: Inexact[Array, " n"]):
-    return multiply(values, x, A.layout, A.layout_of_T)
+def _colour_ranks(A: Sparse) -> np.ndarray:
+    """The place of every row where those of the first colour come first."""
+    rows, columns, _ = known_pattern(A, "Multicolour()")
+    colours = greedy_colours(rows, columns, A.layout.extent.num_rows)
+    ranks = np.empty(len(colours), int)
+    ranks[np.argsort(colours, kind="stable")] = np.arange(len(colours))
+    return ranks

@@ -31,15 +31,26 @@ from ._sweeps import AbstractSweeps
 class WavefrontSweeps(AbstractSweeps):
     """(I + P⁻¹U)⁻¹ (I + P⁻¹L)⁻¹ for a stencil, exactly; both in one skewed storage."""
 
-    lower: "_SkewedTriangle"
-    upper: "_SkewedTriangle"
-    shape: tuple[int, ...] = eqx.field(static=True)
+    skewed_lower: "_SkewedTriangle"
+    skewed_upper: "_SkewedTriangle"
+    plain_upper: GridTriangle
+
+    def forward(self, b: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
+        """Return the result of a forward sweep."""
+        return _restore(_solve(self.skewed_lower, _store(b)), b.shape)
+
+    def backward(self, b: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
+        """Return the result of a backward sweep."""
+        return _restore(_solve(self.skewed_upper, _store(b)), b.shape)
+
+    def upper(self, x: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
+        """Return P⁻¹U x."""
+        return self.plain_upper(x)
 
     def solve(self, b: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
-        """Return the result of a forward and a backward sweep."""
-        x = _sweep(self.lower, _store(b), lambda total: total)
-        x = _sweep(self.upper, x, lambda total: total)
-        return _restore(x, self.shape)
+        """Return the result of both sweeps, skewed in between."""
+        x = _solve(self.skewed_lower, _store(b))
+        return _restore(_solve(self.skewed_upper, x), b.shape)
 
 
 class _SkewedTriangle(eqx.Module):
@@ -55,8 +66,8 @@ def wavefront_sweeps(
     stencil: Stencil, pivots: Inexact[Array, "..."]
 ) -> WavefrontSweeps:
     """Return the sweeps of D + L + U with pivots P."""
-    lower, upper = map(_skewed, unit_triangles(stencil, pivots))
-    return WavefrontSweeps(lower, upper, pivots.shape)
+    lower, upper = unit_triangles(stencil, pivots)
+    return WavefrontSweeps(_skewed(lower), _skewed(upper), upper)
 
 
 def incomplete_pivots(
@@ -87,6 +98,11 @@ def _skewed(triangle: GridTriangle) -> _SkewedTriangle:
     index = lax.broadcasted_iota(jnp.int32, shape, axis)
     is_edge = _store(index == (0 if triangle.side == "low" else shape[axis] - 1))
     return _SkewedTriangle(weights, wraps, is_edge, triangle.side)
+
+
+def _solve(triangle: _SkewedTriangle, b: Inexact[Array, "..."]):
+    """Return (I + triangle)⁻¹ b, both skewed."""
+    return _sweep(triangle, b, lambda total: total)
 
 
 def _sweep(

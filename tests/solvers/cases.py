@@ -62,6 +62,7 @@ class Row(NamedTuple):
     is_direct: bool = False  # one step, with a preconditioner or a start or without
     num_vectors: int | None = None  # by the docstring, besides b; None: not tested
     wrap: Callable[..., Any] = lambda matrix: matrix  # what it knows how to solve
+    takes_preconditioner: bool = True
 
     def solver(self, dtype: str = "float64") -> Any:
         return self.make(rtol=RTOL[dtype])
@@ -78,6 +79,12 @@ definite = partial(
 general = partial(Row, problems=GENERAL, complex_problem="complex_shifted")
 recycling = partial(
     Row, problems=(*GENERAL, "poisson_1d"), complex_problem="complex_shifted"
+)
+relaxation = partial(
+    definite,
+    problems=("diffusion_2d",),
+    takes_preconditioner=False,
+    preconditioner=None,
 )
 direct = partial(
     Row, preconditioner=None, hard_status=kx.Status.stagnated, is_direct=True
@@ -110,6 +117,8 @@ ROWS = {
         problems=("diffusion_2d", "prescribed_spectrum"),
         num_vectors=8,
     ),
+    "sor": relaxation(partial(kx.solvers.SOR, omega=1.5, max_steps=MAX_STEPS)),
+    "sor_adaptive": relaxation(partial(kx.solvers.AdaptiveSOR, max_steps=MAX_STEPS)),
     "fgmres": general(
         partial(kx.solvers.FGMRES, restart=RESTART, max_steps=MAX_STEPS),
         num_vectors=2 * RESTART + 5,
@@ -156,9 +165,11 @@ ROWS = {
         num_vectors=3 + 4 // 2,
     ),
 }
+PRECONDITIONED = [row for row in ROWS if ROWS[row].takes_preconditioner]
 PAIRS = [(row, problem) for row in ROWS for problem in ROWS[row].problems]
-# The others take any operator, not only separable ones.
-GENERAL_ROWS = [row for row in ROWS if row != "fast_diagonalization"]
+# The others take any operator, not only separable ones or those with known triangles.
+SPECIAL = ("fast_diagonalization", "sor", "sor_adaptive")
+GENERAL_ROWS = [row for row in ROWS if row not in SPECIAL]
 ITERATIVE = [row for row in ROWS if not ROWS[row].is_direct]
 # A refinement is a whole solve: it is the steps inside that are too few.
 STEPPING = [row for row in ITERATIVE if row != "refinement"]

@@ -18,6 +18,7 @@ from .cases import (
     ITERATIVE,
     MAX_STEPS,
     PAIRS,
+    PRECONDITIONED,
     ROWS,
     RTOL,
     STEPPING,
@@ -70,15 +71,16 @@ def test_true_residual_meets_the_tolerance(row: str, name: str):
 
 
 @pytest.mark.parametrize(
-    ("dtype", "preconditioner"),
+    ("row", "dtype", "preconditioner"),
     [
-        ("float32", "none"),
-        ("float64", "jacobi"),
-        ("float64", "operator"),
-        ("complex128", "none"),
+        *((row, dtype, "none") for row in ROWS for dtype in ("float32", "complex128")),
+        *(
+            (row, "float64", M)
+            for row in PRECONDITIONED
+            for M in ("jacobi", "operator")
+        ),
     ],
 )
-@each_row
 def test_true_residual_meets_the_tolerance_with_each_precision_and_preconditioner(
     row: str, dtype: str, preconditioner: str
 ):
@@ -124,7 +126,7 @@ def test_history_starts_at_one_and_ends_at_the_residual(row: str, name: str):
 
 
 @pytest.mark.parametrize("preconditioner", ["jacobi", "operator"])
-@each_iterative
+@pytest.mark.parametrize("row", [row for row in PRECONDITIONED if row in ITERATIVE])
 def test_good_preconditioner_saves_steps(row: str, preconditioner: str):
     name = "diffusion_2d"
     assert (

@@ -12,15 +12,15 @@ import krylax as kx
 
 from ..gallery import singular_incompatible
 from ..helpers import relative_error, solution_tolerance
-from .cases import ROWS, RTOL, operator, problem, solve, true_residual
+from .cases import PRECONDITIONED, ROWS, RTOL, operator, problem, solve, true_residual
 from .inner_solve import InnerSolve
 
 Status = kx.Status
 ops: Any = kx.operators
 each_row = pytest.mark.parametrize("row", ROWS)
 N = 48
-LINEAR = [row for row in ROWS if not ROWS[row].solver().is_flexible]
-FLEXIBLE = [row for row in ROWS if row not in LINEAR]
+LINEAR = [row for row in PRECONDITIONED if not ROWS[row].solver().is_flexible]
+FLEXIBLE = [row for row in PRECONDITIONED if row not in LINEAR]
 # Who needs definiteness, and what it says; Chebyshev takes no inner products that would
 # tell it more. The others solve the system all the same.
 DEFINITE_ONLY = {
@@ -31,6 +31,8 @@ DEFINITE_ONLY = {
     "deflated_cg": Status.indefinite_operator,
     "cholesky": Status.indefinite_operator,
     "chebyshev": Status.stagnated,
+    "sor": Status.stagnated,
+    "sor_adaptive": Status.stagnated,
     "batched": Status.indefinite_operator,
     "refinement": Status.indefinite_operator,
 }
@@ -148,20 +150,28 @@ def poisoned(array: np.ndarray, value: float) -> np.ndarray:
     return changed
 
 
-@each_row
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-@pytest.mark.parametrize("argument", ["A", "preconditioner"])
+@pytest.mark.parametrize(
+    ("row", "argument"),
+    [
+        *((row, "A") for row in ROWS),
+        *((row, "preconditioner") for row in PRECONDITIONED),
+    ],
+)
 def test_input_that_is_not_finite_is_told(row: str, argument: str, value: float):
     matrix, b = system(row)
-    matrices = {"A": matrix, "preconditioner": np.eye(N)}
+    matrices = {"A": matrix}
+    if row in PRECONDITIONED:
+        matrices["preconditioner"] = np.eye(N)
     matrices[argument] = poisoned(matrices[argument], value)
 
     # Traced, since matrices that are known are refused when the operator is made.
     @jax.jit
-    def found_for(matrix: Any, inverse: Any) -> Any:
-        return solve(row, matrix, b, preconditioner=operator(row, inverse))
+    def found_for(A: Any, **inverse: Any) -> Any:
+        M = {name: operator(row, matrix) for name, matrix in inverse.items()}
+        return solve(row, A, b, **M)
 
-    found = found_for(matrices["A"], matrices["preconditioner"])
+    found = found_for(**matrices)
     assert (int(found.status), int(found.stats.num_steps)) == (
         Status.nonfinite_input,
         0,
@@ -177,7 +187,7 @@ def test_operator_that_is_not_as_promised_is_told_or_solved(row: str):
     assert np.all(np.isfinite(found.value))
 
 
-@each_row
+@pytest.mark.parametrize("row", PRECONDITIONED)
 def test_preconditioner_that_is_not_as_promised_is_told_or_harmless(row: str):
     matrix, b = problem("diffusion_2d")
     M = operator(row, -np.linalg.inv(matrix))

@@ -11,7 +11,7 @@ import scipy.linalg
 import scipy.sparse
 
 import krylax as kx
-from krylax.solvers._sweep_orders import colours_of
+from krylax.solvers._colour_sweeps import colours_of
 
 from ..helpers import relative_error, tolerance
 
@@ -202,7 +202,7 @@ def test_omega_outside_of_its_range_is_refused(omega: Any):
     ("order", "A", "message"),
     [
         (Natural(), kx.operators.Banded(np.ones((1, 4)), (0,)), "use order=Neumann"),
-        (Multicolour(), kx.operators.Dense(np.eye(4)), "operators on grids, got Dense"),
+        (Multicolour(), kx.operators.Dense(np.eye(4)), "operators on grids and Sparse, got Dense"),
         (Neumann(), kx.operators.Diagonal(np.ones(4)), "Banded, Sparse and Dense, got"),
     ],
 )
