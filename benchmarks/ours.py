@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from rivals.compiled import called, compiled
@@ -50,7 +51,7 @@ def chain(
     """Return the row of a solver that hands its recycle space to the next system."""
 
     def solve(A: Any, b: Any, rtol: float) -> tuple[Any, Any]:
-        return _batch(A, b, solver(rtol), preconditioner)
+        return _batch(_as_given, (A, b), solver(rtol), preconditioner)
 
     return compiled(method, PACKAGE, solve, over=_whole)
 
@@ -71,7 +72,8 @@ def frozen(
         return learned_space(mean, solver(1e-8), preconditioner=preconditioner)
 
     def solve(A: Any, b: Any, rtol: float, carry: Any) -> tuple[Any, Any]:
-        return _batch(A, b, solver(rtol), preconditioner, carry=carry, recycle="frozen")
+        options = {"carry": carry, "recycle": "frozen"}
+        return _batch(_as_given, (A, b), solver(rtol), preconditioner, **options)
 
     return compiled(method, PACKAGE, solve, setup=gather, over=_whole)
 
@@ -80,17 +82,19 @@ def planned() -> Row:
     """Return the row of what `krylax.datasets.plan` chooses for the family.
 
     What all systems share counts as set-up of the whole batch; choosing does not count.
+    A matrix that all have is one, as it is for the rivals and in `generate`.
     """
 
     def prepare(problem: Problem) -> Prepared:
         found = kx.datasets.plan(problem.family, rtol=problem.rtol)
         work = found.work
+        is_one = all(matrix is problem.matrices[0] for matrix in problem.matrices)
 
         def solve(A: Any, b: Any, _: float, shared: Any) -> tuple[Any, Any]:
             M, start, carry = shared
             return _batch(
-                A,
-                b,
+                _OneMatrix(jax.tree.map(lambda a: a[0], A)) if is_one else _as_given,
+                b if is_one else (A, b),
                 work.solver,
                 work.preconditioner if M is None else M,
                 start="zero" if start is None else start,
@@ -129,10 +133,23 @@ def _shared(work: Any) -> tuple[Any, Any, Any]:
     return M, start, carry
 
 
-def _batch(A: Any, b: Any, solver: Any, M: Any, **options: Any) -> tuple[Any, Any]:
-    found = solve_batch(
-        lambda system: system, (A, b), solver, preconditioner=M, **options
-    )
+class _OneMatrix(eqx.Module):
+    """All systems have this operator, and are given by their right-hand sides."""
+
+    operator: Any
+
+    def __call__(self, b: Any) -> tuple[Any, Any]:
+        return self.operator, b
+
+
+def _as_given(system: tuple[Any, Any]) -> tuple[Any, Any]:
+    return system
+
+
+def _batch(
+    system: Any, parameters: Any, solver: Any, M: Any, **options: Any
+) -> tuple[Any, Any]:
+    found = solve_batch(system, parameters, solver, preconditioner=M, **options)
     return found.value, found.stats.num_steps
 
 
