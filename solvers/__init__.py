@@ -1,6 +1,7 @@
 """Solvers, preconditioners, and the top-level solve."""
 
 from . import sequences as sequences
+from . import tuning as tuning
 from ._adaptive_sor import AdaptiveSOR as AdaptiveSOR
 from ._algebraic_multigrid import AlgebraicMultigrid as AlgebraicMultigrid
 from ._algebraic_multigrid import AlgebraicMultigridCycle as AlgebraicMultigridCycle
@@ -8,6 +9,7 @@ from ._batched import Batched as Batched
 from ._bicgstab import BiCGStab as BiCGStab
 from ._block_jacobi import BlockDiagonal as BlockDiagonal
 from ._block_jacobi import BlockJacobi as BlockJacobi
+from ._capped import Capped as Capped
 from ._cg import CG as CG
 from ._chebyshev import Chebyshev as Chebyshev
 from ._chebyshev_polynomial import ChebyshevPolynomial as ChebyshevPolynomial

@@ -178,7 +178,8 @@ class Scheduled(AbstractOrder):
     @property
     def T(self) -> "Scheduled":
         """The order of the transpose."""
-        return Scheduled(self.pattern_of_T, self.pattern, self.num_slots[::-1])
+        num_slots, num_slots_of_T = self.num_slots
+        return Scheduled(self.pattern_of_T, self.pattern, (num_slots_of_T, num_slots))
 
     def sweeps(
         self, A: AbstractLinearOperator, pivots: Inexact[Array, "..."]

@@ -1,0 +1,216 @@
+"""One regression for all values of the parameter and all contexts.
+
+log cost is modelled as Σ_ab θ_ab T_a(c) T_b(v), Chebyshev polynomials of the context c
+and of the value v, with a normal prior on θ. The value is the cheapest one of a model
+drawn from the posterior (Thompson sampling for linear models: S. Agrawal, N. Goyal,
+Thompson sampling for contextual bandits with linear payoffs, ICML 2013).
+"""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.scipy.linalg import cho_solve, solve_triangular
+from jaxtyping import Array, Float
+
+from ._cheb_cb import require_positive
+from ._chebyshev_features import chebyshev_features
+from ._tuner import (
+    AbstractTuner,
+    Choice,
+    as_arms,
+    finite_cost,
+    pick,
+    require_context,
+    require_interval,
+    require_part,
+)
+
+
+class JointState(eqx.Module):
+    """What has been learnt.
+
+    Attributes:
+        key: of the next draw.
+        gram: Σ φ φᵀ over the features φ of all rounds, discounted.
+        sums: Σ φ log cost.
+        largest: the largest cost.
+    """
+
+    key: Any
+    gram: Float[Array, "m m"]
+    sums: Float[Array, " m"]
+    largest: Float[Array, ""]
+
+
+class JointSurrogate(AbstractTuner):
+    """A surrogate of the cost in context and value together, with Thompson sampling.
+
+    Every solve tells something of all values and contexts, so that some ten solves are
+    enough to avoid bad values, and the values may be as many as one likes. For costs
+    that are smooth in both; no bound is known for others.
+
+    Args:
+        arms: the candidate values, ascending; they cost next to nothing.
+        low: the lower end of the contexts; those outside count as the end. Without a
+            range no context is used.
+        high: the upper end.
+        num_context_features: polynomials of the context.
+        num_value_features: polynomials of the value.
+        deviation: standard deviation of log cost around the model that is assumed: the
+            larger, the more is explored.
+        prior_deviation: that of the coefficients of degree one; it falls with the
+            degree.
+        is_continuous: whether values between arms may be chosen, by the parabola
+            through the cheapest arm and its neighbours.
+        prediction_weight: weight of what is predicted for arms that were not played.
+        discount: part of the evidence that is kept from round to round.
+
+    Raises:
+        ValueError: a setting out of range; when asked, no context.
+
+    Cost: a factorisation of a matrix of as many rows as there are features per round.
+
+    References:
+        S. Agrawal, N. Goyal, Thompson Sampling for Contextual Bandits with Linear
+        Payoffs, ICML 2013.
+    """
+
+    arms: Float[Array, " arms"]
+    low: float | None
+    high: float | None
+    num_context_features: int = eqx.field(static=True)
+    num_value_features: int = eqx.field(static=True)
+    deviation: float
+    prior_deviation: float
+    prior_curvature: float
+    is_continuous: bool = eqx.field(static=True)
+    prediction_weight: float
+    memory: float
+
+    def __init__(
+        self,
+        arms: Any,
+        low: float | None = None,
+        high: float | None = None,
+        *,
+        num_context_features: int = 5,
+        num_value_features: int = 8,
+        deviation: float = 0.05,
+        prior_deviation: float = 0.3,
+        prior_curvature: float = 1.0,
+        is_continuous: bool = False,
+        prediction_weight: float = 0.1,
+        discount: float = 1.0,
+    ):
+        self.arms = as_arms(arms)
+        self.low, self.high = low, high
+        has_context = low is not None and high is not None
+        self.num_context_features = num_context_features if has_context else 1
+        self.num_value_features = num_value_features
+        self.deviation, self.prior_deviation = deviation, prior_deviation
+        self.prior_curvature = prior_curvature
+        self.is_continuous = is_continuous
+        self.prediction_weight = prediction_weight
+        self.memory = discount
+        if low is not None and high is not None:
+            require_interval(low, high)
+        require_part(discount, "discount")
+        require_part(prediction_weight, "prediction_weight")
+        require_positive(
+            num_context_features=num_context_features,
+            num_value_features=num_value_features,
+            deviation=deviation,
+            prior_deviation=prior_deviation,
+        )
+
+    def init(self, key: Any) -> JointState:
+        """Return the state of knowing nothing."""
+        m = self.num_context_features * self.num_value_features
+        dtype = self.arms.dtype
+        zero = jnp.zeros((), dtype)
+        return JointState(key, jnp.zeros((m, m), dtype), jnp.zeros(m, dtype), zero)
+
+    def ask(self, state: JointState, context: Any = None) -> tuple[Choice, JointState]:
+        """Return the cheapest value of a model drawn from the posterior."""
+        if self.low is not None:
+            require_context(self, context)
+        key, ours = jax.random.split(state.key)
+        variance = jnp.asarray(self.deviation**2, self.arms.dtype)
+        mean, precision = self._prior()
+        factor = jnp.linalg.cholesky(state.gram / variance + jnp.diag(precision))
+        mean = cho_solve((factor, True), state.sums / variance + precision * mean)
+        noise = jax.random.normal(ours, mean.shape, mean.dtype)
+        drawn = mean + solve_triangular(factor.T, noise, lower=False)
+        costs = self._features(context, self.arms) @ drawn
+        arm = jnp.argmin(costs)
+        value = self._between(costs, arm) if self.is_continuous else self.arms[arm]
+        choice = pick(arm, self.arms, context, value)
+        return choice, eqx.tree_at(lambda s: s.key, state, key)
+
+    def tell(
+        self, state: JointState, choice: Choice, cost: Any, *, predicted: Any = None
+    ) -> JointState:
+        """Add a cost to the regression, and those predicted with less weight."""
+        cost, largest = finite_cost(cost, state.largest)
+        kept = self.discount(state, self.memory)
+        features = self._features(choice.context, choice.value)
+        gram = kept.gram + jnp.outer(features, features)
+        sums = kept.sums + features * _log(cost)
+        if predicted is not None:
+            predicted = jnp.asarray(predicted).astype(self.arms.dtype)
+            is_known = jnp.isfinite(predicted)
+            weights = self.prediction_weight * is_known.astype(self.arms.dtype)
+            costs = _log(jnp.where(is_known, predicted, 1))
+            others = self._features(choice.context, self.arms)
+            gram = gram + (others * weights[:, None]).T @ others
+            sums = sums + others.T @ (weights * costs)
+        return JointState(state.key, gram, sums, largest)
+
+    def discount(self, state: JointState, factor: Any) -> JointState:
+        """Return the state with a part of its evidence."""
+        factor = jnp.asarray(factor, self.arms.dtype)
+        gram, sums = factor * state.gram, factor * state.sums
+        return JointState(state.key, gram, sums, state.largest)
+
+    def _features(self, context: Any, values: Any) -> Float[Array, "... m"]:
+        """T_a(c) T_b(v) for one context and one value or several."""
+        ends = self.arms[0], self.arms[-1]
+        of_values = chebyshev_features(values, *ends, self.num_value_features)
+        if self.low is None:
+            return of_values
+        context = jnp.asarray(context, self.arms.dtype)
+        of_context = chebyshev_features(
+            context, self.low, self.high, self.num_context_features
+        )
+        pairs = jnp.einsum("a,...b->...ab", of_context, of_values)
+        return pairs.reshape(*of_values.shape[:-1], -1)
+
+    def _prior(self) -> tuple[Float[Array, " m"], Float[Array, " m"]]:
+        """Mean and precision of the coefficients: smaller, the higher the degree."""
+        a = jnp.arange(self.num_context_features, dtype=self.arms.dtype)
+        b = jnp.arange(self.num_value_features, dtype=self.arms.dtype)
+        degrees = (a[:, None] + b[None]).reshape(-1)
+        spread = self.prior_deviation / jnp.maximum(degrees, 1)
+        # The constant is the size of all costs, in any unit.
+        precision = jnp.where(degrees > 0, spread**-2, 1e-4)
+        is_parabola = (a[:, None] == 0) & (b[None] == 2)
+        mean = jnp.where(is_parabola.reshape(-1), self.prior_curvature, 0)
+        return mean, precision
+
+    def _between(self, costs: Float[Array, " arms"], arm: Any) -> Float[Array, ""]:
+        """The vertex of the parabola through the cheapest arm and its neighbours."""
+        middle = jnp.clip(arm, 1, self.arms.size - 2)
+        x, y = ([a[middle + i] for i in (-1, 0, 1)] for a in (self.arms, costs))
+        before, after = (y[1] - y[0]) / (x[1] - x[0]), (y[2] - y[1]) / (x[2] - x[1])
+        curvature = (after - before) / (x[2] - x[0])
+        is_convex = curvature > 0
+        step = before / jnp.where(is_convex, 2 * curvature, 1)
+        vertex = jnp.clip((x[0] + x[1]) / 2 - step, x[0], x[2])
+        return jnp.where(is_convex, vertex, self.arms[arm])
+
+
+def _log(cost: Any) -> Any:
+    # A cost of nothing is less than a step.
+    return jnp.log(jnp.maximum(cost, 1e-6))

@@ -1,0 +1,65 @@
+"""What the history of one SOR solve says of every other relaxation factor.
+
+Residual norms come to fall by the spectral radius of the iteration from step to step.
+Young's relation turns it into the Jacobi radius, and that into the radius, and the
+number of steps, of any ω.
+"""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .._solution import Statistics
+from .._young import jacobi_radius_of, sor_steps_bound
+
+
+class YoungFeedback(eqx.Module):
+    """Predicts the steps of SOR at every ω from those at one, in `tune_sequence`.
+
+    A solve at ω below the optimum tells the Jacobi radius; one above it only that the
+    optimum is below, and the prediction is that of the largest radius for which it
+    would be. Predictions meet what was seen at the ω that was played.
+
+    Args:
+        rtol: tolerance of the solves.
+
+    Examples:
+        >>> import jax.numpy as jnp, krylax as kx
+        >>> A, arms = kx.operators.Laplacian((15, 15)), jnp.array([1.0, 1.5, 1.67])
+        >>> sol = kx.solve(A, jnp.ones((15, 15)), kx.solvers.SOR(rtol=1e-8, omega=1.5))
+        >>> feedback = kx.solvers.tuning.YoungFeedback(rtol=1e-8)
+        >>> feedback(sol.stats, arms[1], arms).round().tolist()
+        [516.0, 174.0, 54.0]
+    """
+
+    rtol: float
+
+    def __call__(
+        self, stats: Statistics, omega: Float[Array, ""], arms: Float[Array, " arms"]
+    ) -> Float[Array, " arms"]:
+        """Return the steps to expect of every arm.
+
+        Args:
+            stats: those of a solve.
+            omega: the relaxation factor that it used.
+            arms: the relaxation factors to predict for.
+        """
+        mu = jacobi_radius_of(late_rate(stats).astype(omega.dtype), omega)
+        # At μ = 1 no ω converges.
+        mu = jnp.minimum(mu, 1 - jnp.finfo(omega.dtype).eps)
+        predicted = sor_steps_bound(arms, mu, self.rtol)
+        played = sor_steps_bound(omega, mu, self.rtol)
+        return predicted * (stats.num_steps.astype(omega.dtype) / played)
+
+
+def late_rate(stats: Statistics) -> Float[Array, ""]:
+    """Return the mean factor by which a step reduced the residual in the second half.
+
+    Of less than two recorded steps it is zero.
+    """
+    last = stats.num_steps // stats.history_stride
+    middle = last // 2
+    ratio = stats.history[last] / stats.history[middle]
+    count = ((last - middle) * stats.history_stride).astype(ratio.dtype)
+    rate = ratio ** (1 / jnp.maximum(count, 1))
+    return jnp.where((last >= 2) & jnp.isfinite(rate), jnp.minimum(rate, 1), 0)
