@@ -22,13 +22,17 @@ class Capped(AbstractWrapper):
     Examples:
         >>> import jax.numpy as jnp, krylax as kx
         >>> A, b = kx.operators.Laplacian((200,)), jnp.ones(200)
-        >>> solver = kx.solvers.Capped(kx.solvers.CG(rtol=1e-8), jnp.asarray(5))
+        >>> solver = kx.solvers.Capped(kx.solvers.CG(rtol=1e-8), cap=5)
         >>> int(kx.solve(A, b, solver, throw=False).stats.num_steps)
         5
     """
 
     solver: AbstractSolver
     cap: Int[Array, ""]
+
+    def __init__(self, solver: AbstractSolver, cap: Any):
+        self.solver = solver
+        self.cap = jnp.asarray(cap, jnp.int32)
 
     def run(self, system: LinearSystem, carry: Any) -> Outcome:
         """Run the solver up to the cap."""

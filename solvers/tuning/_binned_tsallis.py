@@ -95,7 +95,8 @@ class BinnedTsallis(AbstractTuner):
 
     def discount(self, state: BinnedState, factor: Any) -> BinnedState:
         """Return the state with a part of its evidence."""
-        return BinnedState(state.key, discounted(state.evidence, factor))
+        of_bins = jax.vmap(discounted, in_axes=(0, None))
+        return BinnedState(state.key, of_bins(state.evidence, factor))
 
     def _bin(self, context: Any) -> Int[Array, ""]:
         part = (jnp.asarray(context) - self.low) / (self.high - self.low)

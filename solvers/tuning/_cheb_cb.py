@@ -156,7 +156,9 @@ class ChebCB(AbstractTuner):
             others = jnp.where(is_known, self.prediction_weight, 0) * (1 - weights)
             costs = jnp.where((weights > 0) | ~is_known, cost, predicted)
             weights = weights + others
-        grams = kept.grams + weights[:, None, None] * jnp.outer(features, features)
+        grams = (
+            kept.grams + weights[:, None, None] * jnp.outer(features, features)[None]
+        )
         sums = kept.sums + (weights * costs)[:, None] * features[None]
         counts = kept.counts + weights
         if predicted is None:
@@ -203,7 +205,7 @@ def inverse_gap_weights(
     return p.at[best].set(1 - jnp.sum(p))
 
 
-def require_positive(**settings: float) -> None:
+def require_positive(**settings: float | int) -> None:
     """Raise a `ValueError` where a setting is not positive."""
     for name, value in settings.items():
         if not value > 0:

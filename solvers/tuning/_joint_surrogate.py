@@ -114,6 +114,8 @@ class JointSurrogate(AbstractTuner):
         self.is_continuous = is_continuous
         self.prediction_weight = prediction_weight
         self.memory = discount
+        if self.arms.size < 2:
+            raise ValueError("JointSurrogate needs at least two arms, got one")
         if low is not None and high is not None:
             require_interval(low, high)
         require_part(discount, "discount")

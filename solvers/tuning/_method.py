@@ -23,7 +23,9 @@ class Method(eqx.Module):
     preconditioner: Preconditioner | None = None
     work: Float[Array, ""] | float = 1.0
 
-    def __init__(self, solver: AbstractSolver, preconditioner: Any = None, work=1.0):
+    def __init__(
+        self, solver: AbstractSolver, preconditioner: Any = None, work: Any = 1.0
+    ):
         if not isinstance(solver, AbstractSolver):
             raise TypeError(
                 f"Method needs a solver such as CG(rtol=1e-6), got {solver!r}"

@@ -93,6 +93,8 @@ def instance_optimal(costs: Float[Array, "rounds arms"]) -> Float[Array, ""]:
 def _cost_of(
     value: Float[Array, ""], arms: Float[Array, " arms"], costs: Float[Array, " arms"]
 ) -> Float[Array, ""]:
+    if arms.size == 1:
+        return costs[0]
     # Exact at the arms, also beside one whose cost is infinite.
     place = jnp.clip(jnp.searchsorted(arms, value, side="right") - 1, 0, arms.size - 2)
     part = (value - arms[place]) / (arms[place + 1] - arms[place])

@@ -190,9 +190,14 @@ class TsallisINF(AbstractTuner):
 
 def discounted(evidence: Evidence, factor: Any) -> Evidence:
     """Return the evidence weighted by a factor, but for the largest cost."""
-    parts = (evidence.estimates, evidence.num_rounds, evidence.totals, evidence.counts)
-    scaled = [jnp.asarray(factor, part.dtype) * part for part in parts]
-    return Evidence(*scaled, evidence.largest)
+    factor = jnp.asarray(factor, evidence.estimates.dtype)
+    return Evidence(
+        estimates=factor * evidence.estimates,
+        num_rounds=factor * evidence.num_rounds,
+        totals=factor * evidence.totals,
+        counts=factor * evidence.counts,
+        largest=evidence.largest,
+    )
 
 
 def tsallis_probabilities(

@@ -74,16 +74,16 @@ def as_arms(arms: Any) -> Float[Array, " arms"]:
     """Return the candidate values as an array.
 
     Raises:
-        ValueError: not at least two ascending finite numbers.
+        ValueError: no ascending finite numbers.
     """
     arms = jnp.asarray(arms, jnp.result_type(float, arms))
     if is_traced(arms):
         return arms
-    is_ascending = arms.ndim == 1 and arms.size > 1 and np.all(np.diff(arms) > 0)
+    is_ascending = arms.ndim == 1 and arms.size > 0 and np.all(np.diff(arms) > 0)
     if not (is_ascending and np.all(np.isfinite(arms))):
         raise ValueError(
-            f"arms must be at least two ascending finite numbers, got {arms}; for "
-            "example jnp.linspace(1.0, 1.95, 20)"
+            f"arms must be ascending finite numbers, got {arms}; for example "
+            "jnp.linspace(1.0, 1.95, 20)"
         )
     return arms
 

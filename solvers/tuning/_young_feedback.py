@@ -12,13 +12,18 @@ from jaxtyping import Array, Float
 from .._solution import Statistics
 from .._young import jacobi_radius_of, sor_steps_bound
 
+CLEARLY = 0.1
+"""ω counts as below the optimum where ρ exceeds ω - 1, which it is above, by this part
+of what is left to 1: near the optimum the rate is not settled when the solve ends."""
+
 
 class YoungFeedback(eqx.Module):
     """Predicts the steps of SOR at every ω from those at one, in `tune_sequence`.
 
-    A solve at ω below the optimum tells the Jacobi radius; one above it only that the
-    optimum is below, and the prediction is that of the largest radius for which it
-    would be. Predictions meet what was seen at the ω that was played.
+    A solve at ω clearly below the optimum tells the Jacobi radius, and with it the
+    steps at all ω. One above it, where ρ = ω - 1 whatever the radius, tells those at
+    larger ω only; the others are NaN, which tuners take for not known. Predictions meet
+    what was seen at the ω that was played.
 
     Args:
         rtol: tolerance of the solves.
@@ -44,12 +49,15 @@ class YoungFeedback(eqx.Module):
             omega: the relaxation factor that it used.
             arms: the relaxation factors to predict for.
         """
-        mu = jacobi_radius_of(late_rate(stats).astype(omega.dtype), omega)
+        rate = late_rate(stats).astype(omega.dtype)
+        is_below = rate - (omega - 1) > CLEARLY * (2 - omega)
         # At μ = 1 no ω converges.
+        mu = jacobi_radius_of(rate, omega)
         mu = jnp.minimum(mu, 1 - jnp.finfo(omega.dtype).eps)
         predicted = sor_steps_bound(arms, mu, self.rtol)
         played = sor_steps_bound(omega, mu, self.rtol)
-        return predicted * (stats.num_steps.astype(omega.dtype) / played)
+        predicted = predicted * (stats.num_steps.astype(omega.dtype) / played)
+        return jnp.where(is_below | (arms >= omega), predicted, jnp.nan)
 
 
 def late_rate(stats: Statistics) -> Float[Array, ""]:

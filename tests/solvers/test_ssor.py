@@ -202,7 +202,11 @@ def test_omega_outside_of_its_range_is_refused(omega: Any):
     ("order", "A", "message"),
     [
         (Natural(), kx.operators.Banded(np.ones((1, 4)), (0,)), "use order=Neumann"),
-        (Multicolour(), kx.operators.Dense(np.eye(4)), "operators on grids and Sparse, got Dense"),
+        (
+            Multicolour(),
+            kx.operators.Dense(np.eye(4)),
+            "on grids and Sparse, got Dense",
+        ),
         (Neumann(), kx.operators.Diagonal(np.ones(4)), "Banded, Sparse and Dense, got"),
     ],
 )

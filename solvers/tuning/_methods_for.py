@@ -1,0 +1,94 @@
+"""Methods that are worth trying on an operator, by what it promises."""
+
+from typing import Any
+
+import jax
+
+from ...operators import AbstractLinearOperator, AbstractOperator, Sparse
+from .._algebraic_multigrid import AlgebraicMultigrid
+from .._bicgstab import BiCGStab
+from .._cg import CG
+from .._gmres import GMRES
+from .._incomplete_cholesky import IncompleteCholesky
+from .._jacobi import Jacobi
+from .._minres import MINRES
+from .._multigrid import Multigrid
+from .._ssor import SSOR
+from ._method import Method
+
+
+def methods_for(
+    A: AbstractLinearOperator, *, rtol: float = 1e-6, max_steps: int = 10_000
+) -> dict[str, Method]:
+    """Return methods for systems like A by name, the likely best one first.
+
+    Those whose preconditioner does not know the operator are left out.
+
+    Args:
+        A: an operator of the kind.
+        rtol: tolerance on the true residual.
+        max_steps: bound on the number of steps.
+
+    Examples:
+        >>> import krylax as kx
+        >>> list(kx.solvers.tuning.methods_for(kx.operators.Laplacian((8, 8))))[:2]
+        ['CG with Multigrid', 'CG with Multigrid of one sweep']
+    """
+    settings: dict[str, Any] = {"rtol": rtol, "max_steps": max_steps}
+    found = {
+        name: Method(solver, preconditioner)
+        for name, solver, preconditioner in _candidates(A.tags, settings)
+    }
+    return {name: method for name, method in found.items() if _fits(method, A)}
+
+
+def _candidates(
+    tags: frozenset[str], settings: dict[str, Any]
+) -> list[tuple[str, Any, Any]]:
+    cg, bicgstab = CG(**settings), BiCGStab(**settings)
+    if "positive_definite" in tags:
+        return [
+            ("CG with Multigrid", cg, Multigrid()),
+            ("CG with Multigrid of one sweep", cg, Multigrid(num_sweeps=1)),
+            ("CG with Multigrid in 32 bits", cg, Multigrid(single_precision=True)),
+            ("CG with AlgebraicMultigrid", cg, AlgebraicMultigrid()),
+            ("CG with IncompleteCholesky", cg, IncompleteCholesky()),
+            ("CG with Jacobi", cg, Jacobi()),
+        ]
+    gmres = [
+        (f"GMRES({restart}) with Jacobi", GMRES(restart=restart, **settings), Jacobi())
+        for restart in (30, 100)
+    ]
+    if "hermitian" in tags:
+        minres = ("MINRES", MINRES(**settings), None)
+        return [minres, ("BiCGStab with Jacobi", bicgstab, Jacobi()), *gmres]
+    return [
+        ("BiCGStab with Multigrid", bicgstab, Multigrid()),
+        ("BiCGStab with SSOR", bicgstab, SSOR()),
+        ("BiCGStab with Jacobi", bicgstab, Jacobi()),
+        *gmres,
+    ]
+
+
+def applied(method: Method, A: AbstractLinearOperator) -> Any:
+    """Return the preconditioner as `solve` takes it outside of a compiled program."""
+    M = method.preconditioner
+    if M is None or isinstance(M, AbstractOperator) or not isinstance(A, Sparse):
+        return M
+    # Its pattern must be known where the preconditioner is made.
+    return M(A)
+
+
+def _fits(method: Method, A: AbstractLinearOperator) -> bool:
+    """Whether the preconditioner knows the operator."""
+    M = method.preconditioner
+    if M is None or isinstance(M, AbstractOperator):
+        return True
+    try:
+        if isinstance(A, Sparse):
+            M(A)
+        else:
+            jax.eval_shape(M, A)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,63 @@
+"""Costs of relaxation factors by Young's formula, and what the tests tune on them."""
+
+from functools import cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import krylax as kx
+
+T: Any = kx.solvers.tuning
+LOW, HIGH = -0.15, 0.45
+NUM_ARMS = 12
+NUM_ROUNDS = 1500
+
+
+def arms(dtype: Any = jnp.float64, count: int = NUM_ARMS) -> Any:
+    return jnp.linspace(1.0, 1.95, count, dtype=dtype)
+
+
+def radius(context: Any) -> Any:
+    """The Jacobi radius of the shifted Laplacian of 10 × 10 points."""
+    return 4 * float(np.cos(np.pi / 11)) / (4 + context)
+
+
+@cache
+def table(num_rounds: int = NUM_ROUNDS) -> tuple[Any, Any]:
+    """Contexts, and what every arm costs: the steps by theory, within some 5 %."""
+    rng = np.random.default_rng(3)
+    contexts = jnp.asarray(LOW + (HIGH - LOW) * rng.beta(2, 6, num_rounds))
+    mu = radius(contexts)[:, None] * jnp.ones((1, NUM_ARMS))
+    omegas = jnp.broadcast_to(arms(), mu.shape)
+    steps = kx.solvers.sor_steps_bound(omegas, mu, 1e-8)
+    return contexts, steps * np.exp(0.05 * rng.standard_normal(steps.shape))
+
+
+TUNERS: dict[str, Any] = {
+    "tsallis": lambda a: T.TsallisINF(a),
+    "tsallis_of_less_variance": lambda a: T.TsallisINF(a, reduces_variance=True),
+    "tsallis_that_forgets": lambda a: T.TsallisINF(a, discount=0.99),
+    "binned": lambda a: T.BinnedTsallis(T.TsallisINF(a), LOW, HIGH, 3),
+    "cheb": lambda a: T.ChebCB(a, LOW, HIGH),
+    "cheb_that_forgets": lambda a: T.ChebCB(a, LOW, HIGH, discount=0.99),
+    "joint": lambda a: T.JointSurrogate(a, LOW, HIGH),
+    "joint_between_arms": lambda a: T.JointSurrogate(a, LOW, HIGH, is_continuous=True),
+    "joint_without_context": lambda a: T.JointSurrogate(a),
+    "thompson": lambda a: T.GaussianThompson(a),
+    "uniform": lambda a: T.Uniform(a),
+    "fixed": lambda a: T.Fixed(a, 3),
+    "young": lambda a: T.YoungOracle(a, radius),
+}
+LEARNING = [name for name in TUNERS if name not in ("uniform", "fixed", "young")]
+
+
+@cache
+def runs(name: str) -> Any:
+    """Traces of a tuner with four keys, over the table."""
+    contexts, costs = table()
+    tuner = TUNERS[name](arms())
+    keys = jax.random.split(jax.random.key(11), 4)
+    simulate = jax.vmap(lambda k: T.simulate(tuner, costs, key=k, contexts=contexts))
+    return jax.jit(simulate)(keys)

@@ -1,0 +1,92 @@
+"""Methods chosen by the clock; what is fast is not tested, what is promised is."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.sparse
+
+import krylax as kx
+
+from .tables import T
+
+S: Any = kx.solvers
+GRID = kx.operators.Laplacian((12, 12))
+B = jnp.sin(jnp.arange(144.0).reshape(12, 12) ** 2)
+
+
+def solved(auto: Any, systems: Any) -> Any:
+    state, found = auto.init(jax.random.key(0)), []
+    for A, b in systems:
+        solution, state, record = auto.solve(A, b, state)
+        found.append((solution, record))
+    return found, state
+
+
+GOOD = T.Method(S.CG(1e-8))
+# Never converges within any bound that matters.
+BAD = T.Method(S.SOR(1e-8, omega=0.001, max_steps=50_000))
+
+
+def test_every_solve_is_certified_whatever_is_tried():
+    auto = T.AutoSolver({"good": GOOD, "bad": BAD})
+    found, state = solved(auto, [(GRID, B)] * 6)
+    assert all(int(solution.status) == 0 for solution, _ in found)
+    (known,) = state.known.values()
+    assert known.counts["bad"] >= 1
+    assert known.ranking[0] == "good"
+
+
+def test_guess_that_fails_is_followed_by_one_that_does_not():
+    auto = T.AutoSolver({"bad": T.Method(S.CG(1e-8, max_steps=2)), "good": GOOD})
+    found, _ = solved(auto, [(GRID, B)])
+    solution, record = found[0]
+    assert int(solution.status) == 0
+    assert record.method == "bad"
+    assert record.is_cut_off
+
+
+def test_failure_of_all_methods_is_told():
+    auto = T.AutoSolver({"bad": T.Method(S.CG(1e-8, max_steps=2))})
+    state = auto.init(jax.random.key(0))
+    with pytest.raises(kx.solvers.SolveError, match="none of bad solved the system"):
+        auto.solve(GRID, B, state)
+    solution, _, _ = auto.solve(GRID, B, state, throw=False)
+    assert solution.status == kx.Status.max_steps_reached
+
+
+def test_structures_learn_apart():
+    auto = T.AutoSolver({"good": GOOD})
+    line = kx.operators.Laplacian((30,)), jnp.ones(30)
+    _, state = solved(auto, [(GRID, B), line, (2.0 * GRID, B), (GRID, B)])
+    assert len(state.known) == 3
+    assert "good: 2 solves" in str(state)
+
+
+def sparse(A: Any) -> Any:
+    matrix = scipy.sparse.csr_array(np.asarray(A.as_matrix()))
+    return kx.operators.Sparse.from_scipy(matrix, tags=A.tags)
+
+
+FLOW = kx.operators.ConvectionDiffusion(np.ones((8, 8)), np.array([1.0, -2.0]))
+
+
+@pytest.mark.parametrize(
+    "A",
+    [FLOW, sparse(GRID), kx.operators.Helmholtz(jnp.ones((8, 8)), 0.5)],
+    ids=["flow", "sparse", "waves"],
+)
+def test_methods_for_an_operator_solve_it(A: Any):
+    methods = T.methods_for(A, rtol=1e-6)
+    assert len(methods) >= 3
+    b = jnp.ones(A.in_structure.shape)
+    name, method = list(methods.items())[-1]
+    M = method.preconditioner
+    assert kx.solve(A, b, method.solver, preconditioner=M).status == 0, name
+
+
+def test_factor_below_one_is_refused():
+    with pytest.raises(ValueError, match="factor must be at least 1"):
+        T.AutoSolver(factor=0.5)
