@@ -25,7 +25,7 @@ LAWS = {"low": (2.0, 6.0), "high": (0.5, 1.5)}
 LOW, HIGH = -0.15, 0.45
 ARMS = np.linspace(1.0, 1.95, 20)
 NUM_LANES = 128
-"""Solved together: a step per lane takes 0.4 µs; with 256, that leave the cache, 0.5."""
+"""Solved together; with 256, that leave the cache, a step per lane takes longer."""
 
 
 class Instances(NamedTuple):
