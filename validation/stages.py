@@ -5,8 +5,9 @@ each part is written to STAGE-PART.json as soon as it is done, what is there alr
 skipped, so that a run can be stopped and taken up, and results.json and results.md
 collect all that the folder holds.
 
-A stage is a module with `TITLE`, `PARTS`, `FAST_PARTS`, `measure_part(name, is_fast=)`,
-which returns a dictionary for JSON, and `markdown(found)`, a section of the results.
+A stage is a module with `TITLE`, `PARTS`, `FAST_PARTS`, `measure_part(part, folder,
+is_fast=)`, which returns a dictionary for JSON and may keep what takes long in the
+folder, `markdown(found)`, a section of the results, and perhaps `draw(found, folder)`.
 """
 
 import argparse
@@ -55,7 +56,7 @@ def run(here: Path, stages: dict[str, Any], more_versions: Any = dict) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if arguments.part:
         stage, part = arguments.part
-        found = stages[stage].measure_part(part, is_fast=arguments.fast)
+        found = stages[stage].measure_part(part, folder, is_fast=arguments.fast)
         write_part(_path(folder, stage, part), found, more_versions(), arguments.fast)
         return
     for stage in arguments.only:

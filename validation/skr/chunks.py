@@ -5,6 +5,7 @@ after the other, since what is compared is the time per system on one core.
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import methods
@@ -61,8 +62,9 @@ PARTS = {
 FAST_PARTS = ("released",)
 
 
-def measure_part(name: str, *, is_fast: bool) -> dict[str, Any]:
+def measure_part(name: str, folder: Path, *, is_fast: bool) -> dict[str, Any]:
     """Return both methods' outcomes for each tolerance."""
+    del folder
     part = PARTS[name]
     if is_fast:
         part = part._replace(

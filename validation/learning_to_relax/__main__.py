@@ -1,0 +1,26 @@
+"""The experiments of Learning to Relax, measured again.
+
+    python validation/learning_to_relax [--fast] [--only STAGE ...] [--redo]
+
+README.md says what is compared, and how; ../stages.py how it is run.
+"""
+
+import sys
+from pathlib import Path
+
+import jax
+
+jax.config.update("jax_enable_x64", True)
+
+HERE = Path(__file__).parent
+sys.path.append(str(HERE.parent))
+
+# First, as it makes the modules of the benchmarks known.
+import stages  # isort: skip
+
+import auto
+import heat
+import shifted
+
+if __name__ == "__main__":
+    stages.run(HERE, {"shifted": shifted, "heat": heat, "auto": auto})
