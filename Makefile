@@ -1,12 +1,13 @@
 # make run   sets up and generates a certified Darcy data set, compares, draws it
 # make test  sets up and runs every test;   make lint  format, lint, types
 # make bench compares with the rivals; FAST=1 in small sizes, ONLY="batch float32" some cases
-# make validate  measures the tables of the SKR paper again, in stages; FAST=1 in small sizes, ONLY="orders chunks" some stages
+# make validate  measures the tables of the papers again, in stages; PAPER=skr one paper, FAST=1 in small sizes, ONLY="orders chunks" some stages
 # Nothing is reinstalled until pyproject.toml changes.
 
 PYTHON ?= python3
 NUM_SAMPLES ?= 256
 OUT ?= build/darcy64
+PAPER ?= skr learning_to_relax
 VENV := .venv
 BIN := $(VENV)/bin
 export PYTHONSAFEPATH := 1
@@ -31,7 +32,7 @@ bench: $(VENV)/bench.stamp
 	$(BIN)/python benchmarks $(if $(FAST),--fast) $(if $(ONLY),--only $(ONLY))
 
 validate: $(VENV)/bench.stamp
-	$(BIN)/python validation/skr $(if $(FAST),--fast) $(if $(ONLY),--only $(ONLY)) $(if $(REDO),--redo)
+	for paper in $(PAPER); do $(BIN)/python validation/$$paper $(if $(FAST),--fast) $(if $(ONLY),--only $(ONLY)) $(if $(REDO),--redo) || exit 1; done
 
 docs: $(VENV)/docs.stamp
 	$(BIN)/mkdocs build --strict

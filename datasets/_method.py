@@ -81,6 +81,25 @@ class Plan:
         """As in `generate`."""
         return self.work.recycle
 
+    @property
+    def methods(self) -> dict[str, Any]:
+        """The methods that need no other system, the chosen one or the fastest first.
+
+        As `krylax.solvers.tuning.AutoSolver` takes them.
+        """
+        from ..solvers.tuning import Method
+
+        alone = [
+            trial
+            for trial in self.trials
+            if trial.work.start is None and not trial.work.solver.has_carry
+        ]
+        alone.sort(key=lambda t: (t.work is not self.work, t.milliseconds))
+        return {
+            trial.name: Method(trial.work.solver, trial.work.applied_preconditioner())
+            for trial in alone
+        }
+
     def __str__(self) -> str:
         """The reason, and a line per trial."""
         lines = [

@@ -1,4 +1,4 @@
-"""The tables of validation/skr are made, in small sizes; their figures mean nothing."""
+"""The tables of validations are made, in small sizes; their figures mean nothing."""
 
 import json
 import os
@@ -12,9 +12,9 @@ SCRIPT = Path(__file__).parents[1] / "validation" / "skr"
 PART = "chunks-released.json"
 
 
-def run(folder: Path, *arguments: str) -> None:
+def run(folder: Path, *arguments: str, script: Path = SCRIPT) -> None:
     subprocess.run(
-        [sys.executable, SCRIPT, "--fast", "--out", folder, *arguments],
+        [sys.executable, script, "--fast", "--out", folder, *arguments],
         env=os.environ | {"JAX_PLATFORMS": "cpu"},
         check=True,
     )
@@ -45,3 +45,12 @@ def test_a_measured_part_is_skipped(folder: Path):
     before = (folder / PART).stat().st_mtime_ns
     run(folder, "--only", "chunks")
     assert (folder / PART).stat().st_mtime_ns == before
+
+
+@pytest.mark.slow
+def test_learning_to_relax_has_a_line_per_tuner_and_a_picture(tmp_path: Path):
+    script = SCRIPT.with_name("learning_to_relax")
+    run(tmp_path, "--only", "shifted", script=script)
+    text = (tmp_path / "results.md").read_text()
+    assert text.count("| ChebCB |") == 3
+    assert (tmp_path / "regret.png").stat().st_size > 1000

@@ -50,9 +50,12 @@ class BinnedTsallis(AbstractTuner):
     bandit: TsallisINF
     low: float
     high: float
-    num_bins: int = eqx.field(static=True, default=5)
+    num_bins: int = eqx.field(static=True)
 
-    def __check_init__(self):
+    def __init__(self, bandit: TsallisINF, low: float, high: float, num_bins: int = 5):
+        self.bandit = bandit
+        self.low, self.high = low, high
+        self.num_bins = num_bins
         require_interval(self.low, self.high)
         if self.num_bins < 1:
             raise ValueError(f"num_bins must be at least 1, got {self.num_bins}")

@@ -65,7 +65,8 @@ def count_steps(
     system = np.repeat(np.arange(num_systems), num_arms)
     omega, shift = omegas.ravel(), instances.shifts[system]
     # Lanes that take about as long next to each other: a batch waits for its slowest.
-    order = np.argsort(np.asarray(sor_radius(omega, jacobi_radius(shift))))
+    radius = jnp.asarray(jacobi_radius(shift))
+    order = np.argsort(np.asarray(sor_radius(jnp.asarray(omega), radius)))
     steps = np.empty(omega.size, np.int64)
     for start in range(0, omega.size, NUM_LANES):
         part = order[start : start + NUM_LANES]
