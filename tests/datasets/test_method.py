@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -259,3 +260,13 @@ def test_unknown_start_and_recycling_are_refused(option: Any, tmp_path: Path):
         datasets.generate(
             datasets.Darcy(SMALL), 2, tmp_path / "data", kx.solvers.CG(), **option
         )
+
+
+def test_methods_of_a_plan_solve_systems_by_the_clock():
+    family = datasets.Darcy(SMALL)
+    found = datasets.plan(family)
+    auto = kx.solvers.tuning.AutoSolver(found.methods)
+    A, b = family.system(family.sample(99))
+    solution, _, record = auto.solve(A, b, auto.init(jax.random.key(0)))
+    assert record.method == next(iter(found.methods))
+    assert solution.status == kx.Status.converged

@@ -37,20 +37,19 @@ def table(num_rounds: int = NUM_ROUNDS) -> tuple[Any, Any]:
 
 TUNERS: dict[str, Any] = {
     "tsallis": lambda a: T.TsallisINF(a),
-    "tsallis_of_less_variance": lambda a: T.TsallisINF(a, reduces_variance=True),
-    "tsallis_that_forgets": lambda a: T.TsallisINF(a, discount=0.99),
+    "tsallis_that_forgets": lambda a: T.TsallisINF(
+        a, reduces_variance=True, discount=0.99
+    ),
     "binned": lambda a: T.BinnedTsallis(T.TsallisINF(a), LOW, HIGH, 3),
     "cheb": lambda a: T.ChebCB(a, LOW, HIGH),
-    "cheb_that_forgets": lambda a: T.ChebCB(a, LOW, HIGH, discount=0.99),
     "joint": lambda a: T.JointSurrogate(a, LOW, HIGH),
     "joint_between_arms": lambda a: T.JointSurrogate(a, LOW, HIGH, is_continuous=True),
     "joint_without_context": lambda a: T.JointSurrogate(a),
     "thompson": lambda a: T.GaussianThompson(a),
     "uniform": lambda a: T.Uniform(a),
-    "fixed": lambda a: T.Fixed(a, 3),
     "young": lambda a: T.YoungOracle(a, radius),
 }
-LEARNING = [name for name in TUNERS if name not in ("uniform", "fixed", "young")]
+LEARNING = [name for name in TUNERS if name not in ("uniform", "young")]
 
 
 @cache
