@@ -157,12 +157,15 @@ class JointSurrogate(AbstractTuner):
         """Add a cost to the regression, and those predicted with less weight."""
         cost, largest = finite_cost(cost, state.largest)
         kept = self.discount(state, self.memory)
-        features = self._features(choice.context, choice.value)
+        # What costs nothing, or fails before any cost is known, has no logarithm and
+        # tells nothing of the values.
+        tells = (cost > 0).astype(self.arms.dtype)
+        features = tells * self._features(choice.context, choice.value)
         gram = kept.gram + jnp.outer(features, features)
         sums = kept.sums + features * _log(cost)
         if predicted is not None:
             predicted = jnp.asarray(predicted).astype(self.arms.dtype)
-            is_known = jnp.isfinite(predicted)
+            is_known = jnp.isfinite(predicted) & (predicted > 0)
             weights = self.prediction_weight * is_known.astype(self.arms.dtype)
             costs = _log(jnp.where(is_known, predicted, 1))
             others = self._features(choice.context, self.arms)
@@ -214,5 +217,4 @@ class JointSurrogate(AbstractTuner):
 
 
 def _log(cost: Any) -> Any:
-    # A cost of nothing is less than a step.
-    return jnp.log(jnp.maximum(cost, 1e-6))
+    return jnp.log(jnp.where(cost > 0, cost, 1))

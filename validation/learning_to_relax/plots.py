@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-LEFT_OUT = ("ω = ", "instance-optimal", "Uniform")
-"""Rows without a curve: they learn nothing, or have no regret."""
+LEFT_OUT = ("ω = ", "instance-optimal", "Young", "Uniform")
+"""Rows without a curve: they learn nothing, or have no regret, or a negative one."""
 
 
 def draw_regret(found: dict[str, Any], path: Path) -> None:
@@ -22,13 +22,12 @@ def draw_regret(found: dict[str, Any], path: Path) -> None:
         rows = found[law]["found"][law]
         shown = [name for name in rows if not name.startswith(LEFT_OUT)]
         for place, name in enumerate(shown):
-            dashed = name in ("best fixed", "Young's ω*(c)")
+            is_learner = name != "best fixed"
             axis.loglog(
                 found[law]["rounds"],
-                # Young's factor, between arms, may be better than all arms.
-                [max(regret, 1.0) for regret in rows[name]["regret"]],
-                color="0.4" if dashed else f"C{place}",
-                linestyle=("--" if name == "best fixed" else ":") if dashed else "-",
+                rows[name]["regret"],
+                color=f"C{place}" if is_learner else "0.4",
+                linestyle="-" if is_learner else "--",
                 label=name,
             )
         axis.set_title(f"{law} variance")
