@@ -25,10 +25,14 @@ from krylax.solvers import (
     GMRES,
     LU,
     MINRES,
+    SOR,
+    SSOR,
+    AdaptiveSOR,
     Batched,
     BiCGStab,
     FastDiagonalization,
     Jacobi,
+    Multicolour,
     Multigrid,
     RecycledMINRES,
 )
@@ -326,7 +330,32 @@ skr_released = Case(
     num_cores=1,
 )
 
+# Young's optimum for 64² points, 2 / (1 + sin(π / 65)).
+OMEGA = 1.908
+relaxation = Case(
+    question="SOR at its best factor, on one core, and what it is up against.",
+    problems=[partial(problems.poisson, 64, 2, 1e-8)],
+    fast_problems=[partial(problems.poisson, 12, 2, 1e-8)],
+    rows=[
+        ours.krylov("SOR", lambda rtol: SOR(rtol, omega=OMEGA)),
+        ours.krylov(
+            "SOR, red and black",
+            lambda rtol: SOR(rtol, omega=OMEGA, order=Multicolour()),
+        ),
+        ours.krylov("AdaptiveSOR", lambda rtol: AdaptiveSOR(rtol)),
+        ours.krylov("CG + SSOR", cg, preconditioner=SSOR(1.85)),
+        ours.krylov("CG", cg),
+        ours.krylov("CG + Multigrid", cg, preconditioner=Multigrid()),
+        petsc(
+            "SOR", "richardson", "sor", pc_sor_omega=f"{OMEGA}", pc_sor_forward="true"
+        ),
+        petsc("CG + SSOR", "cg", "sor", pc_sor_omega="1.85", pc_sor_symmetric="true"),
+    ],
+    num_cores=1,
+)
+
 CASES = {
+    "relaxation_2d": relaxation,
     "cg_poisson_3d": poisson_cg,
     "multigrid_poisson_3d": poisson_multigrid,
     "darcy_2d": darcy,
