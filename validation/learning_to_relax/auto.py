@@ -37,17 +37,16 @@ def measure_part(name: str, folder: Path, *, is_fast: bool) -> dict[str, Any]:
     rng = np.random.default_rng(5)
     stream = rng.integers(len(FAMILIES), size=NUM_SYSTEMS)
     families = list(FAMILIES.items())
-    systems = [make(families[kind][1], i) for i, kind in enumerate(stream)]
+    assemble = [jax.jit(family.system) for _, family in families]
+    systems = [
+        jax.block_until_ready(assemble[kind](families[kind][1].sample(i)))
+        for i, kind in enumerate(stream)
+    ]
     rows = []
     for kind, (family, _) in enumerate(families):
         own = [system for system, k in zip(systems, stream, strict=True) if k == kind]
         rows += in_hindsight(family, own)
     return {"rows": rows, "auto": automatic(systems, stream)}
-
-
-def make(family: Any, sample_id: int) -> tuple[Any, Any]:
-    """Assemble a system."""
-    return jax.block_until_ready(family.system(family.sample(sample_id)))
 
 
 def in_hindsight(family: str, systems: list[Any]) -> list[dict[str, Any]]:
