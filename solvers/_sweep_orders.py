@@ -11,6 +11,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.lax import Precision
 from jaxtyping import Array, Inexact
 
 from ..operators import AbstractLinearOperator, Dense, Sparse
@@ -203,7 +204,8 @@ class _DenseSweeps(AbstractSweeps):
         return self._solve(b, is_lower=False)
 
     def upper(self, x: Inexact[Array, " n"]) -> Inexact[Array, " n"]:
-        return jnp.triu(self.unit, 1) @ x
+        upper = jnp.triu(self.unit, 1)
+        return jnp.matmul(upper, x, precision=Precision.HIGHEST)
 
     def _solve(self, b: Inexact[Array, " n"], *, is_lower: bool):
         return jax.scipy.linalg.solve_triangular(

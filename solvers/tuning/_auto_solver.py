@@ -17,6 +17,7 @@ import numpy as np
 
 from ...operators import AbstractLinearOperator
 from .._capped import Capped
+from .._compilation import compile_modules
 from .._inner_product import zeros_like
 from .._solution import Solution
 from .._solve import solve
@@ -39,11 +40,14 @@ class Record(NamedTuple):
         method: the name of what was tried.
         is_cut_off: whether another one had to finish it.
         seconds: of the solve, all methods together; compilation does not count.
+        measuring_seconds: what it took to measure the steps of methods that were used
+            for the first time.
     """
 
     method: str
     is_cut_off: bool
     seconds: float
+    measuring_seconds: float
 
 
 class Clock(NamedTuple):
@@ -198,13 +202,13 @@ class AutoSolver:
         if known is None:
             key, ours = jax.random.split(key)
             known = self._first(A, ours)
-        choice, learnt = known.tuner.ask(known.learnt)
+        choice, learnt = _ask(known.tuner, known.learnt)
         # The guess first, so that there is something to compare with.
         arm = int(choice.arm) if known.counts else 0
         name = list(known.methods)[arm]
         solution, known, record = _attempt(A, b, known, name, self.factor)
         played = eqx.tree_at(lambda c: c.arm, choice, jnp.asarray(arm, jnp.int32))
-        learnt = known.tuner.tell(learnt, played, record.seconds)
+        learnt = _tell(known.tuner, learnt, played, jnp.asarray(record.seconds))
         known = replace(known.with_solve(record), learnt=learnt)
         if throw and solution.status != Status.converged:
             raise SolveError(
@@ -222,6 +226,16 @@ class AutoSolver:
             methods = methods(A)
         tuner = self.tuner(len(methods))
         return Known(methods, tuner, tuner.init(key))
+
+
+@compile_modules
+def _ask(tuner: AbstractTuner, learnt: Any) -> Any:
+    return tuner.ask(learnt)
+
+
+@compile_modules
+def _tell(tuner: AbstractTuner, learnt: Any, choice: Any, cost: Any) -> Any:
+    return tuner.tell(learnt, choice, cost)
 
 
 def structure_of_system(A: AbstractLinearOperator) -> Any:
@@ -245,10 +259,10 @@ def _attempt(
         known, more = _with_clock(A, b, known, other)
         method = known.methods[other]
         solution, took = _timed(A, b, method, method.solver.max_steps, solution.value)
-        seconds += more + took
+        spent, seconds = spent + more, seconds + took
         if solution.status == Status.converged:
             break
-    return solution, known, Record(name, is_cut_off, spent + seconds)
+    return solution, known, Record(name, is_cut_off, seconds, spent)
 
 
 def _with_clock(
