@@ -187,14 +187,13 @@ def _methods(
     recycling = solvers.GCRODR(restart=40, num_recycled=20, **settings)
     recycled = [("GCRODR with Jacobi", recycling, jacobi, None, "frozen")]
     if "positive_definite" in tags:
-        single = solvers.Multigrid(single_precision=True)
         multigrid = [("CG with Multigrid", cg, solvers.Multigrid())]
         if is_constant:
             name = "CG with Multigrid, from what is solved"
             learnt = [(name, cg, solvers.Multigrid(), SharedStart())]
             return [[*direct, *learnt, *multigrid]]
         return [
-            [*multigrid, ("CG with Multigrid in 32 bits", cg, single)],
+            multigrid,
             [("CG with FastDiagonalization of the mean", cg, mean)],
             [("CG with Jacobi", cg, jacobi), *recycled],
         ]

@@ -43,7 +43,7 @@ WAVES: Any = {"num_points": (14, 12), "wavenumber": 5.0}
         (
             datasets.Darcy(SMALL),
             "The matrices differ and are symmetric positive definite",
-            ["CG with Multigrid", "CG with Multigrid in 32 bits"],
+            ["CG with Multigrid"],
         ),
         (
             datasets.HelmholtzScattering(**WAVES),
