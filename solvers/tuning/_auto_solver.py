@@ -30,7 +30,8 @@ from ._tuner import AbstractTuner
 Methods = Mapping[str, Method]
 
 FEW_STEPS = 8
-"""Steps over which the seconds per step of a method are measured, once."""
+"""Steps after which a method that is new is looked at: what a step takes is then known.
+Methods that work in cycles take a cycle."""
 
 
 class Record(NamedTuple):
@@ -40,26 +41,13 @@ class Record(NamedTuple):
         method: the name of what was tried.
         is_cut_off: whether another one had to finish it.
         seconds: of the solve, all methods together; compilation does not count.
-        measuring_seconds: what it took to measure the steps of methods that were used
-            for the first time.
+        first_seconds: what the first few steps took of methods that were new.
     """
 
     method: str
     is_cut_off: bool
     seconds: float
-    measuring_seconds: float
-
-
-class Clock(NamedTuple):
-    """What a method takes: seconds up to its first step, and per step after it."""
-
-    overhead: float
-    per_step: float
-
-    def steps_within(self, seconds: float) -> int:
-        """Return how many steps a method takes in so many seconds, at least one."""
-        steps = (seconds - self.overhead) / max(self.per_step, 1e-9)
-        return int(np.clip(steps, 1, 1e9))
+    first_seconds: float
 
 
 @dataclass(frozen=True)
@@ -70,7 +58,7 @@ class Known:
         methods: by name, the first is the guess.
         tuner: whose arms are the methods.
         learnt: its state.
-        clocks: of the methods that have been tried.
+        per_step: seconds that a step takes, of the methods that have been tried.
         seconds: of all solves that began with a method.
         counts: how many there were.
     """
@@ -78,7 +66,7 @@ class Known:
     methods: Methods
     tuner: AbstractTuner
     learnt: Any
-    clocks: Mapping[str, Clock] = field(default_factory=dict)
+    per_step: Mapping[str, float] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
 
@@ -248,37 +236,38 @@ def _attempt(
     A: AbstractLinearOperator, b: Any, known: Known, name: str, factor: float
 ) -> tuple[Solution, Known, Record]:
     """Solve with a method, within bounds if a better one is known; else with others."""
-    known, spent = _with_clock(A, b, known, name)
-    method, best = known.methods[name], known.ranking[0]
-    cap = method.solver.max_steps
+    best, limit = known.ranking[0], np.inf
     if best != name and known.counts:
-        cap = known.clocks[name].steps_within(factor * known.mean_seconds(best))
-    solution, seconds = _timed(A, b, method, cap, None)
+        limit = factor * known.mean_seconds(best)
+    solution, known, seconds, spent = _bounded(A, b, known, name, limit, None)
     is_cut_off = bool(solution.status != Status.converged)
     for other in known.ranking if is_cut_off else []:
-        known, more = _with_clock(A, b, known, other)
-        method = known.methods[other]
-        solution, took = _timed(A, b, method, method.solver.max_steps, solution.value)
-        spent, seconds = spent + more, seconds + took
+        solution, known, took, more = _bounded(
+            A, b, known, other, np.inf, solution.value
+        )
+        seconds, spent = seconds + took, spent + more
         if solution.status == Status.converged:
             break
     return solution, known, Record(name, is_cut_off, seconds, spent)
 
 
-def _with_clock(
-    A: AbstractLinearOperator, b: Any, known: Known, name: str
-) -> tuple[Known, float]:
-    """Measure what a step takes if that is not known, and say how long that took."""
-    if name in known.clocks:
-        return known, 0.0
-    method = known.methods[name]
-    # Once to compile, which does not count.
-    _timed(A, b, method, 1, None)
-    one, first = _timed(A, b, method, 1, None)
-    few, more = _timed(A, b, method, 1 + FEW_STEPS, None)
-    num_steps = int(few.stats.num_steps) - int(one.stats.num_steps)
-    clock = Clock(first, max(more - first, 0.0) / max(num_steps, 1))
-    return replace(known, clocks={**known.clocks, name: clock}), first + more
+def _bounded(
+    A: AbstractLinearOperator, b: Any, known: Known, name: str, limit: float, x0: Any
+) -> tuple[Solution, Known, float, float]:
+    """Solve within so many seconds; return what that took, and what first steps did."""
+    method, spent = known.methods[name], 0.0
+    if name not in known.per_step:
+        # Once to compile, which does not count.
+        _timed(A, b, method, 1, x0)
+        solution, spent = _timed(A, b, method, FEW_STEPS, x0)
+        per_step = spent / max(int(solution.stats.num_steps), 1)
+        known = replace(known, per_step={**known.per_step, name: per_step})
+        if spent > limit or solution.status == Status.converged:
+            return solution, known, spent, 0.0
+    steps = limit / known.per_step[name]
+    cap = int(np.clip(steps, 1, method.solver.max_steps))
+    solution, seconds = _timed(A, b, method, cap, x0)
+    return solution, known, seconds, spent
 
 
 def _timed(

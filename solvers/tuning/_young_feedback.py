@@ -34,7 +34,7 @@ class YoungFeedback(eqx.Module):
         >>> sol = kx.solve(A, jnp.ones((15, 15)), kx.solvers.SOR(rtol=1e-8, omega=1.5))
         >>> feedback = kx.solvers.tuning.YoungFeedback(rtol=1e-8)
         >>> feedback(sol.stats, arms[1], arms).round().tolist()
-        [516.0, 174.0, 54.0]
+        [480.0, 147.0, 56.0]
     """
 
     rtol: float

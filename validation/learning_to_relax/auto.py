@@ -93,7 +93,7 @@ def automatic(systems: list[Any], stream: np.ndarray) -> list[dict[str, Any]]:
     failed, cut_off = np.zeros(len(FAMILIES), int), np.zeros(len(FAMILIES), int)
     for (A, b), kind in zip(systems, stream, strict=True):
         found, state, record = auto.solve(A, b, state, throw=False)
-        seconds[kind] += record.seconds + record.measuring_seconds
+        seconds[kind] += record.seconds + record.first_seconds
         failed[kind] += int(found.status != kx.Status.converged)
         cut_off[kind] += record.is_cut_off
     return [
