@@ -32,6 +32,7 @@ from ._tuner import (
     require_context,
     require_interval,
     require_part,
+    told_unless_unknown,
 )
 
 
@@ -145,7 +146,7 @@ class ChebCB(AbstractTuner):
         self, state: ChebState, choice: Choice, cost: Any, *, predicted: Any = None
     ) -> ChebState:
         """Update the regression of the arm, those of all arms by predictions."""
-        cost, largest = finite_cost(cost, state.largest)
+        told, (cost, largest) = cost, finite_cost(cost, state.largest)
         kept = self.discount(state, self.memory)
         features = self._features(choice.context)
         weights = jax.nn.one_hot(choice.arm, self.arms.size, dtype=self.arms.dtype)
@@ -168,7 +169,8 @@ class ChebCB(AbstractTuner):
         else:
             weights = jax.vmap(self._fit)(grams, sums)
         num_rounds = kept.num_rounds + 1
-        return ChebState(state.key, grams, sums, counts, weights, num_rounds, largest)
+        learnt = ChebState(state.key, grams, sums, counts, weights, num_rounds, largest)
+        return told_unless_unknown(told, state.largest, learnt, state)
 
     def discount(self, state: ChebState, factor: Any) -> ChebState:
         """Return the state with a part of its evidence."""

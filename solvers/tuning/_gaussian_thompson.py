@@ -16,7 +16,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ._tuner import AbstractTuner, Choice, as_arms, finite_cost, pick, require_part
+from ._tuner import (
+    AbstractTuner,
+    Choice,
+    as_arms,
+    finite_cost,
+    pick,
+    require_part,
+    told_unless_unknown,
+)
 
 
 class ThompsonState(eqx.Module):
@@ -94,7 +102,7 @@ class GaussianThompson(AbstractTuner):
     ) -> ThompsonState:
         """Update the mean of the arm; predictions are not used."""
         del predicted
-        cost, largest = finite_cost(cost, state.largest)
+        told, (cost, largest) = cost, finite_cost(cost, state.largest)
         kept = self.discount(state, self.memory)
         is_arm = jax.nn.one_hot(choice.arm, self.arms.size, dtype=self.arms.dtype)
         counts = kept.counts + is_arm
@@ -102,7 +110,9 @@ class GaussianThompson(AbstractTuner):
         means = kept.means + is_arm * surprise / jnp.maximum(counts, 1)
         # Welford's update: zero for the first cost of an arm.
         square = surprise * (cost - means[choice.arm])
-        return ThompsonState(state.key, counts, means, kept.squares + square, largest)
+        squares = kept.squares + square
+        learnt = ThompsonState(state.key, counts, means, squares, largest)
+        return told_unless_unknown(told, state.largest, learnt, state)
 
     def discount(self, state: ThompsonState, factor: Any) -> ThompsonState:
         """Return the state with a part of its evidence."""

@@ -24,7 +24,15 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from ._tuner import AbstractTuner, Choice, as_arms, draw, finite_cost, require_part
+from ._tuner import (
+    AbstractTuner,
+    Choice,
+    as_arms,
+    draw,
+    finite_cost,
+    require_part,
+    told_unless_unknown,
+)
 
 NEWTON_STEPS = 40
 """More than enough: x is within 2 √arms/η of the start and convergence is quadratic;
@@ -154,13 +162,13 @@ class TsallisINF(AbstractTuner):
         self, evidence: Evidence, choice: Choice, cost: Any, predicted: Any
     ) -> Evidence:
         """Return the evidence with that of a round."""
-        cost, largest = finite_cost(cost, evidence.largest)
+        told, (cost, largest) = cost, finite_cost(cost, evidence.largest)
         kept = discounted(evidence, self.memory)
         is_arm = jax.nn.one_hot(choice.arm, self.arms.size, dtype=self.arms.dtype)
         baseline = self._baseline(evidence, choice, predicted)
         surprise = (cost - baseline) / choice.probabilities[choice.arm]
         estimates = kept.estimates + baseline + is_arm * surprise
-        return Evidence(
+        learnt = Evidence(
             # Differences are all that counts, and stay exact in single precision.
             estimates=estimates - jnp.min(estimates),
             num_rounds=kept.num_rounds + 1,
@@ -168,6 +176,7 @@ class TsallisINF(AbstractTuner):
             counts=kept.counts + is_arm,
             largest=largest,
         )
+        return told_unless_unknown(told, evidence.largest, learnt, evidence)
 
     def _step_size(self, evidence: Evidence) -> Float[Array, ""]:
         return self.rate / jnp.sqrt(evidence.num_rounds + 1)

@@ -144,7 +144,8 @@ def tune_sequence(
 
     Returns:
         What was played and what it cost. Failures are told by the statuses, not raised.
-        Systems that took no steps at all are not told to the tuner.
+        Systems that took no steps at all are not told to the tuner, and failures as
+        such, whatever they cost.
 
     Raises:
         ValueError: parameters of no or of different first axes, contexts that do not
@@ -298,7 +299,10 @@ def _advance(
     predicted = None
     if sequence.feedback is not None:
         predicted = sequence.feedback(found.stats, choice.value, tuner.arms)
-    told = tuner.tell(learnt, choice, attempt.cost, predicted=predicted)
+    # A failure may be quick, and must not look cheap.
+    is_solved = attempt.status == Status.converged
+    cost = jnp.where(is_solved, attempt.cost, jnp.inf)
+    told = tuner.tell(learnt, choice, cost, predicted=predicted)
     state = TuningState(
         learnt=select(attempt.num_steps > 0, told, learnt),
         totals=state.totals.at[choice.arm].add(attempt.cost),

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
 from ...operators._field import is_traced
+from .._inner_product import select
 
 
 class Choice(eqx.Module):
@@ -60,8 +61,8 @@ class AbstractTuner(eqx.Module):
         Args:
             state: that which `ask` returned, or a later one.
             choice: what `ask` returned.
-            cost: zero or positive; what is not finite counts as the largest cost so
-                far.
+            cost: zero or positive; infinity or NaN for a failure, which counts as
+                twice the largest cost so far, and for nothing before there is one.
             predicted: what a model expects that every arm would have cost.
         """
 
@@ -142,7 +143,22 @@ def pick(
 def finite_cost(
     cost: Any, largest: Float[Array, ""]
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Return the cost, the largest one so far if it is not finite, and the largest."""
+    """Return the cost, twice the largest so far of a failure, and the largest."""
     cost = jnp.asarray(cost).astype(largest.dtype)
     largest = jnp.where(jnp.isfinite(cost), jnp.maximum(largest, cost), largest)
-    return jnp.where(jnp.isfinite(cost), cost, largest), largest
+    # More than any success: else a failure and the dearest success were as good.
+    return jnp.where(jnp.isfinite(cost), cost, 2 * largest), largest
+
+
+def told_unless_unknown(
+    cost: Any, largest: Float[Array, ""], told: PyTree, before: PyTree
+) -> PyTree:
+    """Return what was learnt, but of a failure before any cost what was known before.
+
+    Args:
+        cost: as it was told.
+        largest: the largest cost before it.
+        told: what was learnt from it.
+        before: what was known without it.
+    """
+    return select(jnp.isfinite(jnp.asarray(cost)) | (largest > 0), told, before)

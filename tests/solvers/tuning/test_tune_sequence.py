@@ -11,7 +11,7 @@ import pytest
 import krylax as kx
 
 from ...helpers import types_unchecked
-from .tables import HIGH, LOW, T, arms
+from .tables import HIGH, LOW, TUNERS, T, arms
 
 S: Any = kx.solvers
 NUM_SYSTEMS = 60
@@ -119,6 +119,18 @@ def test_arms_that_diverge_fail_without_a_backstop():
     found = tuned(method=diverging, tuner=UNIFORM)
     assert np.any(found.status == kx.Status.stagnated)
     assert np.all(np.isfinite(found.costs))
+
+
+@pytest.mark.parametrize("name", ["cheb", "joint", "thompson"])
+def test_arms_that_fail_quickly_are_not_taken_for_cheap(name: str):
+    def method(omega: Any) -> Any:
+        # ω = 50 overflows all bounds within some eight steps.
+        return T.Method(S.SOR(RTOL, omega=jnp.where(omega > 1.6, 50.0, omega)))
+
+    found = tuned(method=method, tuner=TUNERS[name](arms()))
+    is_failure = np.asarray(found.status != kx.Status.converged)
+    assert found.num_steps[is_failure].mean() < found.num_steps[~is_failure].mean()
+    assert is_failure[NUM_SYSTEMS // 2 :].mean() <= 0.1
 
 
 def test_cost_of_a_step_is_the_methods():
