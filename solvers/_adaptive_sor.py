@@ -19,12 +19,11 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Inexact, Int
 
-from ..operators import AbstractLinearOperator, AbstractOperator
 from ._inner_product import InnerProduct
 from ._omega import as_omega
-from ._recurrence import AbstractRecurrence, Step
+from ._recurrence import Step
+from ._relaxation import AbstractRelaxation, Splitting, diverged, split, splitting_of
 from ._solver import LinearSystem
-from ._sor import Splitting, diverged, require_none, split, splitting_of
 from ._stopping import require_settings
 from ._sweep_orders import AbstractOrder, Natural
 from ._young import jacobi_radius_of, optimal_omega
@@ -49,12 +48,13 @@ class _Vectors(eqx.Module):
     num_steps: Int[Array, ""]  # with this ω
 
 
-class AdaptiveSOR(AbstractRecurrence):
+class AdaptiveSOR(AbstractRelaxation):
     """Successive overrelaxation that estimates the best ω as it goes.
 
     For consistently ordered A, such as the stencils of this library, with positive
-    definite hermitian part; elsewhere it is SOR at an ω that is merely larger. It takes
-    about twice the steps of `SOR` at the best ω, which it need not know.
+    definite hermitian part; elsewhere it is SOR at an ω that is merely larger. On
+    Poisson problems it takes 1.2 to 1.6 times the steps of `SOR` at the best ω, which
+    it need not know.
 
     Args:
         rtol: relative tolerance on the true residual, in units of ‖b‖.
@@ -71,7 +71,8 @@ class AdaptiveSOR(AbstractRecurrence):
     Raises:
         ValueError: as `SOR`.
 
-    Cost: that of `SOR`; the triangles are made anew for each of a few ω.
+    Cost: that of `SOR` in products; the triangles are made anew for each of a few ω and
+    travel with the iteration, which takes about twice the vectors.
 
     Examples:
         >>> import jax.numpy as jnp, krylax as kx
@@ -95,13 +96,6 @@ class AdaptiveSOR(AbstractRecurrence):
         require_settings(self)
         as_omega(self.omega)
 
-    def prepare(
-        self, A: AbstractLinearOperator, preconditioner: AbstractOperator | None
-    ) -> Splitting:
-        """Make the first sweeps."""
-        require_none(preconditioner)
-        return split(A, as_omega(self.omega), self.order)
-
     def begin(self, system: LinearSystem, r: Any) -> _Vectors:
         """Begin with the first ω."""
         splitting = splitting_of(system)
@@ -118,10 +112,8 @@ class AdaptiveSOR(AbstractRecurrence):
     def step(self, system: LinearSystem, x: Any, vectors: _Vectors) -> Step:
         """Sweep once, and take another ω where that has become known."""
         splitting = vectors.splitting
-        d = splitting.sweeps.forward(vectors.scaled)
-        scaled = splitting.sweeps.remainder(vectors.scaled, d, splitting.omega)
-        norm = self.inner_product.norm(lax.stop_gradient(splitting.pivots * scaled))
-        ratio = norm / jnp.where(vectors.norm > 0, vectors.norm, 1)
+        swept = self.sweep(splitting, x, vectors.scaled)
+        ratio = swept.norm / jnp.where(vectors.norm > 0, vectors.norm, 1)
         omega = jnp.real(splitting.omega)
         better = optimal_omega(jacobi_radius_of(ratio, omega))
         is_known = _is_steady(ratio, vectors) & _is_slow(ratio, better)
@@ -131,17 +123,17 @@ class AdaptiveSOR(AbstractRecurrence):
             lambda: splitting,
         )
         return Step(
-            x=jnp.where(jnp.isfinite(norm), x + d, x),
+            x=swept.x,
             vectors=_Vectors(
-                scaled=scaled * (after.omega / splitting.omega),
+                scaled=swept.scaled * (after.omega / splitting.omega),
                 splitting=after,
                 first=vectors.first,
-                norm=norm,
+                norm=swept.norm,
                 ratio=ratio,
                 num_steps=jnp.where(is_known, 0, vectors.num_steps + 1),
             ),
-            norm=norm,
-            status=diverged(norm, vectors.first),
+            norm=swept.norm,
+            status=diverged(swept.norm, vectors.first),
             is_taken=jnp.ones((), bool),
         )
 

@@ -18,7 +18,27 @@ class KeyState(eqx.Module):
     key: Any
 
 
-class Fixed(AbstractTuner):
+class AbstractBaseline(AbstractTuner):
+    """A tuner that learns nothing."""
+
+    def init(self, key: Any) -> KeyState:
+        """Return a state that holds a key."""
+        return KeyState(key)
+
+    def tell(
+        self, state: KeyState, choice: Choice, cost: Any, *, predicted: Any = None
+    ) -> KeyState:
+        """Return the state as it is."""
+        del choice, cost, predicted
+        return state
+
+    def discount(self, state: KeyState, factor: Any) -> KeyState:
+        """Return the state as it is."""
+        del factor
+        return state
+
+
+class Fixed(AbstractBaseline):
     """Always the same arm.
 
     Args:
@@ -40,28 +60,12 @@ class Fixed(AbstractTuner):
                 f"index must be from 0 to {self.arms.size - 1}, got {index}"
             )
 
-    def init(self, key: Any) -> KeyState:
-        """Return a state that never changes."""
-        return KeyState(key)
-
     def ask(self, state: KeyState, context: Any = None) -> tuple[Choice, KeyState]:
         """Return the arm."""
         return pick(jnp.asarray(self.index, jnp.int32), self.arms, context), state
 
-    def tell(
-        self, state: KeyState, choice: Choice, cost: Any, *, predicted: Any = None
-    ) -> KeyState:
-        """Return the state as it is."""
-        del choice, cost, predicted
-        return state
 
-    def discount(self, state: KeyState, factor: Any) -> KeyState:
-        """Return the state as it is."""
-        del factor
-        return state
-
-
-class Uniform(AbstractTuner):
+class Uniform(AbstractBaseline):
     """Every arm with the same probability.
 
     Args:
@@ -76,30 +80,14 @@ class Uniform(AbstractTuner):
     def __init__(self, arms: Any):
         self.arms = as_arms(arms)
 
-    def init(self, key: Any) -> KeyState:
-        """Return a state that holds a key."""
-        return KeyState(key)
-
     def ask(self, state: KeyState, context: Any = None) -> tuple[Choice, KeyState]:
         """Draw an arm."""
         key, ours = jax.random.split(state.key)
         even = jnp.full_like(self.arms, 1 / self.arms.size)
         return draw(ours, even, self.arms, context), KeyState(key)
 
-    def tell(
-        self, state: KeyState, choice: Choice, cost: Any, *, predicted: Any = None
-    ) -> KeyState:
-        """Return the state as it is."""
-        del choice, cost, predicted
-        return state
 
-    def discount(self, state: KeyState, factor: Any) -> KeyState:
-        """Return the state as it is."""
-        del factor
-        return state
-
-
-class YoungOracle(AbstractTuner):
+class YoungOracle(AbstractBaseline):
     """Young's optimal ω of each system, whose Jacobi radius is known.
 
     Args:
@@ -117,25 +105,9 @@ class YoungOracle(AbstractTuner):
         self.arms = as_arms(arms)
         self.radius = radius
 
-    def init(self, key: Any) -> KeyState:
-        """Return a state that never changes."""
-        return KeyState(key)
-
     def ask(self, state: KeyState, context: Any = None) -> tuple[Choice, KeyState]:
         """Return the optimum."""
         require_context(self, context)
         omega = optimal_omega(self.radius(context)).astype(self.arms.dtype)
         arm = jnp.argmin(jnp.abs(self.arms - omega))
         return pick(arm, self.arms, context, omega), state
-
-    def tell(
-        self, state: KeyState, choice: Choice, cost: Any, *, predicted: Any = None
-    ) -> KeyState:
-        """Return the state as it is."""
-        del choice, cost, predicted
-        return state
-
-    def discount(self, state: KeyState, factor: Any) -> KeyState:
-        """Return the state as it is."""
-        del factor
-        return state

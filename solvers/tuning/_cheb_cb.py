@@ -32,6 +32,7 @@ from ._tuner import (
     require_context,
     require_interval,
     require_part,
+    require_positive,
     told_unless_unknown,
 )
 
@@ -205,10 +206,3 @@ def inverse_gap_weights(
     p = 1 / (gaps.size + exploration * jnp.maximum(gaps, 0))
     p = p.at[best].set(0)
     return p.at[best].set(1 - jnp.sum(p))
-
-
-def require_positive(**settings: float | int) -> None:
-    """Raise a `ValueError` where a setting is not positive."""
-    for name, value in settings.items():
-        if not value > 0:
-            raise ValueError(f"{name} must be positive, got {value}")

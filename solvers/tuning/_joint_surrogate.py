@@ -14,7 +14,6 @@ import jax.numpy as jnp
 from jax.scipy.linalg import cho_solve, solve_triangular
 from jaxtyping import Array, Float
 
-from ._cheb_cb import require_positive
 from ._chebyshev_features import chebyshev_features
 from ._tuner import (
     AbstractTuner,
@@ -25,6 +24,7 @@ from ._tuner import (
     require_context,
     require_interval,
     require_part,
+    require_positive,
 )
 
 

@@ -95,6 +95,13 @@ def require_part(value: float, name: str) -> None:
         raise ValueError(f"{name} must be above 0 and at most 1, got {value}")
 
 
+def require_positive(**settings: float | int) -> None:
+    """Raise a `ValueError` where a setting is not positive."""
+    for name, value in settings.items():
+        if not value > 0:
+            raise ValueError(f"{name} must be positive, got {value}")
+
+
 def require_interval(low: float, high: float) -> None:
     """Raise a `ValueError` unless low < high."""
     if not is_traced((low, high)) and not float(low) < float(high):
