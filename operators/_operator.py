@@ -137,12 +137,7 @@ class AbstractLinearOperator(AbstractOperator):
 
         Cost: n products and n² numbers; meant for tests and small systems.
         """
-        size = size_of(self.in_structure)
-        dtype = jnp.result_type(*jax.tree.leaves(self.in_structure))
-        columns = jax.vmap(
-            lambda e: _ravel(self.mv(_unravel(e, self.in_structure))), out_axes=1
-        )
-        return columns(jnp.eye(size, dtype=dtype))
+        return _matrix_of(self)
 
     def __call__(self, x: Field) -> Field:
         """Return A x; raises a `ValueError` where x does not fit."""
@@ -177,6 +172,14 @@ class AbstractLinearOperator(AbstractOperator):
 
     def __neg__(self) -> "AbstractLinearOperator":
         return Scaled(-1.0, self)
+
+
+@eqx.filter_jit
+def _matrix_of(A: AbstractLinearOperator) -> Inexact[Array, "rows columns"]:
+    structure = A.in_structure
+    dtype = jnp.result_type(*jax.tree.leaves(structure))
+    columns = jax.vmap(lambda e: _ravel(A.mv(_unravel(e, structure))), out_axes=1)
+    return columns(jnp.eye(size_of(structure), dtype=dtype))
 
 
 class Sum(AbstractLinearOperator):
