@@ -136,7 +136,8 @@ class AutoSolver:
         rtol: tolerance of the methods where none are given.
         factor: at least 1; a method is cut off after this multiple of what the best one
             takes in the mean, and the best one finishes: a solve takes at most 1 +
-            `factor` times that.
+            `factor` times that, and once per method the first few steps, of which
+            one that works in cycles takes a cycle.
         tuner: number of methods -> a tuner with as many arms.
 
     Raises:

@@ -1,5 +1,6 @@
-"""Methods chosen by the clock; what is fast is not tested, what is promised is."""
+"""Methods chosen by the clock, or by a made-up one: a price for each method's step."""
 
+import importlib
 from typing import Any
 
 import jax
@@ -15,6 +16,26 @@ from .tables import T
 S: Any = kx.solvers
 GRID = kx.operators.Laplacian((12, 12))
 B = jnp.sin(jnp.arange(144.0).reshape(12, 12) ** 2)
+
+
+@pytest.fixture
+def priced(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Makes an `AutoSolver` that is told steps times these prices as seconds."""
+    module = importlib.import_module(f"{T.__name__}._auto_solver")
+    timed = module._timed
+
+    def install(factor: float, **rows: tuple[Any, float]) -> Any:
+        def by_price(A: Any, b: Any, method: Any, cap: int, x0: Any) -> Any:
+            (price,) = (price for row, price in rows.values() if row is method)
+            found, _ = timed(A, b, method, cap, x0)
+            return found, price * int(found.stats.num_steps)
+
+        monkeypatch.setattr(module, "_timed", by_price)
+        return T.AutoSolver(
+            {name: row for name, (row, _) in rows.items()}, factor=factor
+        )
+
+    return install
 
 
 def solved(auto: Any, systems: Any) -> Any:
@@ -37,6 +58,35 @@ def test_every_solve_is_certified_whatever_is_tried():
     (known,) = state.known.values()
     assert known.counts["bad"] >= 1
     assert known.ranking[0] == "good"
+
+
+@pytest.mark.parametrize("factor", [1.0, 3.0])
+def test_a_bad_method_costs_no_more_than_its_bound(priced: Any, factor: float):
+    auto = priced(factor, good=(GOOD, 1.0), bad=(BAD, 2.0))
+    found, state = solved(auto, [(GRID, B)] * 6)
+    (known,) = state.known.values()
+    tries = [record for _, record in found if record.method == "bad"]
+    assert tries
+    for record in tries:
+        assert record.is_cut_off
+        bound = factor * known.mean_seconds("good")
+        # Whole steps: the cap may lie one below.
+        spent = record.seconds - known.mean_seconds("good")
+        assert bound - 2.0 < spent <= bound
+
+
+def test_the_cheapest_method_takes_over_from_the_guess(priced: Any):
+    fast = T.Method(S.CG(1e-8), preconditioner=S.SSOR())
+    auto = priced(
+        2.0,
+        guess=(GOOD, 10.0),
+        middle=(T.Method(S.MINRES(1e-8)), 5.0),
+        fast=(fast, 1.0),
+    )
+    found, state = solved(auto, [(GRID, B)] * 20)
+    (known,) = state.known.values()
+    assert known.ranking == ["fast", "middle", "guess"]
+    assert [record.method for _, record in found[-5:]] == ["fast"] * 5
 
 
 def test_guess_that_fails_is_followed_by_one_that_does_not():
