@@ -6,6 +6,7 @@ itself adds one vector, b in units of its size; the certificate comes after the
 iteration, in vectors that this has left.
 """
 
+import math
 from typing import Any
 
 import jax
@@ -44,6 +45,24 @@ def test_vectors_are_at_most_those_of_the_docstring(row: str, shape: tuple[int, 
     found = bytes_of(kx.operators.Laplacian(shape), solver) / (8 * NUM_UNKNOWNS)
     documented = ROWS[row].num_vectors
     assert documented is not None
+    assert found <= documented + 1 + SMALL_ARRAYS
+
+
+@pytest.mark.parametrize(
+    ("shape", "order", "documented"),
+    [
+        ((256, 256), kx.solvers.Multicolour(), 9),
+        ((256, 256), kx.solvers.Natural(), 16),
+        ((40, 40, 40), kx.solvers.Natural(), 25),
+    ],
+    ids=["two_colours", "square", "cube"],
+)
+def test_vectors_of_relaxation_are_at_most_those_of_the_docstring(
+    shape: tuple[int, ...], order: Any, documented: int
+):
+    A = kx.operators.Laplacian(shape)
+    solver = kx.solvers.SOR(1e-8, omega=1.5, order=order)
+    found = bytes_of(A, solver) / (8 * math.prod(shape))
     assert found <= documented + 1 + SMALL_ARRAYS
 
 
