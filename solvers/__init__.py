@@ -27,6 +27,7 @@ from ._gmres import FGMRES as FGMRES
 from ._gmres import GMRES as GMRES
 from ._incomplete_cholesky import IncompleteCholesky as IncompleteCholesky
 from ._incomplete_cholesky import IncompleteInverse as IncompleteInverse
+from ._incomplete_lu import IncompleteLU as IncompleteLU
 from ._inner_product import InnerProduct as InnerProduct
 from ._jacobi import Jacobi as Jacobi
 from ._lineax import as_lineax_solver as as_lineax_solver

@@ -1,7 +1,7 @@
-"""Incomplete Cholesky factors of sparse matrices: their pattern, and their numbers.
+"""Incomplete factors of sparse matrices: their pattern, and their numbers.
 
-The formula of `IncompleteCholesky` is the same for every stored entry of the lower
-triangle, which waits for entries in columns before its own: a schedule over entries.
+The formula of `IncompleteLU` is the same for every stored entry, which waits for those
+that its terms are made of: a schedule over entries.
 """
 
 import equinox as eqx
@@ -11,65 +11,66 @@ from jaxtyping import Array, Bool, Float, Inexact, Int32
 
 from ..operators import Sparse
 from ._level_schedule import Schedule, compute, make_schedule, of_terms
-from ._level_sweeps import LevelSweeps, LevelTriangle, known_pattern, row_schedule
+from ._level_sweeps import LevelPattern, TrianglePattern, known_pattern, row_schedule
 
 
 class IncompletePattern(eqx.Module):
-    """The entries of the lower triangle, by column and by row within it.
+    """The entries of the factors, by row and by column within it.
 
     Attributes:
-        slots: the slots of the matrix that hold numbers of the lower triangle.
-        entries: the entry of each of these.
-        diagonal: the entry on the diagonal of each column.
-        below: the entries off the diagonal.
-        rows: the row of each of these.
-        columns: the column of each of these.
+        entries: the entry of each number that the matrix stores.
+        slots: where the matrix stores it.
+        diagonal: the entry on the diagonal of each row.
         order: the order of the entries, and the terms of their sums.
         is_term: which of the terms are no padding.
-        lower: the order of the rows for L.
-        upper: that for Lᴴ.
+        sweeps: both triangles.
+        sweeps_of_T: those of the transpose, if wanted.
     """
 
-    slots: Int32[Array, " stored"]
     entries: Int32[Array, " stored"]
+    slots: Int32[Array, " stored"]
     diagonal: Int32[Array, " n"]
-    below: Int32[Array, " below"]
-    rows: Int32[Array, " below"]
-    columns: Int32[Array, " below"]
     order: Schedule
     is_term: Bool[Array, "steps count width"]
-    lower: Schedule
-    upper: Schedule
+    sweeps: LevelPattern
+    sweeps_of_T: LevelPattern | None
 
 
-def incomplete_pattern(A: Sparse) -> IncompletePattern:
-    """Return the pattern of the factor of A.
+def incomplete_pattern(A: Sparse, of_T: bool, wanted_by: str) -> IncompletePattern:
+    """Return the pattern of the factors of A.
 
     Raises:
         ValueError: the pattern of A is being traced.
     """
-    rows, columns, slots = known_pattern(A, "IncompleteCholesky")
-    is_lower = columns <= rows
+    rows, columns, slots = known_pattern(A, wanted_by)
     num_rows = A.layout.extent.num_rows
     each = np.arange(num_rows)
-    keys = columns[is_lower].astype(np.int64) * num_rows + rows[is_lower]
-    known = np.unique(np.concatenate([keys, each * num_rows + each]))
-    columns, rows = np.divmod(known, num_rows)
+    stored = rows.astype(np.int64) * num_rows + columns
+    known = np.unique(np.concatenate([stored, each * num_rows + each]))
+    rows, columns = np.divmod(known, num_rows)
     targets, sources = _terms(known, rows, columns)
     order = make_schedule(len(known), targets, sources)
-    below = np.flatnonzero(rows != columns)
-    i, j = rows[below], columns[below]
+
+    def triangle(rows: np.ndarray, columns: np.ndarray, side: int) -> TrianglePattern:
+        inside = np.flatnonzero(side * (columns - rows) > 0)
+        i, j = rows[inside], columns[inside]
+        return TrianglePattern(
+            schedule=row_schedule(i, j, each[::-side]),
+            slots=jnp.asarray(inside, jnp.int32),
+            rows=jnp.asarray(i, jnp.int32),
+        )
+
+    def both(rows: np.ndarray, columns: np.ndarray) -> LevelPattern:
+        return LevelPattern(triangle(rows, columns, -1), triangle(rows, columns, 1))
+
     return IncompletePattern(
-        slots=jnp.asarray(slots[is_lower], jnp.int32),
-        entries=jnp.asarray(np.searchsorted(known, keys), jnp.int32),
+        entries=jnp.asarray(np.searchsorted(known, stored), jnp.int32),
+        slots=jnp.asarray(slots, jnp.int32),
         diagonal=jnp.asarray(np.flatnonzero(rows == columns), jnp.int32),
-        below=jnp.asarray(below, jnp.int32),
-        rows=jnp.asarray(i, jnp.int32),
-        columns=jnp.asarray(j, jnp.int32),
         order=order,
         is_term=of_terms(order, jnp.ones(len(targets), bool)),
-        lower=row_schedule(i, j, each),
-        upper=row_schedule(j, i, each[::-1]),
+        sweeps=both(rows, columns),
+        sweeps_of_T=both(columns, rows) if of_T else None,
     )
 
 
@@ -78,54 +79,41 @@ def incomplete_values(
     pattern: IncompletePattern,
     shift: Float[Array, ""],
 ) -> Inexact[Array, " entries"]:
-    """Return the numbers of the factor of A + shift diag(A): L, and P on its diagonal.
+    """Return the numbers of the factors of A + shift diag(A): L and U, and P between.
 
     Cost: 3 operations per term, in as many steps as the pattern has levels.
     """
-    num_entries = pattern.diagonal.size + pattern.below.size
+    num_entries = pattern.order.places.size
     values = jnp.zeros(num_entries, stored.dtype)
     values = values.at[pattern.entries].add(stored[pattern.slots])
     values = values.at[pattern.diagonal].multiply((1 + shift).astype(values.dtype))
     return compute(pattern.order, values, pattern.is_term, _term)
 
 
-def incomplete_sweeps(
-    pattern: IncompletePattern, values: Inexact[Array, " entries"]
-) -> LevelSweeps:
-    """Return the sweeps with L and Lᴴ."""
-    pivots, L = values[pattern.diagonal], values[pattern.below]
-    lower = of_terms(pattern.lower, L / pivots[pattern.rows])
-    upper = of_terms(pattern.upper, L.conj() / pivots[pattern.columns])
-    return LevelSweeps(
-        LevelTriangle(pattern.lower, lower),
-        LevelTriangle(pattern.upper, upper),
-    )
-
-
 def _terms(
     known: np.ndarray, rows: np.ndarray, columns: np.ndarray
 ) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Entries s_ij with s_ik conj(s_jk) / s_kk in their sums, and these three."""
-    num_rows = int(columns[-1]) + 1
+    """Entries ij with s_ik s_kj / s_kk in their sums, and those three of each term."""
+    num_rows = int(rows[-1]) + 1
     diagonal = np.flatnonzero(rows == columns)
-    below = np.flatnonzero(rows != columns)
-    # Every pair of entries of a column: the second at or below the first.
-    ends = np.cumsum(np.bincount(columns[below], minlength=num_rows))
-    counts = ends[columns[below]] - np.arange(len(below))
-    first = np.repeat(np.arange(len(below)), counts)
-    rank = np.arange(len(first)) - np.repeat(np.cumsum(counts) - counts, counts)
-    jk, ik = below[first], below[first + rank]
-    keys = rows[jk] * num_rows + rows[ik]
+    below, above = np.flatnonzero(rows > columns), np.flatnonzero(rows < columns)
+    # Every entry of a column below its diagonal, with every one right of it in its row.
+    counts = np.bincount(rows[above], minlength=num_rows)
+    first = (np.cumsum(counts) - counts)[columns[below]]
+    counts = counts[columns[below]]
+    rank = np.arange(np.sum(counts)) - np.repeat(np.cumsum(counts) - counts, counts)
+    ik, kj = np.repeat(below, counts), above[np.repeat(first, counts) + rank]
+    keys = rows[ik] * num_rows + columns[kj]
     ij = np.minimum(np.searchsorted(known, keys), len(known) - 1)
     is_stored = known[ij] == keys
-    jk, ik, ij = jk[is_stored], ik[is_stored], ij[is_stored]
-    return ij, (ik, jk, diagonal[columns[jk]])
+    ik, kj, ij = ik[is_stored], kj[is_stored], ij[is_stored]
+    return ij, (ik, kj, diagonal[columns[ik]])
 
 
 def _term(
     is_term: Array,
     ik: Inexact[Array, "count width"],
-    jk: Inexact[Array, "count width"],
+    kj: Inexact[Array, "count width"],
     kk: Inexact[Array, "count width"],
 ) -> Inexact[Array, "count width"]:
-    return jnp.where(is_term, ik * jk.conj() / jnp.where(is_term, kk, 1), 0)
+    return jnp.where(is_term, ik * kj / jnp.where(is_term, kk, 1), 0)

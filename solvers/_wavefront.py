@@ -74,17 +74,17 @@ def wavefront_sweeps(
 def incomplete_pivots(
     stencil: Stencil, diagonal: Inexact[Array, "..."]
 ) -> Inexact[Array, "..."]:
-    """Return p_i = d_i - Σ_{j<i} |a_ij|² / p_j, the pivots of IC(0).
+    """Return p_i = d_i - Σ_{j<i} a_ij a_ji / p_j, those of factors without fill.
 
     Args:
-        stencil: a hermitian one, of which the triangle L is taken.
+        stencil: whose triangles are taken.
         diagonal: d, the diagonal to begin with.
     """
-    lower, _ = triangles_of(stencil)
-    squares = jax.tree.map(lambda weight: weight * jnp.conj(weight), lower)
+    (lower, _), (lower_of_T, _) = triangles_of(stencil), triangles_of(stencil.T)
+    products = jax.tree.map(jnp.multiply, lower, lower_of_T)
     # One in the padding, whose reciprocal is taken too.
     skewed = _store(diagonal, fill=1)
-    inverse = _sweep(_skewed(squares), skewed, lambda total: 1 / total)
+    inverse = _sweep(_skewed(products), skewed, lambda total: 1 / total)
     return 1 / _restore(inverse, diagonal.shape)
 
 

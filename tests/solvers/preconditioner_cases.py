@@ -52,6 +52,7 @@ ROWS = {
     "incomplete_cholesky": Row(
         kx.solvers.IncompleteCholesky, ("diffusion", "sparse"), ("sparse",)
     ),
+    "incomplete_lu": Row(kx.solvers.IncompleteLU, ("flow",)),
 }
 PAIRS = [(row, name) for row in ROWS for name in ROWS[row].operators]
 COMPLEX = ("laplacian", "flow", "sparse", "banded", "tree")

@@ -48,7 +48,7 @@ def recycled(
 ) -> dict[str, Any]:
     """What our chain of GCRO-DR(40,20) does, in the order of the systems."""
     solver = gcrodr(problem.rtol)
-    is_swept = isinstance(preconditioner, kx.solvers.SSOR)
+    is_swept = isinstance(preconditioner, kx.solvers.SSOR | kx.solvers.IncompleteLU)
     if is_swept and isinstance(problem.operator, kx.operators.Banded):
         run = _sparse_chain(problem, solver, preconditioner)
         return timed(problem, run, is_compiled=False)
@@ -104,7 +104,7 @@ def _as_is(system: Any) -> Any:
 def _sparse_chain(
     problem: Problem, solver: kx.solvers.GCRODR, factory: Any
 ) -> Callable[[], kx.Solution]:
-    """As `solve_batch`, for sweeps in natural order, which `Banded` does not offer.
+    """As `solve_batch`, for sweeps and factors, which `Banded` does not offer.
 
     Those of `Sparse` must be made outside of compiled programs: beforehand, and their
     making, for the most part once for all matrices of a pattern, is not counted.
