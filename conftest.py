@@ -1,7 +1,7 @@
 import os
 from pathlib import Path
 
-# Compilation takes most of the suite's time; these flags make it twice as fast, and
+# Compilation takes most of the suite's time, which these flags more than halve; they
 # leave alone all that XLA does above single kernels. `XLA_FLAGS= make test` has none.
 os.environ.setdefault(
     "XLA_FLAGS",
@@ -15,6 +15,8 @@ import pytest
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# Where in the source an operation comes from, which programs need not know.
+jax.config.update("jax_traceback_in_locations_limit", 0)
 
 
 # A compiled program keeps some memory maps; a process that has more than Linux allows

@@ -88,10 +88,13 @@ class TsallisINF(AbstractTuner):
     Examples:
         >>> import jax, jax.numpy as jnp, krylax as kx
         >>> tuner = kx.solvers.tuning.TsallisINF(jnp.linspace(1.0, 1.9, 10))
+        >>> @jax.jit
+        ... def play(state):
+        ...     choice, state = tuner.ask(state)
+        ...     return tuner.tell(state, choice, 10 + 90 * abs(choice.value - 1.7))
         >>> state = tuner.init(jax.random.key(0))
         >>> for _ in range(200):
-        ...     choice, state = tuner.ask(state)
-        ...     state = tuner.tell(state, choice, 10 + 90 * abs(choice.value - 1.7))
+        ...     state = play(state)
         >>> float(tuner.ask(state)[0].probabilities[7:].sum()) > 0.5
         True
 
