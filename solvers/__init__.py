@@ -26,7 +26,7 @@ from ._gcrodr import GCRODR as GCRODR
 from ._gmres import FGMRES as FGMRES
 from ._gmres import GMRES as GMRES
 from ._incomplete_cholesky import IncompleteCholesky as IncompleteCholesky
-from ._incomplete_cholesky import IncompleteInverse as IncompleteInverse
+from ._incomplete_inverse import IncompleteInverse as IncompleteInverse
 from ._incomplete_lu import IncompleteLU as IncompleteLU
 from ._inner_product import InnerProduct as InnerProduct
 from ._jacobi import Jacobi as Jacobi

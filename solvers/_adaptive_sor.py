@@ -53,8 +53,8 @@ class AdaptiveSOR(AbstractRelaxation):
 
     For consistently ordered A, such as the stencils of this library, with positive
     definite hermitian part; elsewhere it is SOR at an ω that is merely larger. On
-    Poisson problems it takes 1.2 to 1.6 times the steps of `SOR` at the best ω, which
-    it need not know.
+    Poisson problems it takes 1.2 to 2 times the steps of `SOR` at the best ω, which it
+    need not know.
 
     Args:
         rtol: relative tolerance on the true residual, in units of ‖b‖.

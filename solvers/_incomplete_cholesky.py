@@ -11,7 +11,8 @@ M-matrix, Math. Comp. 31, 1977, doi:10.1090/S0025-5718-1977-0438681-4). Off the 
 s is L and on it P. On a grid no three cells are neighbours of each other, so that L is
 that of A, and the pivots P are a recurrence along wavefronts.
 
-A pivot can fail to be positive where A is no M-matrix: see `_incomplete_inverse`.
+It is computed as ILU(0), which finds U = Lᴴ. A pivot can fail to be positive where A is
+no M-matrix: see `_incomplete_inverse`.
 
 Differs from the sources:
 1. On a periodic axis of three cells, whose cells are all neighbours of each other, L is
