@@ -26,7 +26,6 @@ from ._gcrodr import GCRODR as GCRODR
 from ._gmres import FGMRES as FGMRES
 from ._gmres import GMRES as GMRES
 from ._incomplete_cholesky import IncompleteCholesky as IncompleteCholesky
-from ._incomplete_inverse import IncompleteInverse as IncompleteInverse
 from ._incomplete_lu import IncompleteLU as IncompleteLU
 from ._inner_product import InnerProduct as InnerProduct
 from ._jacobi import Jacobi as Jacobi
@@ -47,13 +46,13 @@ from ._solver import Outcome as Outcome
 from ._sor import SOR as SOR
 from ._spectral_bounds import spectral_bounds as spectral_bounds
 from ._ssor import SSOR as SSOR
-from ._ssor import SSORSweeps as SSORSweeps
 from ._status import SolveError as SolveError
 from ._status import Status as Status
 from ._sweep_orders import AbstractOrder as AbstractOrder
 from ._sweep_orders import Multicolour as Multicolour
 from ._sweep_orders import Natural as Natural
 from ._sweep_orders import Neumann as Neumann
+from ._swept_inverse import SweptInverse as SweptInverse
 from ._young import jacobi_radius_of as jacobi_radius_of
 from ._young import optimal_omega as optimal_omega
 from ._young import sor_radius as sor_radius

@@ -24,7 +24,8 @@ import equinox as eqx
 import jax.numpy as jnp
 
 from ..operators import AbstractLinearOperator
-from ._incomplete_inverse import IncompleteInverse, incomplete_inverse
+from ._incomplete_inverse import incomplete_inverse
+from ._swept_inverse import SweptInverse
 
 
 class IncompleteCholesky(eqx.Module):
@@ -57,7 +58,7 @@ class IncompleteCholesky(eqx.Module):
         True
     """
 
-    def __call__(self, A: AbstractLinearOperator) -> "IncompleteInverse":
+    def __call__(self, A: AbstractLinearOperator) -> SweptInverse:
         """Return the preconditioner of A."""
         if "positive_semidefinite" not in A.tags:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""What the incomplete factorisations share: the inverse, and the search for a shift.
+"""What the incomplete factorisations share: making the factors, and finding a shift.
 
 M = (P + L) P⁻¹ (P + U) with L and U strictly lower and upper triangular and zero where
 A is. A pivot can be of no use. Then A + α diag(A) is factorised with a growing α (T. A.
@@ -9,14 +9,13 @@ Math. Comp. 34, 1980, doi:10.1090/S0025-5718-1980-0559197-0).
 from collections.abc import Callable
 from typing import TypeAlias
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Inexact, PyTree
 
-from ..operators import AbstractLinearOperator, Conjugate, Sparse
-from ..operators._field import Structure, real_dtype, structure_of
+from ..operators import AbstractLinearOperator, Sparse
+from ..operators._field import real_dtype, structure_of
 from ..operators._stencil import Stencil
 from ._compilation import compile_modules
 from ._grid_stencil import stencil_of
@@ -27,6 +26,7 @@ from ._incomplete_factor import (
 )
 from ._inner_product import zeros_like
 from ._sweeps import AbstractSweeps
+from ._swept_inverse import SweptInverse
 from ._wavefront import incomplete_pivots, wavefront_sweeps
 
 Factor: TypeAlias = tuple[PyTree, Inexact[Array, "..."]]
@@ -36,7 +36,7 @@ Sizes: TypeAlias = Callable[[Inexact[Array, "..."]], Float[Array, "..."]]
 """The sizes of pivots, of which those that are of use are not small."""
 
 Made: TypeAlias = tuple[AbstractSweeps, AbstractSweeps | None, Inexact[Array, "..."]]
-"""The parts of an `IncompleteInverse`."""
+"""The parts of an `SweptInverse`."""
 
 FIRST_SHIFT = 1e-3
 """α of the second try, Manteuffel's order of magnitude; it doubles from try to try."""
@@ -48,47 +48,13 @@ MARGIN = 100
 """A pivot below so many roundings of the diagonal is none."""
 
 
-class IncompleteInverse(AbstractLinearOperator):
-    """(I + P⁻¹U)⁻¹ (I + P⁻¹L)⁻¹ P⁻¹; made by the incomplete factorisations."""
-
-    sweeps: AbstractSweeps
-    sweeps_of_T: AbstractSweeps | None
-    inverse_pivots: Inexact[Array, "..."]
-    promised: frozenset[str] = eqx.field(static=True)
-
-    @property
-    def in_structure(self) -> Structure:
-        """That of the operator that it was made for."""
-        return structure_of(self.inverse_pivots)
-
-    @property
-    def tags(self) -> frozenset[str]:
-        """Of those of the operator that it was made for, the ones that it shares."""
-        return self.promised
-
-    @property
-    def T(self) -> AbstractLinearOperator:
-        """That of the transposed operator."""
-        if "symmetric" in self.tags:
-            return self
-        if self.sweeps_of_T is None:
-            return Conjugate(self)
-        return IncompleteInverse(
-            self.sweeps_of_T, self.sweeps, self.inverse_pivots, self.promised
-        )
-
-    def mv(self, x: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
-        """Return M⁻¹ x."""
-        return self.sweeps.solve(self.inverse_pivots * x)
-
-
 def incomplete_inverse(
     A: AbstractLinearOperator,
     sizes: Sizes,
     first_try: int,
     promised: frozenset[str],
     wanted_by: str,
-) -> IncompleteInverse:
+) -> SweptInverse:
     """Factorise A, with a shift where it takes one.
 
     Args:
@@ -114,7 +80,7 @@ def incomplete_inverse(
             f"{type(A).__name__}; build it as Sparse, or use another preconditioner"
         )
     sweeps, sweeps_of_T, inverse_pivots = made
-    return IncompleteInverse(sweeps, sweeps_of_T, inverse_pivots, promised)
+    return SweptInverse(sweeps, sweeps_of_T, inverse_pivots, promised)
 
 
 # Compiled as one: this runs before the solve, where its hundred operations, one after

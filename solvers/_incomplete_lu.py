@@ -22,7 +22,8 @@ import equinox as eqx
 import jax.numpy as jnp
 
 from ..operators import AbstractLinearOperator
-from ._incomplete_inverse import IncompleteInverse, incomplete_inverse
+from ._incomplete_inverse import incomplete_inverse
+from ._swept_inverse import SweptInverse
 
 
 class IncompleteLU(eqx.Module):
@@ -56,7 +57,7 @@ class IncompleteLU(eqx.Module):
         True
     """
 
-    def __call__(self, A: AbstractLinearOperator) -> IncompleteInverse:
+    def __call__(self, A: AbstractLinearOperator) -> SweptInverse:
         """Return the preconditioner of A."""
         return incomplete_inverse(
             A,

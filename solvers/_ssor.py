@@ -15,13 +15,12 @@ Differs from the source: nothing known.
 from typing import Any
 
 import equinox as eqx
-from jaxtyping import Array, Float, Inexact
+from jaxtyping import Array, Float
 
-from ..operators import AbstractLinearOperator, Conjugate
-from ..operators._field import Structure, structure_of
+from ..operators import AbstractLinearOperator
 from ._omega import as_omega
 from ._sweep_orders import AbstractOrder, Natural
-from ._sweeps import AbstractSweeps
+from ._swept_inverse import SweptInverse
 
 
 class SSOR(eqx.Module):
@@ -62,51 +61,16 @@ class SSOR(eqx.Module):
         self.omega = as_omega(omega)
         self.order = Natural() if order is None else order
 
-    def __call__(self, A: AbstractLinearOperator) -> "SSORSweeps":
+    def __call__(self, A: AbstractLinearOperator) -> SweptInverse:
         """Return the preconditioner of A."""
         diagonal = A.diagonal()
         omega = self.omega.astype(diagonal.dtype)
         pivots = diagonal / omega
         is_hermitian = bool(A.tags & {"symmetric", "hermitian"})
-        return SSORSweeps(
+        return SweptInverse(
             sweeps=self.order.sweeps(A, pivots),
             # Made here, where the pattern of a Sparse is known.
             sweeps_of_T=None if is_hermitian else self.order.T.sweeps(A.T, pivots),
             scale=(2 - omega) / pivots,
             promised=A.tags - {"singular"},
         )
-
-
-class SSORSweeps(AbstractLinearOperator):
-    """One forward and one backward sweep, as a linear operator; made by `SSOR`.
-
-    With P = D/ω, M⁻¹ = (I + P⁻¹U)⁻¹ (I + P⁻¹L)⁻¹ (2-ω) P⁻¹.
-    """
-
-    sweeps: AbstractSweeps
-    sweeps_of_T: AbstractSweeps | None
-    scale: Inexact[Array, "..."]
-    promised: frozenset[str] = eqx.field(static=True)
-
-    @property
-    def in_structure(self) -> Structure:
-        """That of A."""
-        return structure_of(self.scale)
-
-    @property
-    def tags(self) -> frozenset[str]:
-        """Those of A, but not singular."""
-        return self.promised
-
-    @property
-    def T(self) -> AbstractLinearOperator:
-        """The sweeps of Aᵀ, which are the transposes in the opposite order."""
-        if "symmetric" in self.promised:
-            return self
-        if self.sweeps_of_T is None:
-            return Conjugate(self)
-        return SSORSweeps(self.sweeps_of_T, self.sweeps, self.scale, self.promised)
-
-    def mv(self, x: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
-        """Return M⁻¹ x."""
-        return self.sweeps.solve(self.scale * x)
