@@ -49,7 +49,7 @@ from ._arnoldi_cycle import (
     run_cycle,
     start_cycle,
 )
-from ._history import History, empty_history
+from ._history import History, history_from
 from ._inner_product import (
     InnerProduct,
     add,
@@ -203,7 +203,6 @@ class GCRODR(AbstractSolver):
         """Renew the recycled pair for this operator."""
         norm = self.inner_product.norm(system.r0)
         zero = num_matvecs = jnp.zeros((), jnp.int32)
-        history = empty_history(self.max_steps, norm.dtype)
         space = empty_space(structure_of(system.b), self.num_recycled)
         unit = measure_unit(system, norm, self.inner_product)
         if carry is not None and self.num_recycled > 0:
@@ -222,7 +221,7 @@ class GCRODR(AbstractSolver):
             num_steps=zero,
             num_matvecs=num_matvecs + 1,
             status=first_of((norm <= system.target, Status.converged)),
-            history=history.record(zero, norm / system.scale),
+            history=history_from(norm / system.scale, self.max_steps),
         )
 
     def advance(self, system: LinearSystem, state: _State, until: Any) -> _State:

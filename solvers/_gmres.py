@@ -29,7 +29,7 @@ from ._arnoldi_cycle import (
     start_cycle,
     unroll_cycle,
 )
-from ._history import History, empty_history
+from ._history import History, history_from
 from ._inner_product import InnerProduct, add, select
 from ._residual import true_residual
 from ._solver import AbstractSolver, LinearSystem, Outcome
@@ -196,7 +196,6 @@ def require_restart(restart: int) -> None:
 def _start(solver: GMRES | FGMRES, system: LinearSystem) -> _State:
     norm = solver.inner_product.norm(system.r0)
     zero = jnp.zeros((), jnp.int32)
-    history = empty_history(solver.max_steps, norm.dtype)
     return _State(
         x=system.x0,
         r=system.r0,
@@ -205,7 +204,7 @@ def _start(solver: GMRES | FGMRES, system: LinearSystem) -> _State:
         num_steps=zero,
         num_cycles=zero,
         status=first_of((norm <= system.target, Status.converged)),
-        history=history.record(zero, lax.stop_gradient(norm / system.scale)),
+        history=history_from(lax.stop_gradient(norm / system.scale), solver.max_steps),
     )
 
 

@@ -9,7 +9,7 @@ issue 40101).
 import equinox as eqx
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, DTypeLike, Float, Int
+from jaxtyping import Array, Float, Int
 
 LENGTH = 512
 
@@ -24,18 +24,19 @@ class History(eqx.Module):
         """Return the history with the norm after `step` steps, which come in order."""
         is_full = step >= self.values.shape[0] * self.stride
         values, stride = lax.cond(is_full, _halve, _keep, self.values, self.stride)
-        place = step // stride
+        # Neither is negative; `//` and `%` would look.
+        place, rest = lax.div(step, stride), lax.rem(step, stride)
         before = lax.dynamic_index_in_dim(values, place, keepdims=False)
-        entry = jnp.where(step % stride == 0, value, before)
+        entry = lax.select(rest == 0, value, before)
         return History(lax.dynamic_update_index_in_dim(values, entry, place, 0), stride)
 
 
-def empty_history(max_steps: int, dtype: DTypeLike) -> History:
-    """A history for at most `max_steps` steps and the start."""
+def history_from(start: Float[Array, ""], max_steps: int) -> History:
+    """Return a history of the norm before the first of at most `max_steps` steps."""
     length = min(LENGTH, max_steps + 1)
     # At least two entries, so that halving makes room.
-    values = jnp.full((max(length, 2),), jnp.nan, dtype)
-    return History(values, jnp.ones((), jnp.int32))
+    values = jnp.full((max(length, 2),), jnp.nan, start.dtype)
+    return History(values.at[0].set(start), jnp.ones((), jnp.int32))
 
 
 def _halve(values: Float[Array, " length"], stride: Int[Array, ""]):

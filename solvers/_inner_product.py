@@ -10,6 +10,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jax.lax import Precision
 from jaxtyping import Array, Float, Inexact, PyTree
 
@@ -127,10 +128,12 @@ def root(square: Float[Array, ""]) -> Float[Array, ""]:
 
 def power_of_two(largest: Float[Array, ""]) -> Float[Array, ""]:
     """A power of two near a modulus, 1 for zero: to divide by it rounds nothing."""
-    is_usable = jnp.isfinite(largest) & (largest > 0)
-    _, exponent = jnp.frexp(jnp.where(is_usable, largest, 1))
-    # One less, since the power above the largest numbers overflows.
-    return jnp.where(is_usable, jnp.ldexp(jnp.ones_like(largest), exponent - 1), 1)
+    # Rounded to no digits; less than 1.5 times a power is rounded down to it, so that
+    # the largest numbers do not overflow.
+    bits = jnp.finfo(largest.dtype).nexp
+    size = 0.75 * lax.stop_gradient(largest)
+    power = lax.reduce_precision(size, exponent_bits=bits, mantissa_bits=0)
+    return jnp.where((power > 0) & jnp.isfinite(power), power, 1)
 
 
 def zeros_like(x: PyTree) -> Field:

@@ -14,7 +14,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from ..operators._field import Field
-from ._history import History, empty_history
+from ._history import History, history_from
 from ._residual import true_residual
 from ._solver import AbstractSolver, LinearSystem, Outcome
 from ._status import RUNNING, Status, first_of
@@ -89,7 +89,6 @@ class AbstractRecurrence(AbstractSolver):
         # The norm only steers, and has no derivative where the start is exact.
         norm = self.inner_product.norm(lax.stop_gradient(system.r0))
         zero = jnp.zeros((), jnp.int32)
-        history = empty_history(self.max_steps, norm.dtype)
         # The residual of a start is the true one.
         has_met = (norm <= system.target) & self.residual_is_true
         return RecurrenceState(
@@ -101,7 +100,7 @@ class AbstractRecurrence(AbstractSolver):
             num_begun=zero + 1,
             num_confirmed=zero,
             status=first_of((has_met, Status.converged)),
-            history=history.record(zero, norm / system.scale),
+            history=history_from(norm / system.scale, self.max_steps),
         )
 
     def advance(

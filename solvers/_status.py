@@ -4,6 +4,7 @@ import enum
 from typing import Any
 
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Bool, Int
 
 RUNNING = -1
@@ -93,9 +94,9 @@ def first_of(
     *cases: tuple[Bool[Array, ""], Status | Int[Array, ""]],
 ) -> Int[Array, ""]:
     """Return the code of the first case whose condition holds, else `RUNNING`."""
-    conditions = [condition for condition, _ in cases]
-    codes = [
-        jnp.asarray(int(code) if isinstance(code, Status) else code, jnp.int32)
-        for _, code in cases
-    ]
-    return jnp.select(conditions, codes, jnp.asarray(RUNNING, jnp.int32))
+    code = jnp.asarray(RUNNING, jnp.int32)
+    # From the last to the first; `jnp.select` makes an array of the conditions.
+    for condition, case in reversed(cases):
+        told = jnp.asarray(int(case) if isinstance(case, Status) else case, jnp.int32)
+        code = lax.select(jnp.asarray(condition), told, code)
+    return code

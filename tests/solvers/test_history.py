@@ -9,24 +9,26 @@ import pytest
 from jax import lax
 
 import krylax as kx
-from krylax.solvers._history import LENGTH, empty_history
+from krylax.solvers._history import LENGTH, history_from
 
 from .cases import operator, problem
+
+
+def history_of_zero(max_steps: int) -> Any:
+    return history_from(jnp.zeros(()), max_steps)
 
 
 @jax.jit
 def recorded(history: Any, num_steps: Any) -> Any:
     """A history of the numbers 0, 1, 2, ..., num_steps."""
     return lax.fori_loop(
-        0, num_steps + 1, lambda i, h: h.record(i, i.astype(jnp.float64)), history
+        1, num_steps + 1, lambda i, h: h.record(i, i.astype(jnp.float64)), history
     )
 
 
 @pytest.mark.parametrize("num_steps", [0, 1, 510, 511, 512, 513, 1023, 1024, 5000])
 def test_record_holds_every_stride_th_value_up_to_the_last(num_steps: int):
-    history = recorded(
-        empty_history(10_000, jnp.float64), jnp.asarray(num_steps, "int32")
-    )
+    history = recorded(history_of_zero(10_000), jnp.asarray(num_steps, "int32"))
     values, stride = np.asarray(history.values), int(history.stride)
     reached = num_steps // stride + 1
     assert values.shape == (LENGTH,)
@@ -36,17 +38,13 @@ def test_record_holds_every_stride_th_value_up_to_the_last(num_steps: int):
 
 @pytest.mark.parametrize(("num_steps", "stride"), [(511, 1), (512, 2), (1024, 4)])
 def test_stride_doubles_when_the_record_is_full(num_steps: int, stride: int):
-    history = recorded(
-        empty_history(10_000, jnp.float64), jnp.asarray(num_steps, "int32")
-    )
+    history = recorded(history_of_zero(10_000), jnp.asarray(num_steps, "int32"))
     assert int(history.stride) == stride
 
 
 @pytest.mark.parametrize("max_steps", [1, 2, 3, 10, 511])
 def test_record_of_few_steps_holds_them_all(max_steps: int):
-    history = recorded(
-        empty_history(max_steps, jnp.float64), jnp.asarray(max_steps, "int32")
-    )
+    history = recorded(history_of_zero(max_steps), jnp.asarray(max_steps, "int32"))
     assert np.asarray(history.values)[: max_steps + 1].tolist() == [
         *range(max_steps + 1)
     ]
@@ -54,7 +52,7 @@ def test_record_of_few_steps_holds_them_all(max_steps: int):
 
 
 def test_records_under_vmap_are_kept_apart():
-    start = empty_history(10_000, jnp.float64)
+    start = history_of_zero(10_000)
     many = jax.vmap(recorded, in_axes=(None, 0))(start, jnp.array([3, 600], jnp.int32))
     assert many.stride.tolist() == [1, 2]
     assert np.asarray(many.values)[0, :4].tolist() == [0, 1, 2, 3]
