@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.sparse
@@ -83,7 +84,7 @@ class Sparse(AbstractDeclaredOperator):
         self.layout, self.layout_of_T, stored = make_layouts(
             rows, indices, (num_rows, num_columns)
         )
-        self.values = data.at[stored].get(mode="fill", fill_value=0)
+        self.values = _in_slots(data, stored)
         self.declared = declare(tags, nullspace, self.in_structure, self.out_structure)
 
     @classmethod
@@ -161,6 +162,12 @@ class Sparse(AbstractDeclaredOperator):
         shape = (self.layout.extent.num_rows, self.layout_of_T.extent.num_rows)
         index = (rows_of_slots(self.layout), self.layout.columns)
         return jnp.zeros(shape, self.values.dtype).at[index].add(self.values)
+
+
+@jax.jit
+def _in_slots(data: Inexact[Array, " entries"], stored: Any) -> Inexact[Array, "..."]:
+    """Return the entries in their slots, zero in those of the padding."""
+    return data.at[stored].get(mode="fill", fill_value=0)
 
 
 def _as_shape(shape: Sequence[int]) -> tuple[int, int]:

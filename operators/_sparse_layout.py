@@ -10,7 +10,7 @@ is padded with zeros.
 from typing import NamedTuple
 
 import equinox as eqx
-import jax.numpy as jnp
+import jax
 import numpy as np
 from jaxtyping import Array, Int32
 
@@ -66,7 +66,7 @@ def make_layouts(
     back = _layout(slots_of_T, size_of_T, columns, rows, slots, size, extent_of_T)
     stored = np.full(size, len(rows), np.int32)
     stored[slots] = np.arange(len(rows))
-    return there, back, jnp.asarray(stored)
+    return there, back, jax.device_put(stored)
 
 
 def _place(rows: np.ndarray, num_rows: int) -> tuple[np.ndarray, int, Extent]:
@@ -100,9 +100,7 @@ def _layout(
     rest_rows = np.empty(size - num_padded, np.int32)
     is_rest = slots >= num_padded
     rest_rows[slots[is_rest] - num_padded] = rows[is_rest]
-    return Layout(
-        jnp.asarray(columns_of_slots),
-        jnp.asarray(rest_rows),
-        jnp.asarray(order),
-        extent,
-    )
+    # jnp.asarray would compile a program for each size.
+    on_device = jax.device_put((columns_of_slots, rest_rows, order))
+    columns_of_slots, rest_rows, order = on_device
+    return Layout(columns_of_slots, rest_rows, order, extent)

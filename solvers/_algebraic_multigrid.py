@@ -107,7 +107,7 @@ class AlgebraicMultigrid(eqx.Module):
         promised = A.tags - {"singular"} if is_adjoint and is_hermitian else frozenset()
         return AlgebraicMultigridCycle(
             levels=tuple(_as_level(level, dtype, self.num_sweeps) for level in levels),
-            coarse_inverse=jnp.asarray(coarse_inverse.astype(dtype)),
+            coarse_inverse=jax.device_put(coarse_inverse.astype(dtype)),
             promised=promised,
         )
 
@@ -240,8 +240,9 @@ def _as_level(level: Any, dtype: np.dtype, num_sweeps: int) -> Level:
         A,
         P,
         R,
-        jnp.asarray(inverse.astype(dtype)),
-        jnp.asarray(steps.astype(real_dtype(A.in_structure))),
+        *jax.device_put(
+            (inverse.astype(dtype), steps.astype(real_dtype(A.in_structure)))
+        ),
     )
 
 

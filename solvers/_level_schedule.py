@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -65,13 +66,13 @@ def make_schedule(
     def laid_out(values: np.ndarray, fill: int) -> Int32[Array, "steps count width"]:
         found = np.full(shape, fill, np.int32)
         found[index] = values
-        return jnp.asarray(found)
+        return jax.device_put(found)
 
     return Schedule(
-        items=jnp.asarray(items.reshape(num_steps, width)),
+        items=jax.device_put(items.reshape(num_steps, width)),
         terms=laid_out(np.arange(len(targets)), len(targets)),
         sources=tuple(laid_out(places[source], 0) for source in sources),
-        places=jnp.asarray(places[ranks], jnp.int32),
+        places=jax.device_put(places[ranks].astype(np.int32)),
     )
 
 
