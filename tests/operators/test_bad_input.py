@@ -1,6 +1,6 @@
 """Wrong input to operators is refused: what was wrong, what was got, the remedy."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
@@ -13,10 +13,9 @@ import scipy.sparse
 
 import krylax as kx
 
-from ..helpers import types_unchecked
-
 ops: Any = kx.operators  # whatever the types say: users get them wrong
 ONES = np.ones(4)
+pytestmark = pytest.mark.usefixtures("as_users_run_it")
 STRUCTURE = jax.ShapeDtypeStruct((4,), jnp.float64)
 EMPTY = jax.ShapeDtypeStruct((0,), jnp.float64)
 INTEGERS = jax.ShapeDtypeStruct((4,), jnp.int64)
@@ -24,12 +23,6 @@ COMPLEX = jax.ShapeDtypeStruct((4,), jnp.complex128)
 SINGLE = np.ones(4, np.float32)
 A4: Any = ops.Laplacian((4,))
 A5: Any = ops.Laplacian((5,))
-
-
-@pytest.fixture(autouse=True)
-def _as_users_run_it() -> Iterator[None]:
-    with types_unchecked():
-        yield
 
 
 def holding(value: float) -> np.ndarray:

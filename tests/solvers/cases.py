@@ -170,6 +170,7 @@ PAIRS = [(row, problem) for row in ROWS for problem in ROWS[row].problems]
 # The others take any operator, not only separable ones or those with known triangles.
 SPECIAL = ("fast_diagonalization", "sor", "sor_adaptive")
 GENERAL_ROWS = [row for row in ROWS if row not in SPECIAL]
+KINDS = ["cg", "gmres", "gcrodr", "lu", "batched", "refinement"]
 ITERATIVE = [row for row in ROWS if not ROWS[row].is_direct]
 # A refinement is a whole solve: it is the steps inside that are too few.
 STEPPING = [row for row in ITERATIVE if row != "refinement"]

@@ -24,6 +24,7 @@ from .preconditioner_cases import (
     true_residual,
 )
 
+pytestmark = pytest.mark.usefixtures("as_users_run_it")
 each_row = pytest.mark.parametrize("row", ROWS)
 each_pair = pytest.mark.parametrize(("row", "name"), PAIRS)
 each_definite_pair = pytest.mark.parametrize(
@@ -109,16 +110,6 @@ def test_true_residual_of_a_complex_system_meets_the_tolerance(row: str, name: s
 def difference_allowed(row: str, name: str) -> float:
     A, *_ = matrices(row, name)
     return 2 * solution_tolerance(np.linalg.cond(A), RTOL["float64"], "float64")
-
-
-@each_row
-def test_jit_agrees_with_plain(row: str):
-    name = ROWS[row].operators[-1]
-    A, method = operator(name), solver(name)
-    b, M = right_hand_side(A), preconditioner(row, name, A)
-    found = jax.jit(lambda A, b, M: kx.solve(A, b, method, preconditioner=M))(A, b, M)
-    got, plain = to_vector(found.value), to_vector(solved(row, name).value)
-    assert relative_error(got, plain) <= difference_allowed(row, name)
 
 
 @each_row

@@ -16,6 +16,7 @@ from ..helpers import relative_error, solution_tolerance
 from .cases import PRECONDITIONED, ROWS, RTOL, operator, problem, solve, true_residual
 from .inner_solve import InnerSolve
 
+pytestmark = pytest.mark.usefixtures("as_users_run_it")
 Status = kx.Status
 ops: Any = kx.operators
 each_row = pytest.mark.parametrize("row", ROWS)

@@ -10,6 +10,7 @@ import pytest
 
 from .tables import HIGH, LEARNING, LOW, NUM_ARMS, TUNERS, T, arms, runs, table
 
+pytestmark = pytest.mark.usefixtures("as_users_run_it")
 each_tuner = pytest.mark.parametrize("name", TUNERS)
 
 
