@@ -5,13 +5,14 @@ negative eigenvalue shows when it is among the extreme ones, which a short Lancz
 reaches.
 """
 
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.lax import Precision
 from jaxtyping import Array, PRNGKeyArray
 
 from ._field import Field, Structure, real_dtype, size_of
@@ -161,8 +162,8 @@ def _raise_broken(errors: dict[str, Array], operator: AbstractLinearOperator) ->
 
 
 def _dot(x: Field, y: Field) -> Array:
-    terms = jax.tree.leaves(jax.tree.map(jnp.vdot, x, y))
-    return reduce(jnp.add, terms)
+    exact = partial(jnp.vdot, precision=Precision.HIGHEST)
+    return reduce(jnp.add, jax.tree.leaves(jax.tree.map(exact, x, y)))
 
 
 def _dots(basis: Field, x: Field) -> Array:
@@ -171,9 +172,11 @@ def _dots(basis: Field, x: Field) -> Array:
 
 
 def _sum_of(coefficients: Array, basis: Field) -> Field:
-    return jax.tree.map(
-        lambda rows: jnp.tensordot(coefficients.astype(rows.dtype), rows, 1), basis
-    )
+    def exact(rows: Array) -> Array:
+        factors = coefficients.astype(rows.dtype)
+        return jnp.tensordot(factors, rows, 1, precision=Precision.HIGHEST)
+
+    return jax.tree.map(exact, basis)
 
 
 def _combined(x: Field, z: Field) -> Field:

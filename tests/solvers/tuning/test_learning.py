@@ -94,7 +94,8 @@ def test_predictions_for_all_arms_speed_up_learning(name: str):
 
     told = jax.jit(jax.vmap(lambda k: play(k, predicted)))(keys)
     untold = jax.jit(jax.vmap(lambda k: play(k, None)))(keys)
-    assert float(told.mean()) < 0.95 * float(untold.mean())
+    optimal = float(T.instance_optimal(costs))
+    assert float(told.mean()) - optimal < 0.8 * (float(untold.mean()) - optimal)
 
 
 def test_tuner_that_forgets_follows_a_change():
@@ -120,8 +121,9 @@ def test_warm_start_is_at_once_as_good():
         contexts=contexts[:100],
         state=tuner.discount(state, 0.2),
     )
+    optimal = float(T.instance_optimal(costs[:100]))
     cold = mean("joint", slice(100))
-    assert float(warm.costs.mean()) < 0.9 * cold
+    assert float(warm.costs.mean()) - optimal < 0.5 * (cold - optimal)
 
 
 @pytest.mark.parametrize("exploration", [0.0, 3.0, 1e9])
