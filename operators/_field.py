@@ -54,6 +54,14 @@ def as_inexact(values: Any, name: str) -> Inexact[Array, "..."]:
     return jnp.asarray(values)
 
 
+def on_device(values: np.ndarray) -> Array:
+    """Return an array that was set up on the host.
+
+    `jnp.asarray` would compile a program for each shape, and here they are many.
+    """
+    return jax.device_put(values)
+
+
 def as_dtype(dtype: DTypeLike | None) -> jnp.dtype:
     """Return the dtype of an operator's fields, JAX's default unless said.
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.sparse
-from jaxtyping import Array, Inexact
+from jaxtyping import Array, Inexact, Int32
 
 from ._declared import AbstractDeclaredOperator, Declared, declare
 from ._field import (
@@ -165,7 +165,9 @@ class Sparse(AbstractDeclaredOperator):
 
 
 @jax.jit
-def _in_slots(data: Inexact[Array, " entries"], stored: Any) -> Inexact[Array, "..."]:
+def _in_slots(
+    data: Inexact[Array, " entries"], stored: Int32[Array, " slots"]
+) -> Inexact[Array, " slots"]:
     """Return the entries in their slots, zero in those of the padding."""
     return data.at[stored].get(mode="fill", fill_value=0)
 

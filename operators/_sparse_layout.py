@@ -10,9 +10,10 @@ is padded with zeros.
 from typing import NamedTuple
 
 import equinox as eqx
-import jax
 import numpy as np
 from jaxtyping import Array, Int32
+
+from ._field import on_device
 
 MAX_WIDTH = 64
 """The product is unrolled over the width; 128 terms took 0.3 s to compile."""
@@ -66,7 +67,7 @@ def make_layouts(
     back = _layout(slots_of_T, size_of_T, columns, rows, slots, size, extent_of_T)
     stored = np.full(size, len(rows), np.int32)
     stored[slots] = np.arange(len(rows))
-    return there, back, jax.device_put(stored)
+    return there, back, on_device(stored)
 
 
 def _place(rows: np.ndarray, num_rows: int) -> tuple[np.ndarray, int, Extent]:
@@ -100,7 +101,6 @@ def _layout(
     rest_rows = np.empty(size - num_padded, np.int32)
     is_rest = slots >= num_padded
     rest_rows[slots[is_rest] - num_padded] = rows[is_rest]
-    # jnp.asarray would compile a program for each size.
-    on_device = jax.device_put((columns_of_slots, rest_rows, order))
-    columns_of_slots, rest_rows, order = on_device
-    return Layout(columns_of_slots, rest_rows, order, extent)
+    return Layout(
+        on_device(columns_of_slots), on_device(rest_rows), on_device(order), extent
+    )

@@ -32,7 +32,7 @@ from jax.lax import Precision
 from jaxtyping import Array, Float, Inexact
 
 from ..operators import AbstractLinearOperator, Sparse
-from ..operators._field import Structure, is_traced, real_dtype
+from ..operators._field import Structure, is_traced, on_device, real_dtype
 from ..operators._sparse_product import rows_of_slots
 from ._materialise import materialise
 
@@ -107,7 +107,7 @@ class AlgebraicMultigrid(eqx.Module):
         promised = A.tags - {"singular"} if is_adjoint and is_hermitian else frozenset()
         return AlgebraicMultigridCycle(
             levels=tuple(_as_level(level, dtype, self.num_sweeps) for level in levels),
-            coarse_inverse=jax.device_put(coarse_inverse.astype(dtype)),
+            coarse_inverse=on_device(coarse_inverse.astype(dtype)),
             promised=promised,
         )
 
@@ -240,9 +240,8 @@ def _as_level(level: Any, dtype: np.dtype, num_sweeps: int) -> Level:
         A,
         P,
         R,
-        *jax.device_put(
-            (inverse.astype(dtype), steps.astype(real_dtype(A.in_structure)))
-        ),
+        on_device(inverse.astype(dtype)),
+        on_device(steps.astype(real_dtype(A.in_structure))),
     )
 
 

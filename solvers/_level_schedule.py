@@ -11,11 +11,12 @@ from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array, Inexact, Int32, Shaped
+
+from ..operators._field import on_device
 
 
 class Schedule(eqx.Module):
@@ -66,13 +67,13 @@ def make_schedule(
     def laid_out(values: np.ndarray, fill: int) -> Int32[Array, "steps count width"]:
         found = np.full(shape, fill, np.int32)
         found[index] = values
-        return jax.device_put(found)
+        return on_device(found)
 
     return Schedule(
-        items=jax.device_put(items.reshape(num_steps, width)),
+        items=on_device(items.reshape(num_steps, width)),
         terms=laid_out(np.arange(len(targets)), len(targets)),
         sources=tuple(laid_out(places[source], 0) for source in sources),
-        places=jax.device_put(places[ranks].astype(np.int32)),
+        places=on_device(places[ranks].astype(np.int32)),
     )
 
 

@@ -36,7 +36,8 @@ for argument in sys.argv[2:]:
     if child == 0:
         break
     _, status = os.waitpid(child, 0)
-    print(os.waitstatus_to_exitcode(status))
+    # Else a child that ends by itself prints it again.
+    print(os.waitstatus_to_exitcode(status), flush=True)
 else:
     sys.exit()
 
@@ -216,5 +217,5 @@ def _raises(kind: type[BaseException], call: Callable[[], object]) -> bool:
 def _run_script(path: Path, changes: list[int]) -> list[int]:
     """Exit codes of the runs."""
     command = [sys.executable, "-c", _SCRIPT, str(path), *map(str, changes)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return [int(line) for line in done.stdout.split()]

@@ -12,7 +12,6 @@ import krylax as kx
 from ..helpers import draw, relative_error, to_field, to_vector, tolerance
 from .cases import CASES, SQUARE, Case, make
 
-pytestmark = pytest.mark.usefixtures("as_users_run_it")
 SINGLE = ["float32", "complex64"]
 # In complex arithmetic the stencils of one and three dimensions are those of two.
 PAIRS = [(name, "float64") for name in CASES]
