@@ -79,6 +79,15 @@ def test_singular_operator_is_not_definite():
         kx.operators.check_operator(operator, jax.random.key(0))
 
 
+@pytest.mark.parametrize("num_different", [1, 2, 5, 12])
+def test_definite_operator_of_few_eigenvalues_passes(num_different: int):
+    # A Lanczos run comes to its end after as many steps, and must find no zero there.
+    lowest = [float(1 + i % num_different) for i in range(12)]
+    operator = ops.Dense(with_spectrum(*lowest), tags=["positive_definite"])
+    errors = kx.operators.check_operator(operator, jax.random.key(0))
+    assert errors["definiteness"] == 0
+
+
 def test_semidefinite_operator_passes_as_such():
     operator = ops.Dense(with_spectrum(0.0), tags=["positive_semidefinite"])
     assert kx.operators.check_operator(operator, jax.random.key(0))
