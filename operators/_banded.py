@@ -11,7 +11,7 @@ from jaxtyping import Array, Inexact
 from ._declared import AbstractDeclaredOperator, Declared, declare
 from ._field import Structure, array_structure, as_inexact, require_finite
 from ._nullspace import conjugate
-from ._shift import shift_in_zero
+from .grids._shift import shift_in_zero
 
 
 class Banded(AbstractDeclaredOperator):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Inexact
 
-from ..operators._boundary import has_dirichlet
+from ..operators.grids._boundary import has_dirichlet
 from ._level import Level
 
 

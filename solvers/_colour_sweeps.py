@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact, Int32
 
-from ..operators._boundary import Faces
-from ..operators._stencil import Stencil
+from ..operators.grids._boundary import Faces
+from ..operators.grids._stencil import Stencil
 from ._grid_stencil import GridTriangle, unit_triangles
 from ._materialise import materialise
 from ._sweeps import AbstractSweeps

@@ -16,8 +16,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Inexact
 
-from ..operators._boundary import Faces
-from ..operators._network import Network, make_network, wall_conductances
+from ..operators.grids._boundary import Faces
+from ..operators.grids._network import Network, make_network, wall_conductances
 from ._materialise import materialise
 
 

@@ -17,8 +17,8 @@ from ..operators import (
     Sum,
 )
 from ..operators._field import ravel, size_of
-from ..operators._shift import shift_in_zero
 from ..operators._sparse_product import rows_of_slots
+from ..operators.grids._shift import shift_in_zero
 from ._grid_stencil import GridTriangle, stencil_of, triangles_of
 
 LARGEST = 2048

@@ -21,8 +21,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
-from ..operators._network import Network, make_network, wall_conductances
-from ..operators._stencil import Stencil, neighbour
+from ..operators.grids._network import Network, make_network, wall_conductances
+from ..operators.grids._stencil import Stencil, neighbour
 from ._conductances import (
     Conductances,
     coarsen,

@@ -23,9 +23,9 @@ from ..operators import (
     Scaled,
     Sum,
 )
-from ..operators._network import Network
-from ..operators._shift import Side, edge_in_zeros, opposite, shift_in_zero
-from ..operators._stencil import Stencil, StencilOperator, neighbour
+from ..operators.grids._network import Network
+from ..operators.grids._shift import Side, edge_in_zeros, opposite, shift_in_zero
+from ..operators.grids._stencil import Stencil, StencilOperator, neighbour
 
 
 class GridTriangle(eqx.Module):

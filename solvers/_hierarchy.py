@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Inexact
 
 from ..operators import Diffusion, Helmholtz, Laplacian, MaskedPoisson
-from ..operators._network import Network
-from ..operators._stencil import Stencil
+from ..operators.grids._network import Network
+from ..operators.grids._stencil import Stencil
 from ._conductances import Conductances, coarsen, conductances_of, invert
 from ._flow_levels import levels_of_stencil
 from ._grid_stencil import stencil_of

@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Inexact, PyTree
 
 from ..operators import AbstractLinearOperator, Sparse
 from ..operators._field import real_dtype, structure_of
-from ..operators._stencil import Stencil
+from ..operators.grids._stencil import Stencil
 from ._compilation import compile_modules
 from ._grid_stencil import stencil_of
 from ._incomplete_factor import (

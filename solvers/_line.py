@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Inexact
 
 from ..operators import Laplacian
-from ..operators._boundary import Condition
+from ..operators.grids._boundary import Condition
 
 Eigenpairs: TypeAlias = tuple[Float[Array, " n"], Inexact[Array, "n n"]]
 

@@ -20,8 +20,8 @@ from ..operators import (
     Scaled,
     Sum,
 )
-from ..operators._network import Network
-from ..operators._shift import shift_in_zero
+from ..operators.grids._network import Network
+from ..operators.grids._shift import shift_in_zero
 from ._line import DenseLine, Line, UniformLine
 from ._lowered import Lowered, lower
 

@@ -22,8 +22,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Inexact
 
-from ..operators._shift import Side, edge_in_zeros, shift_in_zero
-from ..operators._stencil import Stencil
+from ..operators.grids._shift import Side, edge_in_zeros, shift_in_zero
+from ..operators.grids._stencil import Stencil
 from ._grid_stencil import GridTriangle, triangles_of, unit_triangles
 from ._materialise import materialise
 from ._sweeps import AbstractSweeps

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from krylax.operators._boundary import Condition
+from krylax.operators.grids._boundary import Condition
 from krylax.solvers._line import UniformLine
 
 FACES: list[tuple[Condition, Condition]] = [

@@ -6,7 +6,7 @@ import pytest
 
 import krylax as kx
 
-from ..helpers import relative_error, tolerance
+from ...helpers import relative_error, tolerance
 
 Laplacian = kx.operators.Laplacian
 FORMULAS = {

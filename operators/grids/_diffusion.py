@@ -15,13 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Inexact
 
+from .._declared import AbstractDeclaredOperator, Declared
+from .._field import Structure, as_inexact, is_traced, require_finite, structure_of
+from .._tags import is_real
 from ._boundary import BoundaryLike, Faces, as_faces, inverse_squares, require_choice
-from ._declared import AbstractDeclaredOperator, Declared
-from ._field import Structure, as_inexact, is_traced, require_finite, structure_of
 from ._laplacian import declare_diffusion, grid_shape
 from ._network import Network, make_network
 from ._shift import edge_in_zeros, without_last
-from ._tags import is_real
 
 FaceMean: TypeAlias = Literal["harmonic", "arithmetic"]
 

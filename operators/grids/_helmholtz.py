@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Inexact
 
+from .._declared import AbstractDeclaredOperator, Declared, declare
+from .._field import Structure, as_inexact, require_finite
 from ._boundary import BoundaryLike
-from ._declared import AbstractDeclaredOperator, Declared, declare
 from ._diffusion import Diffusion, FaceMean
-from ._field import Structure, as_inexact, require_finite
 
 
 class Helmholtz(AbstractDeclaredOperator):

@@ -7,7 +7,7 @@ import pytest
 
 import krylax as kx
 
-from ..helpers import relative_error, tolerance
+from ...helpers import relative_error, tolerance
 
 Helmholtz = kx.operators.Helmholtz
 

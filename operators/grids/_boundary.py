@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, DTypeLike, Float
 
-from ._field import is_traced
+from .._field import is_traced
 
 Condition: TypeAlias = Literal["dirichlet", "neumann", "periodic"]
 Faces: TypeAlias = tuple[tuple[Condition, Condition], ...]

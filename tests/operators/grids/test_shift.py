@@ -16,8 +16,8 @@ from jax import lax
 
 import krylax as kx
 
-from ..gallery import finite_volume_matrix
-from ..helpers import draw, relative_error, tolerance
+from ...gallery import finite_volume_matrix
+from ...helpers import draw, relative_error, tolerance
 
 NUM_STEPS = 5
 SHAPES = [(2,), (17,), (257,), (3, 5), (16, 16), (33, 7), (2, 3, 4), (8, 8, 8)]

@@ -10,10 +10,10 @@ from operator import add
 import equinox as eqx
 from jaxtyping import Array, Inexact
 
+from .._declared import AbstractDeclaredOperator, Declared
+from .._field import Structure, structure_of
+from .._operator import AbstractLinearOperator
 from ._boundary import Faces
-from ._declared import AbstractDeclaredOperator, Declared
-from ._field import Structure, structure_of
-from ._operator import AbstractLinearOperator
 from ._shift import Side, edge_in_zeros, opposite, shift_in_zero
 
 

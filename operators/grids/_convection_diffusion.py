@@ -14,6 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Inexact
 
+from .._declared import AbstractDeclaredOperator, Declared, declare
+from .._field import Structure, as_inexact, is_traced, require_finite, structure_of
 from ._boundary import (
     BoundaryLike,
     Faces,
@@ -21,9 +23,7 @@ from ._boundary import (
     inverse_squares,
     require_choice,
 )
-from ._declared import AbstractDeclaredOperator, Declared, declare
 from ._diffusion import Diffusion, FaceMean
-from ._field import Structure, as_inexact, is_traced, require_finite, structure_of
 from ._laplacian import require_declarable
 from ._network import Network
 from ._shift import Side, edge_in_zeros, opposite, without_last

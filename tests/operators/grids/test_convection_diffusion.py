@@ -9,7 +9,7 @@ import pytest
 
 import krylax as kx
 
-from ..helpers import draw, observed_orders, relative_error, tolerance
+from ...helpers import draw, observed_orders, relative_error, tolerance
 
 ConvectionDiffusion: Any = kx.operators.ConvectionDiffusion
 SCHEMES = ["upwind", "central"]

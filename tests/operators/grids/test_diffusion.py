@@ -12,9 +12,9 @@ from scipy.sparse.linalg import LinearOperator, cg
 
 import krylax as kx
 
-from ..gallery import finite_volume_matrix
-from ..helpers import observed_orders, relative_error, tolerance
-from .cases import BOUNDARIES, GRIDS, SPACINGS
+from ...gallery import finite_volume_matrix
+from ...helpers import observed_orders, relative_error, tolerance
+from ..cases import BOUNDARIES, GRIDS, SPACINGS
 
 Diffusion = kx.operators.Diffusion
 MEANS = ["harmonic", "arithmetic"]

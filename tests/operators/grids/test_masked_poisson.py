@@ -9,8 +9,8 @@ import pytest
 
 import krylax as kx
 
-from ..helpers import relative_error, tolerance
-from .cases import CELLS
+from ...helpers import relative_error, tolerance
+from ..cases import CELLS
 
 MaskedPoisson: Any = kx.operators.MaskedPoisson
 CellType = kx.operators.CellType

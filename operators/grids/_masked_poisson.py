@@ -23,9 +23,9 @@ from jaxtyping import Array, DTypeLike, Float, Inexact
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from .._declared import AbstractDeclaredOperator, Declared, declare
+from .._field import Structure, as_dtype, is_traced, structure_of
 from ._boundary import BoundaryLike, Faces, as_faces, inverse_squares
-from ._declared import AbstractDeclaredOperator, Declared, declare
-from ._field import Structure, as_dtype, is_traced, structure_of
 from ._laplacian import grid_shape
 from ._network import Network, make_network, wall_conductances
 from ._shift import Side, edge_in_zeros

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, DTypeLike, Float, Inexact
 
+from .._declared import AbstractDeclaredOperator, Declared, declare
+from .._field import Structure, array_structure, as_dtype, real_dtype
 from ._boundary import BoundaryLike, Faces, as_faces, has_dirichlet, inverse_squares
-from ._declared import AbstractDeclaredOperator, Declared, declare
-from ._field import Structure, array_structure, as_dtype, real_dtype
 from ._network import Network
 from ._shift import Side, edge_in_zeros, opposite, shift_in_zero, without_last
 

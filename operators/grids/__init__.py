@@ -1,0 +1,19 @@
+"""Operators on grids: stencils, their boundaries, and what they have in common.
+
+_boundary.py              Boundary conditions and spacings of grid operators, as stencils want them.
+_convection_diffusion.py  Convection and diffusion, by conservative finite volumes.
+_diffusion.py             The diffusion operator with a variable coefficient, by conservative finite volumes.
+_helmholtz.py             The Helmholtz operator with variable coefficients, by finite volumes.
+_laplacian.py             The constant-coefficient Laplacian on a grid of nodes.
+_masked_poisson.py        The pressure equation of a fluid on a grid with solid and air cells.
+_network.py               A grid of cells joined by conductances: what second-order stencils have in common.
+_shift.py                 Shifts of a grid field by one cell: the piece that every stencil is made of.
+_stencil.py               A stencil of neighbours along the axes of a grid that need not be symmetric.
+"""
+
+from ._convection_diffusion import ConvectionDiffusion as ConvectionDiffusion
+from ._diffusion import Diffusion as Diffusion
+from ._helmholtz import Helmholtz as Helmholtz
+from ._laplacian import Laplacian as Laplacian
+from ._masked_poisson import CellType as CellType
+from ._masked_poisson import MaskedPoisson as MaskedPoisson
