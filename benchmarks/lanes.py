@@ -17,7 +17,8 @@ jax.config.update("jax_enable_x64", True)
 import numpy as np
 
 import krylax as kx
-from krylax.datasets._segment import Assembly, stacked_samples
+from krylax.datasets.families._family import stacked_samples
+from krylax.datasets.generation._solve_segment import Assembly
 from krylax.solvers.sequences import learned_space, solve_batch
 
 LANES = (1, 16, 64, 256)

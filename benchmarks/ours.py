@@ -10,8 +10,9 @@ from rivals.compiled import called, compiled
 from rivals.row import Prepared, Problem, Row
 
 import krylax as kx
-from krylax.datasets._segment import CHUNK, stacked_samples
-from krylax.datasets._shared_preconditioner import mean_parameters
+from krylax.datasets.families._family import stacked_samples
+from krylax.datasets.generation._shared_preconditioner import mean_parameters
+from krylax.datasets.generation._solve_segment import CHUNK
 from krylax.solvers.sequences import (
     GalerkinStart,
     learned_space,

@@ -7,7 +7,7 @@ from jax import lax
 
 from ..operators._lineax import require_lineax
 from ._solve import Preconditioner
-from ._solver import AbstractSolver
+from .core._solver import AbstractSolver
 
 
 def as_lineax_solver(

@@ -12,10 +12,10 @@ from ..operators import AbstractLinearOperator, AbstractOperator, Conjugate
 from ..operators._field import Field
 from ..operators._lineax import from_lineax
 from ..operators._tags import is_real
-from ._inner_product import InnerProduct, combine, subtract
 from ._solve import Preconditioner, solve
-from ._solver import AbstractSolver
-from ._status import Status
+from .core._inner_product import InnerProduct, combine, subtract
+from .core._solver import AbstractSolver
+from .core._status import Status
 
 RESULT_OF_STATUS = {
     Status.converged: lx.RESULTS.successful,

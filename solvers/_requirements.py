@@ -6,8 +6,8 @@ import jax
 
 from ..operators import AbstractLinearOperator, AbstractOperator
 from ..operators._field import Field, describe, real_dtype, require_structure
-from ._solver import AbstractSolver
-from ._stopping import require_reachable
+from .core._solver import AbstractSolver
+from .core._stopping import require_reachable
 
 
 def require_types(A: Any, solver: Any, preconditioner: Any) -> None:

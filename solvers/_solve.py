@@ -20,8 +20,15 @@ from ..operators._field import (
     as_field,
     is_traced,
 )
-from ._compilation import compile_modules
-from ._inner_product import (
+from ._requirements import (
+    require_count,
+    require_fitting,
+    require_preconditioner,
+    require_solvable,
+    require_types,
+)
+from .core._compilation import compile_modules
+from .core._inner_product import (
     InnerProduct,
     combine,
     divide,
@@ -31,18 +38,11 @@ from ._inner_product import (
     subtract,
     zeros_like,
 )
-from ._requirements import (
-    require_count,
-    require_fitting,
-    require_preconditioner,
-    require_solvable,
-    require_types,
-)
-from ._residual import true_residual
-from ._solution import Solution, Statistics
-from ._solver import AbstractSolver, LinearSystem
-from ._status import RUNNING, SolveError, Status, first_of
-from ._stopping import MARGIN, threshold
+from .core._residual import true_residual
+from .core._solution import Solution, Statistics
+from .core._solver import AbstractSolver, LinearSystem
+from .core._status import RUNNING, SolveError, Status, first_of
+from .core._stopping import MARGIN, threshold
 
 Preconditioner = AbstractOperator | Callable[[Any], AbstractOperator]
 

@@ -15,8 +15,8 @@ from jaxtyping import Array
 
 from ...operators import AbstractLinearOperator
 from ...operators._field import Field
-from .._inner_product import InnerProduct, combine, recombine
-from .._recycle_space import whitening
+from ..core._inner_product import InnerProduct, combine, recombine
+from ..recycling._recycle_space import whitening
 
 
 class GalerkinStart(eqx.Module):

@@ -13,7 +13,7 @@ import numpy as np
 
 from ...operators import AbstractLinearOperator
 from .._solve import Preconditioner, solve
-from .._solver import AbstractSolver
+from ..core._solver import AbstractSolver
 
 
 def learned_space(

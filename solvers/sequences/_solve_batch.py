@@ -14,11 +14,11 @@ from jax import lax
 from jaxtyping import Array, Int, PyTree
 
 from ...operators import AbstractOperator
-from .._batched import Batched
-from .._compilation import compile_modules
-from .._solution import Solution
 from .._solve import Preconditioner, solve
-from .._solver import AbstractSolver
+from ..core._compilation import compile_modules
+from ..core._solution import Solution
+from ..core._solver import AbstractSolver
+from ..wrappers._batched import Batched
 
 Recycle: TypeAlias = Literal["chain", "frozen"]
 Assemble: TypeAlias = Callable[[Any], tuple[Any, Any]]

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ...operators import AbstractLinearOperator
-from .._solution import Solution
 from .._solve import Preconditioner, solve
-from .._solver import AbstractSolver
+from ..core._solution import Solution
+from ..core._solver import AbstractSolver
 
 
 def solve_sequence(

@@ -13,11 +13,11 @@ import numpy as np
 from jax import lax
 from jaxtyping import Int, PyTree
 
-from .._batched import Batched
-from .._compilation import compile_modules
-from .._solution import Solution
 from .._solve import Preconditioner, solve
-from .._solver import AbstractSolver
+from ..core._compilation import compile_modules
+from ..core._solution import Solution
+from ..core._solver import AbstractSolver
+from ..wrappers._batched import Batched
 from ._solve_batch import Assemble, count_systems, with_carry
 from ._trees import SystemTree
 

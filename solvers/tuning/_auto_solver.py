@@ -16,12 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...operators import AbstractLinearOperator
-from .._capped import Capped
-from .._compilation import compile_modules
-from .._inner_product import zeros_like
-from .._solution import Solution
 from .._solve import solve
-from .._status import SolveError, Status
+from ..core._compilation import compile_modules
+from ..core._inner_product import zeros_like
+from ..core._solution import Solution
+from ..core._status import SolveError, Status
+from ..wrappers._capped import Capped
 from ._gaussian_thompson import GaussianThompson
 from ._method import Method
 from ._methods_for import applied, methods_for

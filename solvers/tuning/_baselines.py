@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._young import optimal_omega
+from ..relaxation._young import optimal_omega
 from ._tuner import AbstractTuner, Choice, as_arms, draw, pick, require_context
 
 

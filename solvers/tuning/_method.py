@@ -6,7 +6,7 @@ import equinox as eqx
 from jaxtyping import Array, Float
 
 from .._solve import Preconditioner
-from .._solver import AbstractSolver
+from ..core._solver import AbstractSolver
 
 
 class Method(eqx.Module):

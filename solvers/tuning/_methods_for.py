@@ -5,15 +5,15 @@ from typing import Any
 import jax
 
 from ...operators import AbstractLinearOperator, AbstractOperator, Sparse
-from .._algebraic_multigrid import AlgebraicMultigrid
-from .._bicgstab import BiCGStab
-from .._cg import CG
-from .._gmres import GMRES
-from .._incomplete_cholesky import IncompleteCholesky
-from .._jacobi import Jacobi
-from .._minres import MINRES
-from .._multigrid import Multigrid
-from .._ssor import SSOR
+from ..factorization._incomplete_cholesky import IncompleteCholesky
+from ..krylov._bicgstab import BiCGStab
+from ..krylov._cg import CG
+from ..krylov._gmres import GMRES
+from ..krylov._minres import MINRES
+from ..multigrid._algebraic_multigrid import AlgebraicMultigrid
+from ..multigrid._multigrid import Multigrid
+from ..relaxation._jacobi import Jacobi
+from ..relaxation._ssor import SSOR
 from ._method import Method
 
 

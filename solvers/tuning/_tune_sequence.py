@@ -17,13 +17,13 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from .._capped import Capped
-from .._compilation import compile_modules
-from .._inner_product import select
-from .._solution import Solution, Statistics
 from .._solve import solve
-from .._status import Status
+from ..core._compilation import compile_modules
+from ..core._inner_product import select
+from ..core._solution import Solution, Statistics
+from ..core._status import Status
 from ..sequences._solve_batch import count_systems
+from ..wrappers._capped import Capped
 from ._method import Method
 from ._tuner import AbstractTuner
 

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
 from ...operators._field import is_traced
-from .._inner_product import select
+from ..core._inner_product import select
 
 
 class Choice(eqx.Module):

@@ -9,8 +9,8 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._solution import Statistics
-from .._young import jacobi_radius_of, sor_steps_bound
+from ..core._solution import Statistics
+from ..relaxation._young import jacobi_radius_of, sor_steps_bound
 
 CLEARLY = 0.1
 """ω counts as below the optimum where ρ exceeds ω - 1, which it is above, by this part

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import krylax as kx
-from krylax.solvers._materialise import materialise
+from krylax.operators._materialise import materialise
 
 from ..helpers import draw
 

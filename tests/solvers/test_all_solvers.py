@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import krylax as kx
-from krylax.solvers._stopping import MARGIN
+from krylax.solvers.core._stopping import MARGIN
 
 from ..helpers import relative_error, solution_tolerance, to_vector, tolerance
 from .cases import (

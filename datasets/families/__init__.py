@@ -1,0 +1,24 @@
+"""Problem families: what is drawn, and the system of each sample.
+
+- `_convection_diffusion.py`: Diffusion in a random incompressible flow.
+- `_cosine_kl.py`: Gaussian random field by a cosine Karhunen-Loève expansion.
+- `_darcy.py`: Darcy flow through a random medium.
+- `_family.py`: What a problem family has to offer to become a data set.
+- `_heat.py`: Implicit steps of heat conduction, the coefficient varying in time.
+- `_helmholtz_scattering.py`: Waves in a medium of random refractive index.
+- `_noise.py`: White noise that belongs to a sample, not to a run or a resolution.
+- `_periodic_field.py`: Gaussian random field with periodic boundaries, by a Fourier series.
+- `_poisson.py`: Poisson's equation on the unit square with Chebyshev sources and walls.
+- `_skr_released.py`: The systems of Sorting Krylov Recycling, as released.
+- `_thermal.py`: Steady heat conduction in a slotted block, held at two temperatures.
+"""
+
+from ._convection_diffusion import ConvectionDiffusion as ConvectionDiffusion
+from ._cosine_kl import CosineKL as CosineKL
+from ._darcy import Darcy as Darcy
+from ._family import AbstractFamily as AbstractFamily
+from ._heat import Heat as Heat
+from ._helmholtz_scattering import HelmholtzScattering as HelmholtzScattering
+from ._poisson import Poisson as Poisson
+from ._skr_released import SKRReleased as SKRReleased
+from ._thermal import Thermal as Thermal

@@ -1,0 +1,153 @@
+r"""Darcy flow through a random medium.
+
+    -div(k grad u) = 1   in the unit interval, square or cube,    u = 0 on its walls
+
+with one permeability k per cell from a Gaussian random field g (`CosineKL`): either
+two-phase, k = high where g >= 0 and low elsewhere, or log-normal,
+k = exp(log_scale g). Cell-centred finite volumes of spacing 1 / n per axis, walls on
+the cell faces.
+
+Z. Li et al., Fourier Neural Operator, ICLR 2021, arXiv 2010.08895, section 5.2.
+
+Differs from the paper:
+1. The coefficient stays two-valued: the authors' solver interpolates it with cubic
+   splines, which overshoot.
+2. Finite volumes with harmonic face means instead of node values and arithmetic ones.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from ._cosine_kl import CosineKL
+from ._family import (
+    RandomFamily,
+    array_type,
+    block_means,
+    cell_centres,
+    check_choice,
+    check_float64,
+    check_grid,
+    check_positive,
+)
+
+
+@dataclass(frozen=True)
+class Darcy(RandomFamily):
+    """Darcy flow -∇·(k∇u) = 1 with a random permeability k and zero walls.
+
+    Attributes:
+        num_points: cells per axis, one to three axes, at least 3 cells each.
+        coefficient: two_phase (high where the field is >= 0, low elsewhere) or
+            log_normal (exp of log_scale times the field).
+        high: permeability of the first phase.
+        low: permeability of the second phase.
+        log_scale: factor on the field before exp.
+        alpha: smoothness of the field.
+        tau: inverse correlation length of the field.
+        face_mean: how two cells meet in a face, harmonic or arithmetic.
+        dtype: float64 or float32.
+        seed: master seed.
+        stream: which samples: train, valid, test or another name.
+
+    Examples:
+        >>> from krylax.datasets import Darcy
+        >>> sorted(set(Darcy(num_points=(16, 16)).sample(0)["coefficient"].flat))
+        [np.float64(3.0), np.float64(12.0)]
+    """
+
+    name: ClassVar[str] = "darcy"
+
+    num_points: tuple[int, ...] = (64, 64)
+    coefficient: Literal["two_phase", "log_normal"] = "two_phase"
+    high: float = 12.0
+    low: float = 3.0
+    log_scale: float = 1.0
+    alpha: float = 2.0
+    tau: float = 3.0
+    face_mean: Literal["harmonic", "arithmetic"] = "harmonic"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_grid(self, (1, 2, 3))
+        check_choice(self.coefficient, ("two_phase", "log_normal"), "coefficient")
+        check_choice(self.face_mean, ("harmonic", "arithmetic"), "face_mean")
+        check_positive(self, "high", "low", "log_scale", "alpha", "tau")
+
+    def sample(self, sample_id: int) -> dict[str, np.ndarray]:
+        """Return {"coefficient": k}, one value per cell.
+
+        Raises:
+            ValueError: exp overflows or underflows in `dtype`.
+        """
+        field = CosineKL(self.alpha, self.tau).sample(
+            self.num_points, seed=self.seed, stream=self.stream, sample_id=sample_id
+        )
+        if self.coefficient == "two_phase":
+            values = np.where(field >= 0, self.high, self.low)
+        else:
+            values = self._exponential(field, sample_id)
+        return {"coefficient": values.astype(self.dtype)}
+
+    def system(self, parameters: Mapping[str, Any]) -> tuple[Any, Any]:
+        """Return (A, b): the finite-volume operator and the right-hand side 1."""
+        check_float64(self.dtype)
+        # JAX stays out of the module's imports: see check_float64.
+        import jax.numpy as jnp
+
+        from ...operators import Diffusion
+
+        coefficient = jnp.asarray(parameters["coefficient"], self.dtype)
+        spacing = tuple(1 / n for n in self.num_points)
+        A = Diffusion(coefficient, spacing, face_mean=self.face_mean)
+        return A, jnp.ones(self.num_points, self.dtype)
+
+    def features(self, parameters: Mapping[str, Any]) -> Float[np.ndarray, " features"]:
+        """Return k averaged over blocks, at most 16 per axis, as one vector."""
+        return block_means(parameters["coefficient"]).ravel()
+
+    def array_types(self) -> dict[str, np.ndarray]:
+        """Return the shapes and dtypes of `coefficient` and `solution`."""
+        example = array_type(self.num_points, self.dtype)
+        return {"coefficient": example, "solution": example}
+
+    def coordinates(self) -> dict[str, Float[np.ndarray, " n"]]:
+        """Return the cell centres x, y, z, as many as there are axes."""
+        return cell_centres(self.num_points)
+
+    def card(self) -> dict[str, str]:
+        """Return the entries of the data card."""
+        rank = len(self.num_points)
+        field = f"Gaussian field (alpha {self.alpha:g}, tau {self.tau:g})"
+        if self.coefficient == "two_phase":
+            law = f"{self.high:g} where the {field} is >= 0, {self.low:g} elsewhere"
+        else:
+            law = f"exp({self.log_scale:g} times the {field})"
+        return {
+            "title": f"Darcy flow in {rank}-D",
+            "equation": "-div(k grad u) = f",
+            "domain": f"[0, 1]^{rank}",
+            "boundary": "u = 0 on all walls, which lie on cell faces",
+            "discretisation": "cell-centred finite volumes, "
+            f"{' x '.join(map(str, self.num_points))} cells, {self.face_mean} means",
+            "spacing": ", ".join(f"1/{n}" for n in self.num_points),
+            "face_mean": self.face_mean,
+            "right_hand_side": "f = 1",
+            "parameters": f"coefficient k per cell: {law}",
+        }
+
+    def _exponential(
+        self, field: Float[np.ndarray, "*n"], sample_id: int
+    ) -> Float[np.ndarray, "*n"]:
+        with np.errstate(over="ignore", under="ignore"):
+            values = np.exp(self.log_scale * field).astype(self.dtype)
+        if not (np.all(np.isfinite(values)) and np.all(values > 0)):
+            raise ValueError(
+                f"the log-normal coefficient of sample {sample_id} leaves the range of "
+                f"{self.dtype} (largest |log k| {self.log_scale * np.ptp(field):.3g}): "
+                f"lower log_scale, now {self.log_scale:g}"
+            )
+        return values

@@ -1,0 +1,22 @@
+"""How a data set is made: planned, ordered, solved in segments.
+
+- `_configuration.py`: The configuration of a data set: what decides its bytes, and nothing else.
+- `_estimate.py`: What a data set will cost, before it is generated.
+- `_generate.py`: Plan, order, solve in segments, commit, publish.
+- `_order.py`: The order in which systems are solved.
+- `_plan.py`: Chooses how a family is solved, by structure and by trying.
+- `_progress.py`: Progress: a bar on a terminal, a line now and then in a log, or nothing.
+- `_shared_preconditioner.py`: One preconditioner for all systems of a family.
+- `_shared_start.py`: One start for all systems of a family.
+- `_solve_segment.py`: Solves one segment.
+- `_workers.py`: Runs segments here or in other processes.
+"""
+
+from ._estimate import Estimate as Estimate
+from ._estimate import estimate as estimate
+from ._generate import generate as generate
+from ._plan import Plan as Plan
+from ._plan import Trial as Trial
+from ._plan import plan as plan
+from ._shared_preconditioner import SharedPreconditioner as SharedPreconditioner
+from ._shared_start import SharedStart as SharedStart

@@ -1,0 +1,264 @@
+"""Chooses how a family is solved: by its structure, and by trying a few methods.
+
+What is known without a trial: definite systems want CG, and multigrid where there is
+one; a separable operator is diagonalised; what is indefinite or not symmetric wants
+BiCGStab, with multigrid in a flow or fast diagonalisation of the mean where that is
+possible, MINRES, or recycling. Which of them is fastest is measured, on the systems
+themselves.
+"""
+
+import time
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from ..families._family import AbstractFamily, stacked_samples
+from ..store._segments import is_good
+from ._shared_preconditioner import SharedPreconditioner
+from ._shared_start import SharedStart
+from ._solve_segment import (
+    CHUNK,
+    Work,
+    records_of,
+    solve_chunk,
+)
+
+# A method that is listed later must be faster by this factor: ties shall not be decided
+# by chance.
+_CLEARLY = 1.2
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a method did on the systems that it was tried on.
+
+    Attributes:
+        name: solver and preconditioner.
+        work: the method.
+        num_certified: how many of the systems it solved to the tolerance.
+        milliseconds: per system, compiled.
+    """
+
+    name: str
+    work: Work
+    num_certified: int
+    milliseconds: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to solve a family.
+
+    Attributes:
+        work: the method.
+        reason: why, in a sentence.
+        trials: what was tried, in the order of preference.
+    """
+
+    work: Work
+    reason: str
+    trials: tuple[Trial, ...]
+
+    @property
+    def solver(self) -> Any:
+        """A krylax solver."""
+        return self.work.solver
+
+    @property
+    def preconditioner(self) -> Any:
+        """A factory, None, or one whose `operator(family)` is what `solve` takes."""
+        return self.work.preconditioner
+
+    @property
+    def start(self) -> SharedStart | None:
+        """A `SharedStart`, or None for zero."""
+        return self.work.start
+
+    @property
+    def recycle(self) -> Literal["chain", "frozen"]:
+        """As in `generate`."""
+        return self.work.recycle
+
+    @property
+    def methods(self) -> dict[str, Any]:
+        """The methods that need no other system, the chosen one or the fastest first.
+
+        As `krylax.solvers.tuning.AutoSolver` takes them.
+        """
+        from ...solvers.tuning import Method
+
+        alone = [
+            trial
+            for trial in self.trials
+            if trial.work.start is None and not trial.work.solver.has_carry
+        ]
+        alone.sort(key=lambda t: (t.work is not self.work, t.milliseconds))
+        return {
+            trial.name: Method(trial.work.solver, trial.work.applied_preconditioner())
+            for trial in alone
+        }
+
+    def __str__(self) -> str:
+        """The reason, and a line per trial."""
+        lines = [
+            f"  {trial.name}: {trial.milliseconds:.3g} ms per system, "
+            f"{trial.num_certified} of {CHUNK} certified"
+            for trial in self.trials
+        ]
+        return "\n".join([self.reason, *lines])
+
+
+def plan(
+    family: AbstractFamily,
+    *,
+    rtol: float = 1e-8,
+    max_steps: int = 10_000,
+    preconditioner: Any = "default",
+) -> Plan:
+    """Return the fastest of a few methods on the family's first 16 systems.
+
+    Args:
+        family: the problem family.
+        rtol: tolerance on the true relative residual.
+        max_steps: steps after which a system counts as failed.
+        preconditioner: a factory or None, for every method; "default" lets the plan
+            choose.
+
+    Raises:
+        ValueError: no method applies, or as `AbstractFamily.system`.
+
+    Cost: 16 solves and a compilation, of some seconds, per method; there are two or
+    three. What is compiled for the winner serves `generate`.
+
+    Examples:
+        >>> import jax
+        >>> jax.config.update("jax_enable_x64", True)
+        >>> from krylax.datasets import Poisson, plan
+        >>> found = plan(Poisson(num_points=(8, 8)))
+        >>> found.reason.split(":")[0]
+        'All systems have one matrix, symmetric positive definite'
+    """
+    A, other = (family.system(family.sample(i))[0] for i in range(2))
+    is_constant = _is_same(A, other)
+    trials: list[Trial] = []
+    refusals: list[str] = []
+    for methods in _methods(A.tags, is_constant, rtol, max_steps):
+        for name, *method in methods:
+            work = Work(family, *method)
+            if not isinstance(preconditioner, str):
+                work = replace(work, preconditioner=preconditioner)
+            try:
+                trials.append(_try(name, work))
+            except ValueError as error:
+                # The method or its preconditioner does not know this operator.
+                refusals.append(f"{name}: {error}")
+        if any(trial.num_certified == CHUNK for trial in trials):
+            break
+    if not trials:
+        raise ValueError(
+            f"no method of the plan applies to this {type(A).__name__}; give a solver, "
+            f"or see what they said: {'; '.join(refusals)}"
+        )
+    best = _best(trials)
+    return Plan(
+        best.work,
+        _reason(best, trials, _structure(A.tags, is_constant)),
+        tuple(trials),
+    )
+
+
+def _methods(
+    tags: frozenset[str], is_constant: bool, rtol: float, max_steps: int
+) -> list[list[tuple[Any, ...]]]:
+    """Groups of names and arguments of `Work`; a group is for where those before fail.
+
+    In a group the order is that of preference between equals.
+    """
+    # The module must import without JAX, for a quick --help.
+    from ... import solvers
+
+    jacobi = solvers.Jacobi()
+    mean = SharedPreconditioner(solvers.FastDiagonalization())
+    settings: dict[str, Any] = {"rtol": rtol, "max_steps": max_steps}
+    cg, bicgstab = solvers.CG(**settings), solvers.BiCGStab(**settings)
+    direct = [("FastDiagonalization", solvers.FastDiagonalization(rtol=rtol), None)]
+    recycling = solvers.GCRODR(restart=40, num_recycled=20, **settings)
+    recycled = [("GCRODR with Jacobi", recycling, jacobi, None, "frozen")]
+    if "positive_definite" in tags:
+        multigrid = [("CG with Multigrid", cg, solvers.Multigrid())]
+        if is_constant:
+            name = "CG with Multigrid, from what is solved"
+            learnt = [(name, cg, solvers.Multigrid(), SharedStart())]
+            return [[*direct, *learnt, *multigrid]]
+        return [
+            multigrid,
+            [("CG with FastDiagonalization of the mean", cg, mean)],
+            [("CG with Jacobi", cg, jacobi), *recycled],
+        ]
+    nearby = [("BiCGStab with FastDiagonalization of the mean", bicgstab, mean)]
+    if "hermitian" in tags:
+        minres = [("MINRES", solvers.MINRES(**settings), None)]
+        return [[*nearby, *minres], recycled, [("BiCGStab", bicgstab, jacobi)]]
+    others = [*nearby, ("BiCGStab with Jacobi", bicgstab, jacobi), *recycled]
+    if "symmetric" in tags:
+        return [others]
+    return [[("BiCGStab with Multigrid", bicgstab, solvers.Multigrid())], others]
+
+
+def _try(name: str, work: Work) -> Trial:
+    """Solve a chunk twice, the second time with the clock running."""
+    # Of a start from what is solved not the systems that it was made of.
+    first = 0 if work.start is None else work.start.num_samples
+    parameters = stacked_samples(work.family, range(first, first + CHUNK))
+    carry = work.first_carry()
+    _, carry = solve_chunk(work, parameters, carry)
+    start = time.perf_counter()
+    solved, _ = solve_chunk(work, parameters, carry)
+    seconds = time.perf_counter() - start
+    entries = records_of(solved)
+    return Trial(
+        name,
+        work,
+        sum(is_good(entry, work.solver.rtol) for entry in entries),
+        1e3 * seconds / CHUNK,
+    )
+
+
+def _best(trials: list[Trial]) -> Trial:
+    most = max(trial.num_certified for trial in trials)
+    able = [trial for trial in trials if trial.num_certified == most]
+    fastest = min(trial.milliseconds for trial in able)
+    return next(t for t in able if t.milliseconds <= _CLEARLY * fastest)
+
+
+def _structure(tags: frozenset[str], is_constant: bool) -> str:
+    kinds = {
+        "positive_definite": "symmetric positive definite",
+        "hermitian": "symmetric, not known to be definite",
+        "symmetric": "complex symmetric",
+    }
+    kind = next((text for tag, text in kinds.items() if tag in tags), "not symmetric")
+    if is_constant:
+        return f"All systems have one matrix, {kind}"
+    return f"The matrices differ and are {kind}"
+
+
+def _reason(best: Trial, trials: list[Trial], structure: str) -> str:
+    times = [f"{t.name} {t.milliseconds:.3g} ms" for t in trials if t is not best]
+    beside = f", {', '.join(times)}" if times else ""
+    outcome = "every system was certified"
+    if best.num_certified < CHUNK:
+        outcome = f"only {best.num_certified} of {CHUNK} systems were certified"
+    return (
+        f"{structure}: {best.name} takes {best.milliseconds:.3g} ms per system"
+        f"{beside}; {outcome}."
+    )
+
+
+def _is_same(A: Any, other: Any) -> bool:
+    # See _methods.
+    import jax
+
+    pairs = zip(jax.tree.leaves(A), jax.tree.leaves(other), strict=True)
+    return all(np.array_equal(a, b) for a, b in pairs)

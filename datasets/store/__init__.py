@@ -1,0 +1,23 @@
+"""How a data set is kept, published, read and checked.
+
+- `_card.py`: The data card: what a data set is.
+- `_dataset.py`: Reads a published data set.
+- `_describe.py`: Describes a data set in words and numbers: what `krylax info` prints.
+- `_files.py`: Files that are either whole or absent, also after a crash or a power cut.
+- `_preview.py`: Draws samples: parameter, solution and residual.
+- `_publish.py`: Puts a data set together by sample id and moves it into place.
+- `_record.py`: Objects as plain JSON, and back: what a configuration is made of.
+- `_segments.py`: A segment: solved, kept and retried as one.
+- `_space.py`: Disk space: counted before it is needed, and reported when it is gone.
+- `_verify.py`: Checks a published data set: checksums and residuals.
+- `_working_folder.py`: The folder in which a run lives until it is published.
+"""
+
+from ._dataset import Dataset as Dataset
+from ._dataset import open_dataset as open_dataset
+from ._describe import describe as describe
+from ._describe import summary as summary
+from ._preview import preview as preview
+from ._space import OutOfSpaceError as OutOfSpaceError
+from ._verify import Verification as Verification
+from ._verify import verify as verify

@@ -1,0 +1,80 @@
+"""The data card: what a data set is, for someone who finds only its folder."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ._record import record_text
+
+_ENTRIES = (
+    ("equation", "Equation"),
+    ("domain", "Domain"),
+    ("boundary", "Boundary conditions"),
+    ("discretisation", "Discretisation"),
+    ("spacing", "Spacing per axis"),
+    ("right_hand_side", "Right-hand side"),
+    ("parameters", "Parameters"),
+)
+
+
+def data_card(
+    attributes: dict[str, Any], rtol: float, method: Mapping[str, str]
+) -> str:
+    """Return the data card in Markdown.
+
+    Args:
+        attributes: of the data set.
+        rtol: largest true relative residual of a certified sample.
+        method: how samples were solved, titles and texts.
+    """
+    card, configuration = attributes["card"], attributes["configuration"]
+    num_samples, num_failed = configuration["num_samples"], len(attributes["failed"])
+    lines = [
+        f"# {card['title']}",
+        "",
+        f"{num_samples} samples, {num_samples - num_failed} certified, {num_failed} "
+        "failed.",
+        "",
+        *_table([(title, card[key]) for key, title in _ENTRIES]),
+        "",
+        "## Checks passed",
+        "",
+        f"Every certified solution's true relative residual |f - A u| / |f| is at most "
+        f"{rtol:g}; the array `relative_residual` holds it. The solution of "
+        "a failed sample is NaN and its `status` is not 0.",
+        "",
+        f"Failed samples: {_numbers(attributes['failed'])}.",
+        "",
+        "## Provenance",
+        "",
+        *_table(_provenance(attributes, method)),
+        "",
+        "Samples are stored in the order of their ids; `solve_position` is the place "
+        "in the order in which they were solved. `manifest.json` holds the SHA-256 of "
+        "every file; `krylax verify` checks them and computes every residual again.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _provenance(
+    attributes: dict[str, Any], method: Mapping[str, str]
+) -> list[tuple[str, str]]:
+    configuration = attributes["configuration"]
+    versions = attributes["versions"].items()
+    return [
+        ("Family", record_text(configuration["family"])),
+        *method.items(),
+        ("Ordering", configuration["ordering"]),
+        ("Segment size", str(configuration["segment_size"])),
+        ("Configuration SHA-256", f"`{attributes['configuration_hash']}`"),
+        ("Versions", ", ".join(f"{name} {version}" for name, version in versions)),
+        ("Format", f"Zarr v3, krylax format {attributes['format_version']}"),
+    ]
+
+
+def _table(rows: list[tuple[str, str]]) -> list[str]:
+    body = [f"| {key} | {value.replace('|', chr(92) + '|')} |" for key, value in rows]
+    return ["| | |", "|---|---|", *body]
+
+
+def _numbers(numbers: list[int]) -> str:
+    return ", ".join(map(str, numbers)) if numbers else "none"

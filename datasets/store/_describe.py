@@ -1,0 +1,82 @@
+"""Describes a data set in words and numbers: what `krylax info` prints."""
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from ._dataset import Dataset
+from ._record import record_text
+
+# More would hide the rest of the text; `Dataset.failed` has them all.
+_LISTED_FAILURES = 10
+
+
+def describe(dataset: Dataset) -> str:
+    """Return the configuration, shapes, statistics and provenance as text."""
+    return "\n".join(
+        [
+            repr(dataset),
+            "",
+            *_section("Problem", dataset.attributes["card"]),
+            *_section("Configuration", _configuration(dataset)),
+            *_section("Solves", _statistics(dataset)),
+            *_section("Versions", dataset.attributes["versions"]),
+            f"Configuration SHA-256: {dataset.attributes['configuration_hash']}",
+        ]
+    )
+
+
+def summary(dataset: Dataset) -> str:
+    """Return a few lines: samples, failures, time, steps, residual, next command."""
+    good, failed = len(dataset.good), len(dataset.failed)
+    time = dataset.milliseconds_per_system
+    pace = [] if time is None else [f"{time:.3g} ms per system (median)"]
+    parts = [f"{good} certified, {failed} failed", *pace]
+    for name, value in _statistics(dataset).items():
+        parts.append(f"{name}: {value}")
+    next_command = f"next: krylax preview {dataset.path}"
+    return "\n".join([f"{dataset.path}: {len(dataset)} samples", *parts, next_command])
+
+
+def _statistics(dataset: Dataset) -> dict[str, str]:
+    steps = dataset["num_steps"][...]
+    matvecs = dataset["num_matvecs"][...]
+    residuals = dataset["relative_residual"][...][dataset.good]
+    worst = f"{residuals.max():.3g}" if residuals.size else "none"
+    return {
+        "steps": _range(steps),
+        "matrix-vector products": _range(matvecs),
+        "worst true relative residual": worst,
+        "failed": _failures(dataset),
+    }
+
+
+def _failures(dataset: Dataset) -> str:
+    if not dataset.failed:
+        return "none"
+    names = dataset.attributes["status_names"]
+    failed = list(dataset.failed)
+    counts = Counter(names[str(code)] for code in dataset["status"][...][failed])
+    reasons = ", ".join(f"{count} {name}" for name, count in counts.most_common())
+    ids = ", ".join(map(str, failed[:_LISTED_FAILURES]))
+    more = len(failed) - _LISTED_FAILURES
+    rest = f" and {more} more" if more > 0 else ""
+    return f"{reasons}; samples {ids}{rest}"
+
+
+def _range(values: np.ndarray) -> str:
+    low, high = values.min(), values.max()
+    return f"mean {values.mean():.1f}, median {np.median(values):g}, {low} to {high}"
+
+
+def _section(title: str, entries: dict[str, Any]) -> list[str]:
+    width = max(map(len, entries))
+    return [title, *(f"  {k:<{width}}  {v}" for k, v in entries.items()), ""]
+
+
+def _configuration(dataset: Dataset) -> dict[str, str]:
+    entries = dataset.configuration.items()
+    return {
+        key: record_text("none" if value is None else value) for key, value in entries
+    }

@@ -1,0 +1,129 @@
+"""Objects as plain JSON, and back: what a configuration is made of.
+
+Two records can be compared, hashed and shown.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from ..families._family import AbstractFamily
+
+# Raised when a published data set could no longer be read by an older krylax.
+FORMAT_VERSION = 1
+
+
+def record(value: Any) -> Any:
+    """Return an object's type and fields as plain JSON values.
+
+    Args:
+        value: a dataclass (an Equinox module is one), a named function, a number, a
+            string, None, or a tuple or list of these.
+
+    Raises:
+        ValueError: anything else; it could not be compared with a stored one.
+    """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: record(getattr(value, f.name)) for f in _fields(value)}
+        return {"type": type(value).__name__, **fields}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, tuple | list):
+        return [record(item) for item in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    name = getattr(value, "__qualname__", "<")
+    if "<" not in name:
+        return f"{value.__module__}.{name}"
+    raise ValueError(
+        f"a data set's configuration holds numbers, strings, dataclasses and named "
+        f"functions, got {value!r}: it could not be recorded"
+    )
+
+
+def configuration_hash(configuration: dict[str, Any]) -> str:
+    """Return the SHA-256 of the configuration's canonical JSON, in hexadecimal."""
+    return hashlib.sha256(canonical_json(configuration)).hexdigest()
+
+
+def canonical_json(value: Any) -> bytes:
+    """Return the one JSON text of a value: sorted keys, no spaces, ASCII."""
+    text = json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
+    )
+    return text.encode("ascii")
+
+
+def differences(theirs: dict[str, Any], ours: dict[str, Any]) -> list[str]:
+    """Return one line `key: theirs -> ours` per entry that differs."""
+    left, right = _flat(theirs), _flat(ours)
+    keys = [*left, *(key for key in right if key not in left)]
+    pairs = [(key, left.get(key, "absent"), right.get(key, "absent")) for key in keys]
+    return [f"{key}: {a} -> {b}" for key, a, b in pairs if a != b]
+
+
+def record_text(stored: Any) -> str:
+    """Return a record as a constructor call, for people to read."""
+    if not isinstance(stored, dict):
+        return str(stored)
+    fields = [f"{key}={record_text(v)}" for key, v in stored.items() if key != "type"]
+    return f"{stored['type']}({', '.join(fields)})"
+
+
+def family_from_record(stored: dict[str, Any]) -> AbstractFamily:
+    """Return the family whose record was stored.
+
+    Only classes that the program has imported are considered: a data set never names
+    code to be loaded.
+
+    Raises:
+        ValueError: no such family is known.
+    """
+    known = {cls.__name__: cls for cls in _subclasses(AbstractFamily)}
+    if stored["type"] not in known:
+        raise ValueError(
+            f"the data set's family {stored['type']!r} is not known (known: "
+            f"{', '.join(sorted(known))}): import the module that defines it first"
+        )
+    return from_record(stored, known)
+
+
+def from_record(stored: Any, known: Mapping[str, Any]) -> Any:
+    """Return the object whose record was stored, made of the classes that are known.
+
+    Raises:
+        ValueError: one of its types is not known.
+    """
+    if isinstance(stored, list):
+        return tuple(from_record(item, known) for item in stored)
+    if not isinstance(stored, dict):
+        return stored
+    fields = {k: from_record(v, known) for k, v in stored.items() if k != "type"}
+    if stored["type"] not in known:
+        raise ValueError(f"{stored['type']!r} is not known to krylax")
+    return known[stored["type"]](**fields)
+
+
+def _subclasses(cls: type) -> Iterator[type]:
+    for subclass in cls.__subclasses__():
+        yield subclass
+        yield from _subclasses(subclass)
+
+
+def _fields(value: Any) -> list[Any]:
+    # What all families share comes last.
+    fields = [field for field in dataclasses.fields(value) if field.init]
+    return sorted(fields, key=lambda field: bool(field.kw_only))
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {prefix: json.dumps(value)}
+    flat: dict[str, Any] = {}
+    for key, item in value.items():
+        flat.update(_flat(item, f"{prefix}.{key}" if prefix else key))
+    return flat

@@ -1,0 +1,62 @@
+"""A segment: the piece of the solve order that is solved, kept and retried as one.
+
+Its cuts are part of a data set's configuration and never of the number of workers: any
+number of workers, and a resumed run, compute the same numbers.
+"""
+
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+_RECORDED_PACKAGES = ("krylax", "jax", "jaxlib", "numpy", "scipy", "zarr")
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A piece of the sorted order: unit of recycling, work, file, commit and retry.
+
+    Attributes:
+        index: its place in the order, from 0.
+        ids: the samples to solve, in this order.
+    """
+
+    index: int
+    ids: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Solved:
+    """A solved segment.
+
+    Attributes:
+        segment: which one.
+        arrays: per name (parameters, solution) the samples in the segment's order;
+            the solution of a failed sample is NaN.
+        records: per sample status, num_steps, num_matvecs, relative_residual (None
+            when it is not finite), wall_seconds.
+    """
+
+    segment: Segment
+    arrays: dict[str, np.ndarray]
+    records: list[dict[str, Any]]
+
+
+def cut(order: Int[np.ndarray, " samples"], segment_size: int) -> list[Segment]:
+    """Return the order cut into segments of `segment_size`, the last one shorter."""
+    starts = range(0, len(order), segment_size)
+    pieces = [order[start : start + segment_size].tolist() for start in starts]
+    return [Segment(index, tuple(ids)) for index, ids in enumerate(pieces)]
+
+
+def is_good(entry: dict[str, Any], rtol: float) -> bool:
+    """Return whether a sample may be published: converged, with a true residual."""
+    residual = entry["relative_residual"]
+    return entry["status"] == 0 and residual is not None and residual <= rtol
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the packages that decide a data set's bytes."""
+    return {name: version(name) for name in _RECORDED_PACKAGES}

@@ -1,0 +1,214 @@
+"""The folder beside a data set in which its run lives until it is published.
+
+    <name>.partial/
+        krylax-run          our mark: without it we neither adopt nor delete
+        run.lock            held while a process works here
+        config.json         the configuration; order.npy: the solve order
+        segments/           one .npy per array of a segment
+        commits/            one JSON record per finished segment
+        published/          the data set being put together
+
+A segment counts only when its commit record exists, which names its files with their
+SHA-256. Everything else found here is the litter of a killed run and is removed.
+"""
+
+import io
+import json
+import os
+import shutil
+import socket
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from ._files import files_under, sha256_of, write_whole
+from ._record import canonical_json
+from ._segments import Solved, versions
+
+_MARK = "krylax-run"
+_LOCK = "run.lock"
+
+
+class WorkingFolder:
+    """One run's working folder: marked as ours, locked, and readable after a crash.
+
+    Use it as a context manager; the lock is the kernel's, so it is released however
+    the process ends.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.published = path / "published"
+        self._lock: int | None = None
+
+    def __enter__(self) -> "WorkingFolder":
+        _adopt(self.path)
+        self._lock = _locked(self.path / _LOCK)
+        try:
+            _sign(self._lock)
+            (self.path / _MARK).touch()
+            for name in ("segments", "commits"):
+                (self.path / name).mkdir(exist_ok=True)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def configuration(self) -> dict[str, Any] | None:
+        """Return the configuration of the run kept here, None for a new one."""
+        return stored_configuration(self.path)
+
+    def has_commits(self) -> bool:
+        """Return whether a segment of an earlier run is kept here."""
+        return any((self.path / "commits").glob("*.json"))
+
+    def begin(
+        self, configuration: dict[str, Any], order: Int[np.ndarray, " samples"]
+    ) -> None:
+        """Store a new run's solve order, then its configuration."""
+        write_whole(self.path / "order.npy", npy_bytes(order))
+        # Last, because a stored configuration says that the order is there.
+        write_whole(self.path / "config.json", canonical_json(configuration))
+
+    def order(self) -> Int[np.ndarray, " samples"]:
+        """Return the stored solve order."""
+        return np.load(self.path / "order.npy", allow_pickle=False)
+
+    def commit(self, solved: Solved, configuration_hash: str) -> dict[str, Any]:
+        """Store a segment; it is real once the commit record is in place."""
+        index = solved.segment.index
+        files = {}
+        for name, values in solved.arrays.items():
+            path = self.array_path(index, name)
+            data = npy_bytes(values)
+            write_whole(path, data)
+            files[path.name] = {"bytes": len(data), "sha256": sha256_of(path)}
+        record = {
+            "configuration_hash": configuration_hash,
+            "segment": index,
+            "ids": list(solved.segment.ids),
+            "samples": solved.records,
+            "files": files,
+            "versions": versions(),
+            "host": socket.gethostname(),
+        }
+        write_whole(self.path / "commits" / f"{index:06d}.json", canonical_json(record))
+        return record
+
+    def array_path(self, index: int, name: str) -> Path:
+        """Return where an array of a segment is kept."""
+        return self.path / "segments" / f"{index:06d}.{name}.npy"
+
+    def recover(self, configuration_hash: str) -> dict[int, dict[str, Any]]:
+        """Return the commits by segment, after removing what a crash left behind."""
+        kept: dict[int, dict[str, Any]] = {}
+        for path in sorted((self.path / "commits").glob("*.json")):
+            record = json.loads(path.read_bytes())
+            if record["configuration_hash"] == configuration_hash and all(
+                self._is_whole(name, entry) for name, entry in record["files"].items()
+            ):
+                kept[record["segment"]] = record
+        self._sweep(kept)
+        return kept
+
+    def remove(self) -> None:
+        """Delete the folder, the lock and our mark last.
+
+        Killed at any point, what is left is still marked as ours, or empty.
+        """
+        for name in os.listdir(self.path):
+            if name not in (_MARK, _LOCK):
+                _delete(self.path / name)
+        for name in (_LOCK, _MARK):
+            _delete(self.path / name)
+        # Another process may have adopted the folder meanwhile: then it removes it.
+        with suppress(OSError):
+            self.path.rmdir()
+
+    def _is_whole(self, name: str, entry: dict[str, Any]) -> bool:
+        path = self.path / "segments" / name
+        if not path.is_file() or path.stat().st_size != entry["bytes"]:
+            return False
+        return sha256_of(path) == entry["sha256"]
+
+    def _sweep(self, kept: dict[int, dict[str, Any]]) -> None:
+        wanted = {f"commits/{index:06d}.json" for index in kept}
+        for record in kept.values():
+            wanted |= {f"segments/{name}" for name in record["files"]}
+        _delete(self.published)
+        for name in files_under(self.path):
+            if name.startswith(("commits/", "segments/")) and name not in wanted:
+                _delete(self.path / name)
+
+
+def stored_configuration(folder: Path) -> dict[str, Any] | None:
+    """Return the configuration of the run kept in a working folder, if any."""
+    path = folder / "config.json"
+    return json.loads(path.read_bytes()) if path.is_file() else None
+
+
+def is_working_folder(folder: Path) -> bool:
+    """Return whether the folder carries our mark, or is empty and may take it."""
+    if folder.is_symlink() or not folder.is_dir():
+        return False
+    names = set(os.listdir(folder))
+    return _MARK in names or names <= {_LOCK}
+
+
+def npy_bytes(values: np.ndarray) -> bytes:
+    """Return an array as the bytes of a .npy file."""
+    buffer = io.BytesIO()
+    np.save(buffer, values, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _adopt(folder: Path) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        if not is_working_folder(folder):
+            raise FileExistsError(
+                f"{folder} exists and was not made by krylax: move it away or choose "
+                f"another name for the data set"
+            ) from None
+
+
+def _locked(path: Path) -> int:
+    # Not on every system, and needed only here.
+    import fcntl
+
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # The holder may have finished and removed the file between open and lock.
+        if os.fstat(descriptor).st_ino != os.stat(path).st_ino:
+            raise BlockingIOError
+    except OSError:
+        holder = os.pread(descriptor, 200, 0).decode("ascii", "replace").strip()
+        os.close(descriptor)
+        raise BlockingIOError(
+            f"another process works on {path.parent} ({holder or 'unknown'}): wait for "
+            f"it or stop it"
+        ) from None
+    return descriptor
+
+
+def _sign(descriptor: int) -> None:
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{socket.gethostname()} pid {os.getpid()}".encode(), 0)
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

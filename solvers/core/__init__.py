@@ -1,0 +1,22 @@
+"""What a solver is, and what all methods share.
+
+- `_compilation.py`: Compiling functions of modules: arrays are traced.
+- `_history.py`: A bounded record of residual norms inside a compiled loop.
+- `_inner_product.py`: The one place where fields are reduced to numbers.
+- `_recurrence.py`: What methods of short recurrences share: the loop around the step.
+- `_residual.py`: The true residual.
+- `_solution.py`: What a solve returns: the solution, how it ended, and what was done.
+- `_solver.py`: What a solver is, what it gets and what it returns.
+- `_status.py`: How a solve ended: one enum for all solvers, each member a sentence.
+- `_stopping.py`: The one stopping test, and the checks of tolerances.
+- `_wrapper.py`: A solver around another one: what it does not change is the other's.
+"""
+
+from ._inner_product import InnerProduct as InnerProduct
+from ._solution import Solution as Solution
+from ._solution import Statistics as Statistics
+from ._solver import AbstractSolver as AbstractSolver
+from ._solver import LinearSystem as LinearSystem
+from ._solver import Outcome as Outcome
+from ._status import SolveError as SolveError
+from ._status import Status as Status

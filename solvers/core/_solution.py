@@ -1,0 +1,60 @@
+"""What a solve returns: the solution, how it ended, and what was done."""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PyTree
+
+from ...operators._field import Field, is_traced
+from ._status import Status
+
+
+class Statistics(eqx.Module):
+    """What a solve did; one entry per system under `vmap`.
+
+    Attributes:
+        num_steps: iterations, for GMRES and GCRO-DR Arnoldi steps.
+        num_matvecs: products with A, all of them: those of the recycled space, of
+            recomputed residuals and of the certificate included.
+        num_preconditioner_calls: applications of the preconditioner.
+        residual: ‖b − A x‖, recomputed from the x that is returned.
+        relative_residual: the same over ‖b‖; zero for b = 0.
+        history: residual norms over ‖b‖ as the iteration saw them, after 0,
+            `history_stride`, 2 `history_stride`, ... steps; NaN where it did not get.
+        history_stride: 1 for up to 511 steps, doubling from there on.
+    """
+
+    num_steps: Int[Array, ""]
+    num_matvecs: Int[Array, ""]
+    num_preconditioner_calls: Int[Array, ""]
+    residual: Float[Array, ""]
+    relative_residual: Float[Array, ""]
+    history: Float[Array, " length"]
+    history_stride: Int[Array, ""]
+
+
+class Solution(eqx.Module):
+    """The result of `solve`.
+
+    Attributes:
+        value: x, with the structure of b.
+        status: a `Status` code as an int32 array.
+        stats: what was done, and the true residual.
+        carry: what to hand to the next solve of a sequence; `None` for most solvers.
+    """
+
+    value: Field
+    status: Int[Array, ""]
+    stats: Statistics
+    carry: PyTree = None
+
+    def __str__(self) -> str:
+        """One line for people; many systems are summed up."""
+        if is_traced(self.status):
+            return repr(self)
+        if jnp.ndim(self.status) > 0:
+            good = int(jnp.sum(self.status == Status.converged))
+            return f"Solution of {self.status.size} systems, {good} converged"
+        return (
+            f"{Status(self.status).name} in {int(self.stats.num_steps)} steps, "
+            f"relative residual {float(self.stats.relative_residual):.2e}"
+        )

@@ -1,0 +1,141 @@
+"""What the incomplete factorisations share: making the factors, and finding a shift.
+
+M = (P + L) P⁻¹ (P + U) with L and U strictly lower and upper triangular and zero where
+A is. A pivot can be of no use. Then A + α diag(A) is factorised with a growing α (T. A.
+Manteuffel, An incomplete factorization technique for positive definite linear systems,
+Math. Comp. 34, 1980, doi:10.1090/S0025-5718-1980-0559197-0).
+"""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Float, Inexact, PyTree
+
+from ...operators import AbstractLinearOperator, Sparse
+from ...operators._field import real_dtype, structure_of
+from ...operators.grids._grid_stencil import stencil_of
+from ...operators.grids._stencil import Stencil
+from ..core._compilation import compile_modules
+from ..core._inner_product import zeros_like
+from ..sweeps._sweeps import AbstractSweeps
+from ..sweeps._swept_inverse import SweptInverse
+from ..sweeps._wavefront import incomplete_pivots, wavefront_sweeps
+from ._incomplete_factor import (
+    IncompletePattern,
+    incomplete_pattern,
+    incomplete_values,
+)
+
+Factor: TypeAlias = tuple[PyTree, Inexact[Array, "..."]]
+"""What a factorisation returns, and the pivots."""
+
+Sizes: TypeAlias = Callable[[Inexact[Array, "..."]], Float[Array, "..."]]
+"""The sizes of pivots, of which those that are of use are not small."""
+
+Made: TypeAlias = tuple[AbstractSweeps, AbstractSweeps | None, Inexact[Array, "..."]]
+"""The parts of an `SweptInverse`."""
+
+FIRST_SHIFT = 1e-3
+"""α of the second try, Manteuffel's order of magnitude; it doubles from try to try."""
+
+MAX_TRIES = 16
+"""α is then 16: more than enough for any A that is positive definite."""
+
+MARGIN = 100
+"""A pivot below so many roundings of the diagonal is none."""
+
+
+def incomplete_inverse(
+    A: AbstractLinearOperator,
+    sizes: Sizes,
+    first_try: int,
+    promised: frozenset[str],
+    wanted_by: str,
+) -> SweptInverse:
+    """Factorise A, with a shift where it takes one.
+
+    Args:
+        A: a `Sparse` with a known pattern, or an operator on a grid.
+        sizes: of the pivots.
+        first_try: 0 to try without a shift.
+        promised: the tags of the inverse.
+        wanted_by: the name that errors begin with.
+
+    Raises:
+        ValueError: A is another operator, or its pattern is being traced.
+    """
+    of_T = not promised & {"symmetric", "hermitian"}
+    if isinstance(A, Sparse):
+        pattern = incomplete_pattern(A, of_T, wanted_by)
+        parts = lax.stop_gradient((A.values, A.diagonal()))
+        made = _of_sparse(*parts, pattern, sizes, first_try)
+    elif (stencil := stencil_of(A)) is not None:
+        made = _of_stencil(lax.stop_gradient(stencil), sizes, first_try, of_T)
+    else:
+        raise ValueError(
+            f"{wanted_by} knows Sparse and operators on grids, got "
+            f"{type(A).__name__}; build it as Sparse, or use another preconditioner"
+        )
+    sweeps, sweeps_of_T, inverse_pivots = made
+    return SweptInverse(sweeps, sweeps_of_T, inverse_pivots, promised)
+
+
+# Compiled as one: this runs before the solve, where its hundred operations, one after
+# another, took 5 s to compile.
+@compile_modules
+def _of_sparse(
+    stored: Inexact[Array, " slots"],
+    diagonal: Inexact[Array, " n"],
+    pattern: IncompletePattern,
+    sizes: Sizes,
+    first_try: int,
+) -> Made:
+    def factorise(shift: Float[Array, ""]) -> Factor:
+        values = incomplete_values(stored, pattern, shift)
+        return values, values[pattern.diagonal]
+
+    values, pivots = _shifted(factorise, diagonal, sizes, first_try)
+    sweeps = pattern.sweeps.sweeps(values, pivots)
+    of_T = pattern.sweeps_of_T
+    sweeps_of_T = None if of_T is None else of_T.sweeps(values, pivots)
+    return sweeps, sweeps_of_T, 1 / pivots
+
+
+def _of_stencil(stencil: Stencil, sizes: Sizes, first_try: int, of_T: bool) -> Made:
+    # On a grid no three cells are neighbours of each other, but on a periodic axis of
+    # three cells: L and U are those of A, and the pivots a recurrence.
+    def factorise(shift: Float[Array, ""]) -> Factor:
+        diagonal = (1 + shift).astype(stencil.centre.dtype) * stencil.centre
+        return None, incomplete_pivots(stencil, diagonal)
+
+    _, pivots = _shifted(factorise, stencil.centre, sizes, first_try)
+    sweeps_of_T = wavefront_sweeps(stencil.T, pivots) if of_T else None
+    return wavefront_sweeps(stencil, pivots), sweeps_of_T, 1 / pivots
+
+
+def _shifted(
+    factorise: Callable[[Float[Array, ""]], Factor],
+    diagonal: Inexact[Array, "..."],
+    sizes: Sizes,
+    first_try: int,
+) -> Factor:
+    """Factorise with a growing shift until all pivots are of use."""
+    dtype = real_dtype(structure_of(diagonal))
+    allowed = MARGIN * jnp.finfo(dtype).eps * jnp.abs(diagonal)
+
+    def attempt(state: tuple[Array, Factor]) -> tuple[Array, Factor]:
+        count, _ = state
+        shift = FIRST_SHIFT * jnp.exp2(count - 1)
+        return count + 1, factorise(jnp.where(count == 0, 0, shift))
+
+    def is_broken(state: tuple[Array, Factor]) -> Bool[Array, ""]:
+        count, (_, pivots) = state
+        return (count < MAX_TRIES) & ~jnp.all(sizes(pivots) > allowed)
+
+    # Pivots of zero, as if a try before the first one had failed.
+    structure = jax.eval_shape(factorise, jnp.zeros((), dtype))
+    start = (jnp.asarray(first_try, dtype), zeros_like(structure))
+    return lax.while_loop(is_broken, attempt, start)[1]

@@ -1,0 +1,88 @@
+"""The factors of a separable operator: one hermitian matrix per axis.
+
+The second difference of a uniform line has its eigenvectors in closed form: sines,
+cosines, or on a ring both. G. Strang, The discrete cosine transform, SIAM Rev. 41
+(1999), doi:10.1137/S0036144598336745. At 128 points `eigh` takes 17 ms, as long as
+three of the six products of a solve of 128³ points.
+"""
+
+from typing import TypeAlias
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Inexact
+
+from ...operators import Laplacian
+from ...operators.grids._boundary import Condition
+
+Eigenpairs: TypeAlias = tuple[Float[Array, " n"], Inexact[Array, "n n"]]
+
+
+class DenseLine(eqx.Module):
+    """Any hermitian matrix."""
+
+    matrix: Inexact[Array, "n n"]
+
+    def as_matrix(self) -> Inexact[Array, "n n"]:
+        """Return it."""
+        return self.matrix
+
+    def scaled(self, factor: Inexact[Array, ""]) -> "DenseLine":
+        """Return a multiple."""
+        return DenseLine(factor * self.matrix)
+
+    def eigenpairs(self) -> Eigenpairs:
+        """Return eigenvalues, and eigenvectors as columns."""
+        return jnp.linalg.eigh(self.matrix)
+
+
+class UniformLine(eqx.Module):
+    """The second difference, (-1, 2, -1) times a weight, between two faces."""
+
+    weight: Inexact[Array, ""]
+    size: int = eqx.field(static=True)
+    faces: tuple[Condition, Condition] = eqx.field(static=True)
+
+    def as_matrix(self) -> Inexact[Array, "n n"]:
+        """Return the matrix."""
+        line = Laplacian(
+            (self.size,), 1.0, boundary=[self.faces], dtype=self.weight.dtype
+        )
+        return self.weight * line.as_matrix()
+
+    def scaled(self, factor: Inexact[Array, ""]) -> "UniformLine":
+        """Return a multiple."""
+        return UniformLine(factor * self.weight, self.size, self.faces)
+
+    def eigenpairs(self) -> Eigenpairs:
+        """Return eigenvalues 4w sin²(θ_k/2), and eigenvectors as columns.
+
+        Those are sines, cosines or their sum of θ_k times the distance to the low wall,
+        which is a spacing, half a spacing or nothing before the first point.
+        """
+        n, dtype = self.size, jnp.real(self.weight).dtype
+        j = k = jnp.arange(n, dtype=jnp.int32)
+        # θ_k/2 = π numerators / denominator.
+        numerators, denominator, squared_norm = {
+            ("periodic", "periodic"): (k, n, n),
+            ("neumann", "neumann"): (k, 2 * n, jnp.where(k == 0, n, n / 2)),
+            ("dirichlet", "dirichlet"): (k + 1, 2 * n + 2, (n + 1) / 2),
+        }.get(self.faces, (2 * k + 1, 4 * n + 2, (2 * n + 1) / 4))
+        # In halves of a spacing.
+        distances, wave = {
+            "periodic": (2 * j, lambda angle: jnp.cos(angle) + jnp.sin(angle)),
+            "neumann": (2 * j + 1, jnp.cos),
+            "dirichlet": (2 * j + 2, jnp.sin),
+        }[self.faces[0]]
+        # Whole turns are taken off before anything is rounded.
+        turns = jnp.outer(distances, numerators) % (2 * denominator)
+        angles = np.pi * turns.astype(dtype) / denominator
+        halves = np.pi * numerators.astype(dtype) / denominator
+        squared_norms = jnp.broadcast_to(jnp.asarray(squared_norm, dtype), (1, n))
+        vectors = wave(angles) / jnp.sqrt(squared_norms)
+        values = 4 * self.weight.real * jnp.sin(halves) ** 2
+        return values, vectors.astype(self.weight.dtype)
+
+
+Line: TypeAlias = DenseLine | UniformLine

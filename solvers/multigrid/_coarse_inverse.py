@@ -1,0 +1,77 @@
+"""The dense inverse of the coarsest level of multigrid."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Inexact
+
+from ...operators.grids._boundary import has_dirichlet
+from ._level import Level
+
+
+def coarse_inverse(level: Level, tags: frozenset[str]) -> Inexact[Array, "n n"]:
+    """The inverse; of a singular level the pseudo-inverse, which takes far longer.
+
+    Args:
+        level: of few cells.
+        tags: those of the operator on the finest grid.
+    """
+    volumes = jnp.asarray(level.volumes(), level.inverse.dtype)
+
+    def column(unit: Inexact[Array, " n"]) -> Inexact[Array, " n"]:
+        return level.operator.mv(unit.reshape(level.shape)).reshape(-1)
+
+    units = jnp.eye(volumes.size, dtype=volumes.dtype)
+    # Symmetric in terms of contents of cells; cells of none are kept regular.
+    matrix = volumes[:, None] * jax.vmap(column, out_axes=1)(units)
+    matrix = matrix + jnp.diag((jnp.diagonal(matrix) == 0).astype(matrix.dtype))
+    return _inverse(matrix, level, tags) * volumes[None, :]
+
+
+def _inverse(
+    matrix: Inexact[Array, "n n"], level: Level, tags: frozenset[str]
+) -> Inexact[Array, "n n"]:
+    if "positive_definite" in tags:
+        return _definite_inverse(matrix)
+    if "symmetric" not in tags and has_dirichlet(level.operator.faces):
+        return _pivoted_inverse(matrix)
+    # A complex network is symmetric, but not hermitian.
+    is_hermitian = "symmetric" in tags and not jnp.iscomplexobj(matrix)
+    return jnp.linalg.pinv(matrix, hermitian=is_hermitian)
+
+
+def _definite_inverse(matrix: Inexact[Array, "n n"]) -> Inexact[Array, "n n"]:
+    """The inverse by n sweeps, without pivots, which definite matrices do not need.
+
+    A sweep exchanges unknown and right-hand side of equation k: A. E. Beaton, The use
+    of special matrix operators in statistical calculus (1964). LAPACK is as fast alone,
+    but inside of a solve its threads wait for XLA's: 8 ms for each triangular solve
+    with a 64 x 64 matrix, where all sweeps together take 0.3 ms.
+    """
+    return -lax.fori_loop(0, len(matrix), lambda k, A: _swept(A, k, k), matrix)
+
+
+def _pivoted_inverse(matrix: Inexact[Array, "n n"]) -> Inexact[Array, "n n"]:
+    """The same, each unknown in exchange for the row where its entry is largest."""
+
+    def sweep(k: Any, state: Any) -> Any:
+        A, is_left, rows = state
+        row = jnp.argmax(jnp.where(is_left, jnp.abs(A[:, k]), -1))
+        return _swept(A, row, k), is_left.at[row].set(False), rows.at[k].set(row)
+
+    n = len(matrix)
+    state = (matrix, jnp.ones(n, bool), jnp.arange(n))
+    A, _, rows = lax.fori_loop(0, n, sweep, state)
+    # Row rows[k] now holds unknown k, column k right-hand side rows[k].
+    return jnp.zeros_like(A).at[:, rows].set(-A[rows])
+
+
+def _swept(A: Inexact[Array, "n n"], i: Any, k: Any) -> Inexact[Array, "n n"]:
+    """Exchange right-hand side i and unknown k."""
+    indices = jnp.arange(len(A))
+    is_row, is_column = indices == i, indices == k
+    rest = jnp.where(is_row[:, None] | is_column[None, :], 0, A)
+    u, v = jnp.where(is_row, -1, A[:, k]), jnp.where(is_column, -1, A[i])
+    return rest - u[:, None] * (v[None, :] / A[i, k])

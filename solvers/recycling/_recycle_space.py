@@ -1,0 +1,113 @@
+"""The recycled pair (U, C) of GCRO-DR: A U = C, CᴴC = I, and how it is made.
+
+Notation of M. L. Parks, E. de Sturler, G. Mackey, D. D. Johnson, S. Maiti, Recycling
+Krylov subspaces for sequences of linear systems, SIAM J. Sci. Comput. 28 (2006),
+doi:10.1137/040607277. Blocks of vectors are stacked along the first axis.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Float, Inexact, Int
+
+from ...operators._field import Field, Structure
+from ..core._inner_product import InnerProduct, recombine
+
+
+class RecycleSpace(eqx.Module):
+    """What GCRO-DR hands to the next system.
+
+    Attributes:
+        U: k fields along a first axis, with A U = C for the A of the solve it came
+            from.
+        C: k orthonormal fields.
+        Y: M U, the same vectors before the preconditioner M⁻¹; U itself without one.
+        num_vectors: how many of the k count; the rest are zero.
+    """
+
+    U: Field
+    C: Field
+    Y: Field
+    num_vectors: Int[Array, ""]
+
+
+def empty_space(structure: Structure, num_recycled: int) -> RecycleSpace:
+    """A space of no vectors, with room for `num_recycled`."""
+    rows = jax.tree.map(
+        lambda s: jnp.zeros((num_recycled, *s.shape), s.dtype), structure
+    )
+    return RecycleSpace(rows, rows, rows, jnp.zeros((), jnp.int32))
+
+
+def orthonormalise_images(
+    space: RecycleSpace, images: Field, inner_product: InnerProduct
+) -> RecycleSpace:
+    """Return the space with C an orthonormal basis of `images` = A U, and U to match.
+
+    By the eigenvectors of the Gram matrix, twice (A. Stathopoulos and K. Wu, A block
+    orthogonalization procedure with constant synchronization requirements, SIAM J. Sci.
+    Comput. 23 (2002), doi:10.1137/S1064827500370883): it needs inner products only, and
+    finds and drops dependent vectors, which end up last and zero. Images that are
+    orthonormal to rounding, as they mostly are after the first time, are left alone.
+    """
+
+    def whitened(space: RecycleSpace, gram: Array) -> RecycleSpace:
+        T, num_vectors = whitening(gram)
+        U, C, Y = (recombine(T, rows) for rows in (space.U, space.C, space.Y))
+        return RecycleSpace(U, C, Y, num_vectors)
+
+    def twice(space: RecycleSpace, gram: Array) -> RecycleSpace:
+        space = whitened(space, gram)
+        gram = inner_product.gram(space.C, space.C)
+        is_done = _is_identity(gram, space.num_vectors)
+        return lax.cond(is_done, lambda s, _: s, whitened, space, gram)
+
+    space = eqx.tree_at(lambda s: s.C, space, images)
+    gram = inner_product.gram(images, images)
+    is_done = _is_identity(gram, space.num_vectors)
+    return lax.cond(is_done, lambda s, _: s, twice, space, gram)
+
+
+def _is_identity(
+    gram: Inexact[Array, "k k"], num_vectors: Int[Array, ""]
+) -> Bool[Array, ""]:
+    size = gram.shape[0]
+    expected = jnp.diag(jnp.arange(size, dtype=jnp.int32) < num_vectors)
+    error = jnp.max(jnp.abs(gram - expected.astype(gram.dtype)))
+    return error <= 100 * size * jnp.finfo(error.dtype).eps
+
+
+def whitening(
+    gram: Inexact[Array, "k k"],
+) -> tuple[Inexact[Array, "k k"], Int[Array, ""]]:
+    """A matrix T with Tᴴ G T = I, zero in the columns of dependent directions."""
+    size = gram.shape[0]
+    lengths = jnp.sqrt(jnp.real(jnp.diagonal(gram)))
+    inverse = jnp.where(lengths > 0, 1 / jnp.where(lengths > 0, lengths, 1), 0)
+    inverse = inverse.astype(gram.dtype)
+    values, vectors = jnp.linalg.eigh(inverse[:, None] * gram * inverse[None, :])
+    values, vectors = values[::-1], vectors[:, ::-1]
+    # Eigenvalues are squares of singular values: below this they are rounding.
+    is_kept = values > size * 10 * jnp.finfo(values.dtype).eps * values[0]
+    factors = jnp.where(is_kept, 1 / jnp.sqrt(jnp.where(is_kept, values, 1)), 0)
+    transform = inverse[:, None] * vectors * factors.astype(gram.dtype)[None, :]
+    return transform, jnp.sum(is_kept).astype(jnp.int32)
+
+
+def inverse_lengths(gram: Inexact[Array, "k k"]) -> Float[Array, " k"]:
+    """One over the lengths of the vectors with these products; zero for zero ones."""
+    return reciprocal(jnp.sqrt(jnp.real(jnp.diagonal(gram))))
+
+
+def reciprocal(sizes: Float[Array, " k"]) -> Float[Array, " k"]:
+    """One over numbers that are not negative; zero for zero."""
+    is_used = sizes > 0
+    return jnp.where(is_used, 1 / jnp.where(is_used, sizes, 1), 0)
+
+
+def scale_rows(factors: Float[Array, " k"], rows: Field) -> Field:
+    """Every field times its factor."""
+    return jax.tree.map(
+        lambda a: factors.reshape(-1, *[1] * (a.ndim - 1)).astype(a.dtype) * a, rows
+    )

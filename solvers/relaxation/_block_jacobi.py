@@ -1,0 +1,108 @@
+"""The block Jacobi preconditioner: the inverses of blocks along the diagonal.
+
+The unknowns, leaf after leaf and row-major, are cut into consecutive blocks; M is A
+without the couplings between blocks (Y. Saad, Iterative Methods for Sparse Linear
+Systems, 2nd ed., 2003, §4.1.1).
+
+Differs from the source: nothing known.
+"""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jax.lax import Precision
+from jaxtyping import Array, Inexact
+
+from ...operators import AbstractLinearOperator
+from ...operators._field import (
+    Field,
+    FrozenStructure,
+    Structure,
+    freeze,
+    ravel,
+    thaw,
+    unravel,
+)
+from ._diagonal_blocks import diagonal_blocks
+
+
+class BlockJacobi(eqx.Module):
+    """The factory of M⁻¹ = diag(A₁, A₂, ...)⁻¹ with blocks of A along its diagonal.
+
+    Blocks are taken from where `Dense`, `Banded`, `Sparse`, `Diagonal`, operators on
+    grids, and multiples and sums of them keep their numbers; from the dense matrix of
+    another operator up to 2048 unknowns. On a grid whose last axis has block_size cells
+    the blocks are its lines.
+
+    Args:
+        block_size: number of unknowns of a block; the last one may be shorter.
+
+    Returns:
+        When called: an operator with the symmetry of A, positive definite if A is. A
+        block without an inverse ends a solve as `nonfinite_input`.
+
+    Raises:
+        ValueError: block_size below 1, or, when called, a larger operator of another
+            kind.
+
+    Cost: n block_size numbers and two operations for each per application; set-up of
+    order n block_size².
+
+    Examples:
+        >>> import krylax as kx
+        >>> A = kx.operators.Laplacian((4,))
+        >>> kx.solvers.BlockJacobi(2)(A).as_matrix().round(3)[1]
+        Array([0.333, 0.667, 0.   , 0.   ], dtype=float64)
+    """
+
+    block_size: int = eqx.field(static=True)
+
+    def __check_init__(self):
+        if self.block_size < 1:
+            raise ValueError(f"block_size must be at least 1, got {self.block_size}")
+
+    def __call__(self, A: AbstractLinearOperator) -> "BlockDiagonal":
+        """Return the preconditioner of A."""
+        blocks = diagonal_blocks(A, self.block_size)
+        inverse = jnp.linalg.inv(blocks)
+        if "hermitian" in A.tags:
+            # Elimination leaves rounding errors that are not.
+            inverse = (inverse + inverse.mT.conj()) / 2
+        return BlockDiagonal(inverse, freeze(A.in_structure), A.tags - {"singular"})
+
+
+class BlockDiagonal(AbstractLinearOperator):
+    """A block-diagonal matrix on the unknowns of a field; made by `BlockJacobi`."""
+
+    blocks: Inexact[Array, "blocks size size"]
+    frozen: FrozenStructure = eqx.field(static=True)
+    promised: frozenset[str] = eqx.field(static=True)
+
+    @property
+    def in_structure(self) -> Structure:
+        """That of the operator that it was made for."""
+        return thaw(self.frozen)
+
+    @property
+    def tags(self) -> frozenset[str]:
+        """Those of the operator that it was made for, but not singular."""
+        return self.promised
+
+    @property
+    def T(self) -> "BlockDiagonal":
+        """The blocks transposed."""
+        if "symmetric" in self.promised:
+            return self
+        return BlockDiagonal(self.blocks.mT, self.frozen, self.promised)
+
+    def mv(self, x: Field) -> Field:
+        """Return each block times its part of x."""
+        flat = ravel(x)
+        num_blocks, size, _ = self.blocks.shape
+        parts = jnp.pad(flat, (0, num_blocks * size - flat.size))
+        products = jnp.einsum(
+            "bij,bj->bi",
+            self.blocks,
+            parts.reshape(num_blocks, size),
+            precision=Precision.HIGHEST,
+        )
+        return unravel(products.reshape(-1)[: flat.size], self.in_structure)
