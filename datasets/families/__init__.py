@@ -7,7 +7,8 @@
 - `_heat.py`: Implicit steps of heat conduction, the coefficient varying in time.
 - `_helmholtz_scattering.py`: Waves in a medium of random refractive index.
 - `_noise.py`: White noise that belongs to a sample, not to a run or a resolution.
-- `_periodic_field.py`: Gaussian random field with periodic boundaries, by a Fourier series.
+- `_periodic_field.py`: Gaussian random field with periodic boundaries, by a Fourier
+  series.
 - `_poisson.py`: Poisson's equation on the unit square with Chebyshev sources and walls.
 - `_skr_released.py`: The systems of Sorting Krylov Recycling, as released.
 - `_thermal.py`: Steady heat conduction in a slotted block, held at two temperatures.

@@ -1,11 +1,13 @@
 """How a data set is made: planned, ordered, solved in segments.
 
-- `_configuration.py`: The configuration of a data set: what decides its bytes, and nothing else.
+- `_configuration.py`: The configuration of a data set: what decides its bytes, and
+  nothing else.
 - `_estimate.py`: What a data set will cost, before it is generated.
 - `_generate.py`: Plan, order, solve in segments, commit, publish.
 - `_order.py`: The order in which systems are solved.
 - `_plan.py`: Chooses how a family is solved, by structure and by trying.
-- `_progress.py`: Progress: a bar on a terminal, a line now and then in a log, or nothing.
+- `_progress.py`: Progress: a bar on a terminal, a line now and then in a log, or
+  nothing.
 - `_shared_preconditioner.py`: One preconditioner for all systems of a family.
 - `_shared_start.py`: One start for all systems of a family.
 - `_solve_segment.py`: Solves one segment.

@@ -1,10 +1,12 @@
 """What a solver is, and what all methods share.
 
-- `_compilation.py`: Compiling functions of modules: arrays are traced.
+- `_compilation.py`: Compiling functions of modules: arrays are traced, everything else
+  is static.
 - `_history.py`: A bounded record of residual norms inside a compiled loop.
 - `_inner_product.py`: The one place where fields are reduced to numbers.
 - `_recurrence.py`: What methods of short recurrences share: the loop around the step.
-- `_residual.py`: The true residual.
+- `_residual.py`: The true residual, from which every solver goes on and every result is
+  certified.
 - `_solution.py`: What a solve returns: the solution, how it ended, and what was done.
 - `_solver.py`: What a solver is, what it gets and what it returns.
 - `_status.py`: How a solve ended: one enum for all solvers, each member a sentence.

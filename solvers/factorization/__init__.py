@@ -1,15 +1,19 @@
 """Direct solvers and incomplete factors.
 
-- `_cholesky.py`: Cholesky factorisation of a hermitian positive definite operator, A = L Lᴴ.
+- `_cholesky.py`: Cholesky factorisation of a hermitian positive definite operator, A =
+  L Lᴴ.
 - `_direct.py`: What direct solvers share: factor once, refine.
-- `_factored.py`: The inverse of an operator by factors of its dense matrix, as an operator.
+- `_factored.py`: The inverse of an operator by factors of its dense matrix, as an
+  operator.
 - `_fast_diagonalization.py`: Separable systems by products with eigenvector matrices.
 - `_incomplete_cholesky.py`: The incomplete Cholesky factorisation without fill, IC(0).
-- `_incomplete_factor.py`: Incomplete factors of sparse matrices: their pattern, and their numbers.
+- `_incomplete_factor.py`: Incomplete factors of sparse matrices: their pattern, and
+  their numbers.
 - `_incomplete_inverse.py`: Making incomplete factors, and finding a shift.
 - `_incomplete_lu.py`: The incomplete LU factorisation without fill, ILU(0).
 - `_line.py`: The factors of a separable operator: one hermitian matrix per axis.
-- `_lu.py`: LU factorisation with partial pivoting of a general square operator, P A = L U.
+- `_lu.py`: LU factorisation with partial pivoting of a general square operator, P A = L
+  U.
 - `_separable.py`: The separable form of an operator, a sum of one-dimensional ones.
 """
 

@@ -2,14 +2,19 @@
 
 - `_arnoldi.py`: One Arnoldi step, and the least-squares problem that grows with it.
 - `_arnoldi_cycle.py`: A cycle of a restarted Arnoldi method: GMRES, FGMRES, GCRO-DR.
-- `_bicgstab.py`: The stabilised biconjugate gradient method, preconditioned from the right.
+- `_bicgstab.py`: The stabilised biconjugate gradient method, preconditioned from the
+  right.
 - `_cg.py`: The conjugate gradient method, preconditioned.
 - `_chebyshev.py`: The Chebyshev semi-iteration, preconditioned.
-- `_chronopoulos_gear.py`: The recurrence of CG whose inner products are all one reduction.
-- `_flexible_cg.py`: The flexible conjugate gradient method, whose preconditioner may change.
+- `_chronopoulos_gear.py`: The recurrence of CG whose inner products are all one
+  reduction.
+- `_flexible_cg.py`: The flexible conjugate gradient method, whose preconditioner may
+  change.
 - `_gmres.py`: Restarted GMRES, and FGMRES with a variable preconditioner.
-- `_lanczos.py`: The Lanczos recurrence of a hermitian A with a hermitian definite preconditioner.
-- `_lanes.py`: Loops that `jax.vmap` turns into lanes, without a copy of all that they carry.
+- `_lanczos.py`: The Lanczos recurrence of a hermitian A with a hermitian definite
+  preconditioner.
+- `_lanes.py`: Loops that `jax.vmap` turns into lanes, without a copy of all that they
+  carry.
 - `_minres.py`: The minimal residual method, preconditioned.
 - `_spectral_bounds.py`: Estimates of the extreme eigenvalues, by a few Lanczos steps.
 """

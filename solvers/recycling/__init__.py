@@ -1,12 +1,15 @@
 """Krylov methods that hand a space from one solve to the next.
 
-- `_conjugate_basis.py`: A basis of a given space that is orthonormal in the inner product of A.
+- `_conjugate_basis.py`: A basis of a given space that is orthonormal in the inner
+  product of A.
 - `_deflated_cg.py`: CG beside a space that one solve hands to the next.
 - `_deflation.py`: A preconditioner that solves exactly in the span of given vectors.
 - `_gcrodr.py`: GCRO-DR, restarted GMRES that keeps a subspace.
-- `_lanczos_window.py`: What MINRES found hardest, gathered from a window of its Lanczos vectors.
+- `_lanczos_window.py`: What MINRES found hardest, gathered from a window of its Lanczos
+  vectors.
 - `_recycle_selection.py`: Which part of a cycle's search space GCRO-DR keeps.
-- `_recycle_space.py`: The recycled pair (U, C) of GCRO-DR: A U = C, CᴴC = I, and how it is made.
+- `_recycle_space.py`: The recycled pair (U, C) of GCRO-DR: A U = C, CᴴC = I, and how it
+  is made.
 - `_recycled_minres.py`: MINRES beside a space that one solve hands to the next.
 - `_search_directions.py`: What CG found hardest, gathered from its search directions.
 """

@@ -1,8 +1,10 @@
 """Stationary methods, as solvers and as preconditioners.
 
 - `_adaptive_sor.py`: SOR that finds its relaxation factor during the solve.
-- `_block_jacobi.py`: The block Jacobi preconditioner: the inverses of blocks along the diagonal.
-- `_chebyshev_polynomial.py`: The Chebyshev polynomial preconditioner, in the diagonally scaled operator.
+- `_block_jacobi.py`: The block Jacobi preconditioner: the inverses of blocks along the
+  diagonal.
+- `_chebyshev_polynomial.py`: The Chebyshev polynomial preconditioner, in the diagonally
+  scaled operator.
 - `_diagonal_blocks.py`: Consecutive blocks along the diagonal of an operator's matrix.
 - `_jacobi.py`: The Jacobi preconditioner: division by the diagonal.
 - `_omega.py`: The relaxation factor ω as a number that may be traced.
