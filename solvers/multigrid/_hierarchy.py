@@ -17,10 +17,10 @@ from ...operators.grids._network import Network
 from ...operators.grids._stencil import Stencil
 from ._conductances import Conductances, coarsen, conductances_of, invert
 from ._flow_levels import levels_of_stencil
-from ._level import Level, axes_to_coarsen
+from ._grid_level import Grid, axes_to_coarsen
 
 
-def build_levels(A: Any, coarsest: int) -> tuple[Level, ...]:
+def build_levels(A: Any, coarsest: int) -> tuple[Grid, ...]:
     """Return the levels from A's grid to one of at most `coarsest` cells.
 
     Raises:
@@ -47,11 +47,11 @@ def build_levels(A: Any, coarsest: int) -> tuple[Level, ...]:
 
 def _levels_of_network(
     network: Network, shift: Inexact[Array, "..."], coarsest: int
-) -> tuple[Level, ...]:
+) -> tuple[Grid, ...]:
     parts = conductances_of(network, shift)
     is_linked = _is_linked(parts)
     found = parts.network()
-    levels = [Level(found, invert(found.centre), is_linked, found.centre.shape)]
+    levels = [Grid(found, invert(found.centre), is_linked, found.centre.shape)]
     parts = Conductances(
         parts.links,
         tuple(jnp.where(is_linked, wall, 0) for wall in parts.walls),
@@ -62,7 +62,7 @@ def _levels_of_network(
         for axis in axes:
             parts = coarsen(parts, axis)
         found = parts.network()
-        levels.append(Level(found, invert(found.centre), None, found.centre.shape))
+        levels.append(Grid(found, invert(found.centre), None, found.centre.shape))
     return tuple(levels)
 
 
@@ -107,7 +107,7 @@ class _Line(eqx.Module):
         return low / self.widths, centre / self.widths, high / self.widths
 
 
-def _levels_of_lines(A: Laplacian, coarsest: int) -> tuple[Level, ...]:
+def _levels_of_lines(A: Laplacian, coarsest: int) -> tuple[Grid, ...]:
     lines = [
         _Line(np.arange(size, dtype=float), np.ones(size), size, pair)
         for size, pair in zip(A.shape, A.faces, strict=True)
@@ -122,7 +122,7 @@ def _levels_of_lines(A: Laplacian, coarsest: int) -> tuple[Level, ...]:
     return tuple(levels)
 
 
-def _level_of_lines(A: Laplacian, lines: list[_Line], operator: Any = None) -> Level:
+def _level_of_lines(A: Laplacian, lines: list[_Line], operator: Any = None) -> Grid:
     low, centre, high = zip(
         *[
             [_scaled(w, A, axis) for w in line.weights()]
@@ -135,7 +135,7 @@ def _level_of_lines(A: Laplacian, lines: list[_Line], operator: Any = None) -> L
         operator = Stencil(
             diagonal, tuple(-w for w in low), tuple(-w for w in high), A.faces
         )
-    return Level(
+    return Grid(
         operator,
         invert(diagonal),
         None,
