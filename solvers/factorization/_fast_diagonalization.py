@@ -88,7 +88,8 @@ class FastDiagonalization(AbstractDirect):
                 "nearby operator of these:"
                 " preconditioner=FastDiagonalization()(B)"
             )
-        return _inverse(form, A.in_structure.dtype, A.tags - {"singular"})
+        dtype = jnp.result_type(*jax.tree.leaves(A.in_structure))
+        return _inverse(form, dtype, A.tags - {"singular"})
 
 
 class FastDiagonalInverse(AbstractLinearOperator):
