@@ -1,6 +1,6 @@
-"""Trees of systems: each starts from its parent instead of from its predecessor.
+"""Trees of systems: each starts from its parent instead of its predecessor.
 
-Systems of a level do not wait for one another. The minimum spanning tree has the
+Systems of a level are independent of one another. The minimum spanning tree has the
 shortest edges (R. C. Prim, Bell Syst. Tech. J. 36, 1957); the tree of medians has
 longer ones, and at most 1 + log₂ N levels.
 
@@ -24,8 +24,8 @@ class SystemTree:
     """A rooted tree over systems.
 
     Attributes:
-        parents: of each system, -1 for the root.
-        levels: the systems of each level, from the root on.
+        parents: the parent of each system, -1 for the root.
+        levels: the systems of each level, beginning with the root.
     """
 
     parents: Int[np.ndarray, " systems"]
@@ -73,8 +73,8 @@ def spanning_tree(features: Float[np.ndarray, "systems features"]) -> SystemTree
 def median_tree(features: Float[np.ndarray, "systems features"]) -> SystemTree:
     """Return a tree of at most 1 + log₂ N levels.
 
-    The root is the system nearest to the mean of all; the others are cut in two halves
-    at the median of their widest feature, and so on in each half.
+    The root is the system nearest to the mean of all. The others are divided at the
+    median of the feature that varies most, and each half is treated in the same way.
 
     Args:
         features: one row per system, finite, at least one.
@@ -99,7 +99,7 @@ def median_tree(features: Float[np.ndarray, "systems features"]) -> SystemTree:
         for members, parent in groups:
             offsets = features[members] - np.mean(features[members], axis=0)
             squares = np.sum(offsets**2, axis=1)
-            # Of two members both are equally near: rounding must not decide.
+            # Two members are equally near; rounding must not decide between them.
             ranks = np.round(squares / max(np.max(squares), 1e-300), 9)
             head = members[np.argmin(ranks)]
             parents[head] = parent
