@@ -9,10 +9,10 @@ from collections.abc import Iterable
 import jax
 import numpy as np
 import scipy.fft
-from jaxtyping import Float
+from jaxtyping import Float, PyTree
 
 from ...operators import AbstractLinearOperator
-from ...operators._field import Field, ravel
+from ...operators._field import ravel
 from ._feature_matrix import as_features
 
 
@@ -106,7 +106,7 @@ def random_projection(
 
 def operator_features(
     operators: Iterable[AbstractLinearOperator],
-    U: Field,
+    U: PyTree,
     *,
     num_features: int = 64,
     seed: int = 0,

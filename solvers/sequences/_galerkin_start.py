@@ -53,7 +53,7 @@ class GalerkinStart(eqx.Module):
 
 
 def pod_basis(
-    solutions: Field, num_modes: int, inner_product: InnerProduct | None = None
+    solutions: PyTree, num_modes: int, inner_product: InnerProduct | None = None
 ) -> Field:
     """Return the leading POD modes of solutions, orthonormal; zero beyond their rank.
 
@@ -80,5 +80,5 @@ def pod_basis(
     # The eigenvalues are squared singular values; below this they are rounding.
     is_kept = leading > num_solutions * jnp.finfo(leading.dtype).eps * leading[0]
     factors = jnp.where(is_kept, 1 / jnp.sqrt(jnp.where(is_kept, leading, 1)), 0)
-    modes = vectors[:, ::-1][:, :num_modes] * factors.astype(vectors.dtype)
+    modes = vectors[:, ::-1][:, :num_modes] * factors[None, :].astype(vectors.dtype)
     return recombine(modes, solutions)

@@ -5,14 +5,13 @@ from collections.abc import Iterable, Iterator
 from jaxtyping import PyTree
 
 from ...operators import AbstractLinearOperator
-from ...operators._field import Field
 from .._solve import Preconditioner, solve
 from ..core._solution import Solution
 from ..core._solver import AbstractSolver
 
 
 def solve_sequence(
-    systems: Iterable[tuple[AbstractLinearOperator, Field]],
+    systems: Iterable[tuple[AbstractLinearOperator, PyTree]],
     solver: AbstractSolver,
     *,
     preconditioner: Preconditioner | None = None,

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Bool, Int, PyTree
+from jaxtyping import Array, Bool, Int, PyTree
 
 from ...operators._field import Field
 from .._solve import Preconditioner, solve
@@ -143,7 +143,7 @@ def _solve_level(
             _take(parameters, ids[rows]),
             _take(carries, sources[rows]),
             _take(values, sources[rows]),
-            np.arange(size) < count,
+            jnp.asarray(np.arange(size) < count),
         )
         parts.append(_take(found, np.arange(count)))
     return jax.tree.map(lambda *a: jnp.concatenate(a), *parts)
@@ -155,7 +155,7 @@ def _solve_some(
     parameters: PyTree,
     carries: PyTree,
     values: Field,
-    is_needed: Bool[np.ndarray, " systems"],
+    is_needed: Bool[Array, " systems"],
 ) -> Solution:
     systems = (parameters, carries, values)
     if level.num_lanes > 1:

@@ -171,7 +171,7 @@ class AutoSolver:
     def solve(
         self,
         A: AbstractLinearOperator,
-        b: Field,
+        b: PyTree,
         state: AutoState,
         *,
         throw: bool = True,

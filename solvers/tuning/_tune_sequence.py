@@ -117,7 +117,7 @@ def tune_sequence(
     learnt: PyTree | None = None,
     backstop: Backstop | None = None,
     feedback: Feedback | None = None,
-    initial: Field | None = None,
+    initial: PyTree | None = None,
     keep_solutions: bool = False,
 ) -> Tuned:
     """Solve a stream of systems and learn a parameter of the solver from their costs.
