@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact
 
+from ._arithmetic import conj, scale
 from ._field import (
     Field,
     Structure,
@@ -303,12 +304,11 @@ class Scaled(AbstractLinearOperator):
 
     def mv(self, x: Field) -> Field:
         """Return c (A x)."""
-        return jax.tree.map(lambda y: _scale(self.factor, y), self.operator.mv(x))
+        return scale(self.factor, self.operator.mv(x))
 
     def diagonal(self) -> Field:
         """The multiple of A's diagonal."""
-        diagonal = self.operator.diagonal()
-        return jax.tree.map(lambda d: _scale(self.factor, d), diagonal)
+        return scale(self.factor, self.operator.diagonal())
 
 
 class Product(AbstractLinearOperator):
@@ -417,11 +417,11 @@ class Conjugate(AbstractLinearOperator):
 
     def mv(self, x: Field) -> Field:
         """Return the conjugate of A applied to the conjugate of x."""
-        return _conj(self.operator.mv(_conj(x)))
+        return conj(self.operator.mv(conj(x)))
 
     def diagonal(self) -> Field:
         """The conjugate of A's diagonal."""
-        return _conj(self.operator.diagonal())
+        return conj(self.operator.diagonal())
 
 
 class Composition(AbstractOperator):
@@ -451,11 +451,3 @@ def _require_equal(first: Structure, second: Structure, expression: str) -> None
             f"{expression} needs operators whose fields agree, got "
             f"{describe(first)} and {describe(second)}"
         )
-
-
-def _scale(factor: Array, y: Array) -> Array:
-    return factor.astype(y.dtype) * y
-
-
-def _conj(x: Field) -> Field:
-    return jax.tree.map(jnp.conj, x)

@@ -20,8 +20,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from ...operators._arithmetic import add_scaled, scale, subtract, zeros_like
 from ...operators._field import Field, is_traced
-from ..core._inner_product import InnerProduct, add_scaled, scale, subtract, zeros_like
+from ..core._inner_product import InnerProduct
 from ..core._recurrence import AbstractRecurrence, Step
 from ..core._solver import LinearSystem
 from ..core._status import Status, first_of

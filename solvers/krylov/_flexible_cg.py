@@ -18,8 +18,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
+from ...operators._arithmetic import add_scaled, combine, subtract
 from ...operators._field import Field
-from ..core._inner_product import InnerProduct, add_scaled, combine, subtract
+from ..core._inner_product import InnerProduct
 from ..core._recurrence import AbstractRecurrence, Step
 from ..core._solver import LinearSystem
 from ..core._status import Status, first_of

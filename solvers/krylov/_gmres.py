@@ -18,9 +18,10 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
+from ...operators._arithmetic import add, select
 from ...operators._field import Field
 from ..core._history import History, history_from
-from ..core._inner_product import InnerProduct, add, select
+from ..core._inner_product import InnerProduct
 from ..core._residual import true_residual
 from ..core._solver import AbstractSolver, LinearSystem, Outcome
 from ..core._status import RUNNING, Status, first_of

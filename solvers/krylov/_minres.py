@@ -21,8 +21,9 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from ...operators import AbstractLinearOperator, AbstractOperator
+from ...operators._arithmetic import add_scaled, root, scale, zeros_like
 from ...operators._field import Field
-from ..core._inner_product import InnerProduct, add_scaled, root, scale, zeros_like
+from ..core._inner_product import InnerProduct
 from ..core._recurrence import AbstractRecurrence, Step
 from ..core._solver import LinearSystem
 from ..core._status import Status, first_of

@@ -12,10 +12,11 @@ import numpy as np
 from jaxtyping import Array, Bool, Inexact
 
 from ...operators import Diffusion, Helmholtz, Laplacian, MaskedPoisson
+from ...operators._arithmetic import ratio
 from ...operators.grids._grid_stencil import stencil_of
 from ...operators.grids._network import Network
 from ...operators.grids._stencil import Stencil
-from ._conductances import Conductances, coarsen, conductances_of, invert
+from ._conductances import Conductances, coarsen, conductances_of
 from ._flow_levels import levels_of_stencil
 from ._level import Level, axes_to_coarsen
 
@@ -51,7 +52,7 @@ def _levels_of_network(
     parts = conductances_of(network, shift)
     is_linked = _is_linked(parts)
     found = parts.network()
-    levels = [Level(found, invert(found.centre), is_linked, found.centre.shape)]
+    levels = [Level(found, ratio(1, found.centre), is_linked, found.centre.shape)]
     parts = Conductances(
         parts.links,
         tuple(jnp.where(is_linked, wall, 0) for wall in parts.walls),
@@ -62,7 +63,7 @@ def _levels_of_network(
         for axis in axes:
             parts = coarsen(parts, axis)
         found = parts.network()
-        levels.append(Level(found, invert(found.centre), None, found.centre.shape))
+        levels.append(Level(found, ratio(1, found.centre), None, found.centre.shape))
     return tuple(levels)
 
 
@@ -137,7 +138,7 @@ def _level_of_lines(A: Laplacian, lines: list[_Line], operator: Any = None) -> L
         )
     return Level(
         operator,
-        invert(diagonal),
+        ratio(1, diagonal),
         None,
         tuple(len(line.positions) for line in lines),
         tuple(tuple(line.widths.tolist()) for line in lines),

@@ -25,9 +25,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Int
 
 from ...operators import AbstractLinearOperator
-from ...operators._field import Field, Structure
-from ..core._inner_product import (
-    InnerProduct,
+from ...operators._arithmetic import (
     add,
     combine,
     recombine,
@@ -35,6 +33,8 @@ from ..core._inner_product import (
     subtract,
     zeros_like,
 )
+from ...operators._field import Field, Structure
+from ..core._inner_product import InnerProduct
 from ..core._recurrence import RecurrenceState
 from ..core._solver import AbstractSolver, LinearSystem, Outcome
 from ..core._status import RUNNING

@@ -21,12 +21,12 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ...operators import AbstractLinearOperator
+from ...operators._arithmetic import add, combine, conj, scale, subtract
 from ...operators._field import Field, Structure, array_structure, as_field, describe
-from ..core._inner_product import InnerProduct, add, combine, scale, subtract
+from ..core._inner_product import InnerProduct
 from ..krylov._spectral_bounds import spectral_bounds
 from ._conjugate_basis import ConjugateBasis, conjugate_basis
 from ._recycle_space import RecycleSpace
@@ -138,7 +138,7 @@ class DeflatedInverse(AbstractLinearOperator):
         if "symmetric" in self.tags:
             return self
         M = None if self.preconditioner is None else self.preconditioner.T
-        basis = jax.tree.map(jnp.conj, self.basis)
+        basis = conj(self.basis)
         return DeflatedInverse(
             basis, M, self.largest, self.inner_product, self.promised
         )

@@ -38,17 +38,19 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from ...operators._field import Field, Structure, structure_of
-from ..core._history import History, history_from
-from ..core._inner_product import (
-    InnerProduct,
+from ...operators._arithmetic import (
     add,
     combine,
+    reciprocal,
     recombine,
     scale,
+    scale_rows,
     select,
     subtract,
 )
+from ...operators._field import Field, Structure, structure_of
+from ..core._history import History, history_from
+from ..core._inner_product import InnerProduct
 from ..core._residual import true_residual
 from ..core._solver import AbstractSolver, LinearSystem, Outcome
 from ..core._status import RUNNING, Status, first_of
@@ -69,8 +71,6 @@ from ._recycle_space import (
     empty_space,
     inverse_lengths,
     orthonormalise_images,
-    reciprocal,
-    scale_rows,
 )
 
 Refresh = Literal["cycle", "system", "never"]

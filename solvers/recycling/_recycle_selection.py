@@ -9,12 +9,12 @@ from typing import Literal, TypeAlias
 
 import equinox as eqx
 import jax.numpy as jnp
-from jax.lax import Precision
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Bool, Float, Inexact, Int
 
+from ...operators._arithmetic import matmul, select
 from ...operators._field import Field
-from ..core._inner_product import InnerProduct, select
+from ..core._inner_product import InnerProduct
 from ..krylov._arnoldi_cycle import Cycle
 from ._recycle_space import inverse_lengths
 
@@ -69,10 +69,10 @@ def choose(
     num_vectors = jnp.minimum(k, jnp.sum(is_used, dtype=jnp.int32))
     chosen = choose_subspace(selection, triangle, Q, WV, VV, k, num_vectors)
     P = solve_triangular(triangle, chosen)
-    factors = inverse_lengths(_multiply(P.conj().T, _multiply(VV, P)))
+    factors = inverse_lengths(matmul(P.conj().T, matmul(VV, P)))
     P = P * factors[None, :].astype(P.dtype)
-    YY = _multiply(P.conj().T, _multiply(VV, P))
-    found = Choice(P, _multiply(Q, chosen), Small(factors, YY, num_vectors))
+    YY = matmul(P.conj().T, matmul(VV, P))
+    found = Choice(P, matmul(Q, chosen), Small(factors, YY, num_vectors))
     same = Choice(jnp.eye(m, k, dtype=P.dtype), jnp.eye(m + 1, k, dtype=P.dtype), small)
     return select(jnp.all(jnp.isfinite(P)), found, same)
 
@@ -128,7 +128,7 @@ def choose_subspace(
         half = _over(VV, triangle)
         _, vectors = jnp.linalg.eigh(_over(half.conj().T, triangle))
         return jnp.where(is_kept, vectors[:, ::-1][:, :num_kept], 0)
-    projected = _over(_multiply(Q.conj().T, WV), triangle)
+    projected = _over(matmul(Q.conj().T, WV), triangle)
     values, vectors = jnp.linalg.eig(projected)
     order = jnp.argsort(-jnp.abs(values), stable=True)[:num_kept]
     vectors = jnp.where(is_kept, vectors[:, order], 0)
@@ -148,7 +148,3 @@ def _span(vectors: Inexact[Array, "m k"], dtype: jnp.dtype):
     # Where a conjugate pair is cut in two, k+1 directions remain; the k leading ones
     # stay.
     return jnp.linalg.svd(parts, full_matrices=False)[0][:, : vectors.shape[1]]
-
-
-def _multiply(a: Array, b: Array) -> Array:
-    return jnp.matmul(a, b, precision=Precision.HIGHEST)

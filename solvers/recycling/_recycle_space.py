@@ -5,14 +5,17 @@ Krylov subspaces for sequences of linear systems, SIAM J. Sci. Comput. 28 (2006)
 doi:10.1137/040607277. Blocks of vectors are stacked along the first axis.
 """
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Inexact, Int
 
+from ...operators._arithmetic import reciprocal, recombine
 from ...operators._field import Field, Structure
-from ..core._inner_product import InnerProduct, recombine
+from ..core._inner_product import InnerProduct
 
 
 class RecycleSpace(eqx.Module):
@@ -38,6 +41,20 @@ def empty_space(structure: Structure, num_recycled: int) -> RecycleSpace:
         lambda s: jnp.zeros((num_recycled, *s.shape), s.dtype), structure
     )
     return RecycleSpace(rows, rows, rows, jnp.zeros((), jnp.int32))
+
+
+def require_counts(solver: Any, plain: str) -> None:
+    """Check the counts of a solver that recycles; without recycling it is `plain`.
+
+    Raises:
+        ValueError: num_recycled or num_directions is below 1.
+    """
+    for name in ("num_recycled", "num_directions"):
+        if getattr(solver, name) < 1:
+            raise ValueError(
+                f"{name} must be at least 1, got {getattr(solver, name)}; without "
+                f"recycling it is {plain}"
+            )
 
 
 def orthonormalise_images(
@@ -84,8 +101,7 @@ def whitening(
     """A matrix T with Tᴴ G T = I, zero in the columns of dependent directions."""
     size = gram.shape[0]
     lengths = jnp.sqrt(jnp.real(jnp.diagonal(gram)))
-    inverse = jnp.where(lengths > 0, 1 / jnp.where(lengths > 0, lengths, 1), 0)
-    inverse = inverse.astype(gram.dtype)
+    inverse = reciprocal(lengths).astype(gram.dtype)
     values, vectors = jnp.linalg.eigh(inverse[:, None] * gram * inverse[None, :])
     values, vectors = values[::-1], vectors[:, ::-1]
     # Eigenvalues are squares of singular values: below this they are rounding.
@@ -98,16 +114,3 @@ def whitening(
 def inverse_lengths(gram: Inexact[Array, "k k"]) -> Float[Array, " k"]:
     """One over the lengths of the vectors with these products; zero for zero ones."""
     return reciprocal(jnp.sqrt(jnp.real(jnp.diagonal(gram))))
-
-
-def reciprocal(sizes: Float[Array, " k"]) -> Float[Array, " k"]:
-    """One over numbers that are not negative; zero for zero."""
-    is_used = sizes > 0
-    return jnp.where(is_used, 1 / jnp.where(is_used, sizes, 1), 0)
-
-
-def scale_rows(factors: Float[Array, " k"], rows: Field) -> Field:
-    """Every field times its factor."""
-    return jax.tree.map(
-        lambda a: factors.reshape(-1, *[1] * (a.ndim - 1)).astype(a.dtype) * a, rows
-    )

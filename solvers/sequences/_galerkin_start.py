@@ -14,8 +14,9 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ...operators import AbstractLinearOperator
+from ...operators._arithmetic import combine, recombine
 from ...operators._field import Field
-from ..core._inner_product import InnerProduct, combine, recombine
+from ..core._inner_product import InnerProduct
 from ..recycling._recycle_space import whitening
 
 

@@ -16,9 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...operators import AbstractLinearOperator
+from ...operators._arithmetic import zeros_like
 from .._solve import solve
 from ..core._compilation import compile_modules
-from ..core._inner_product import zeros_like
 from ..core._solution import Solution
 from ..core._status import SolveError, Status
 from ..wrappers._capped import Capped

@@ -17,9 +17,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
+from ...operators._arithmetic import select
 from .._solve import solve
 from ..core._compilation import compile_modules
-from ..core._inner_product import select
 from ..core._solution import Solution, Statistics
 from ..core._status import Status
 from ..sequences._solve_batch import count_systems

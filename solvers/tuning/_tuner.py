@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
+from ...operators._arithmetic import select
 from ...operators._field import is_traced
-from ..core._inner_product import select
 
 
 class Choice(eqx.Module):

@@ -19,10 +19,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from ...operators import AbstractLinearOperator, AbstractOperator
-from ...operators._field import Field, structure_of
-from ...operators._lowered import lower, lower_operator, restore
-from ..core._inner_product import (
-    InnerProduct,
+from ...operators._arithmetic import (
     add,
     divide,
     power_of_two,
@@ -31,6 +28,9 @@ from ..core._inner_product import (
     subtract,
     zeros_like,
 )
+from ...operators._field import Field, structure_of
+from ...operators._lowered import lower, lower_operator, restore
+from ..core._inner_product import InnerProduct
 from ..core._recurrence import AbstractRecurrence, RecurrenceState, Step
 from ..core._solver import AbstractSolver, LinearSystem, Outcome
 from ..core._status import Status, first_of
