@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Int
+from jaxtyping import Array, Float, Int
 
 from ..operators import AbstractLinearOperator, AbstractOperator
 from ..operators._arithmetic import all_finite, scale, select, zeros_like
@@ -25,11 +25,11 @@ from ._requirements import (
 )
 from .core._compilation import compile_modules
 from .core._nullspace import as_incompatible, complement_of
-from .core._preparation import Start, prepare
+from .core._preparation import Prepared, Start, prepare
 from .core._raising import raise_failure, raise_traced
 from .core._residual import true_residual
 from .core._solution import Solution, Statistics
-from .core._solver import AbstractSolver
+from .core._solver import AbstractSolver, Outcome
 from .core._status import RUNNING, Status, first_of
 
 Preconditioner = AbstractOperator | Callable[[Any], AbstractOperator]
@@ -208,14 +208,7 @@ def _iterate(
         lambda: outcome.residual,
         lambda: solver.inner_product.norm(true_residual(system, value)),
     )
-    status = first_of(
-        (~prepared.is_finite, Status.nonfinite_input),
-        (residual <= prepared.tolerance, Status.converged),
-        (~jnp.isfinite(residual), Status.nonfinite),
-        (outcome.status == RUNNING, Status.max_steps_reached),
-        (outcome.status != Status.converged, outcome.status),
-        (residual > prepared.tolerance, Status.stagnated),
-    )
+    status = _certified_status(prepared, outcome, residual)
     num_products = int(start.x0 is not None) + jnp.where(is_certified, 0, 1)
     stats = Statistics(
         num_steps=outcome.num_steps,
@@ -231,6 +224,20 @@ def _iterate(
     if throw:
         value = raise_traced(value, status)
     return value, (status, stats, carry)
+
+
+def _certified_status(
+    prepared: Prepared, outcome: Outcome, residual: Float[Array, ""]
+) -> Int[Array, ""]:
+    """Converged by the true residual alone; else what the solver reported."""
+    return first_of(
+        (~prepared.is_finite, Status.nonfinite_input),
+        (residual <= prepared.tolerance, Status.converged),
+        (~jnp.isfinite(residual), Status.nonfinite),
+        (outcome.status == RUNNING, Status.max_steps_reached),
+        (outcome.status != Status.converged, outcome.status),
+        (residual > prepared.tolerance, Status.stagnated),
+    )
 
 
 def _usable(carry: Any) -> Any:

@@ -5,7 +5,7 @@ Krylov subspaces for sequences of linear systems, SIAM J. Sci. Comput. 28 (2006)
 doi:10.1137/040607277. Blocks of vectors are stacked along the first axis.
 """
 
-from typing import Any
+from typing import Any, get_args
 
 import equinox as eqx
 import jax
@@ -13,9 +13,17 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Inexact, Int
 
-from ...operators._arithmetic import reciprocal, recombine
+from ...operators import AbstractLinearOperator
+from ...operators._arithmetic import combine, reciprocal, recombine
 from ...operators._field import Field, Structure
 from ..core._inner_product import InnerProduct
+
+_DRIFT = 8.0
+"""Growth of ‖A U z‖ from one system to the next, z of equal weights in scaled vectors,
+above which the space is dropped. In sorted sequences of waves, flows, Darcy's equation
+and the operator as released it grows by up to 2.9, from a system to one with permuted
+unknowns by 14 to 113 (48 x 48, k = 20).
+"""
 
 
 class RecycleSpace(eqx.Module):
@@ -43,6 +51,30 @@ def empty_space(structure: Structure, num_recycled: int) -> RecycleSpace:
     return RecycleSpace(rows, rows, rows, jnp.zeros((), jnp.int32))
 
 
+def renew(
+    A: AbstractLinearOperator, carry: RecycleSpace, inner_product: InnerProduct
+) -> tuple[RecycleSpace, Int[Array, ""]]:
+    """Return the carried vectors with the pair A U = C of a new operator, or none.
+
+    One product shows whether they have drifted, so that k are not spent on them; the
+    number of products is returned too.
+    """
+    k = jax.tree.leaves(carry.U)[0].shape[0]
+    empty = jax.tree.map(jnp.zeros_like, carry)
+
+    def renewed() -> RecycleSpace:
+        return orthonormalise_images(carry, A.mm(carry.U), inner_product)
+
+    squares = jax.vmap(lambda y: jnp.real(inner_product.dot(y, y)))(carry.Y)
+    factors = reciprocal(jnp.sqrt(squares))
+    z = combine(factors.astype(jnp.result_type(*jax.tree.leaves(carry.U))), carry.U)
+    image = inner_product.norm(A.mv(z))
+    # NaN is no drift: it is reported as input that is not finite.
+    has_drifted = image > _DRIFT * jnp.sqrt(jnp.sum(factors**2))
+    num_matvecs = jnp.where(has_drifted, 1, k + 1).astype(jnp.int32)
+    return lax.cond(has_drifted, lambda: empty, renewed), num_matvecs
+
+
 def require_counts(solver: Any, plain: str) -> None:
     """Check the counts of a solver that recycles; without recycling it is `plain`.
 
@@ -55,6 +87,16 @@ def require_counts(solver: Any, plain: str) -> None:
                 f"{name} must be at least 1, got {getattr(solver, name)}; without "
                 f"recycling it is {plain}"
             )
+
+
+def require_choice(solver: Any, name: str, kind: Any) -> None:
+    """Check that a setting is one of the literals of a type.
+
+    Raises:
+        ValueError: it is another one.
+    """
+    if (value := getattr(solver, name)) not in get_args(kind):
+        raise ValueError(f"{name} must be one of {get_args(kind)}, got {value!r}")
 
 
 def orthonormalise_images(

@@ -23,7 +23,7 @@ Differs from the paper:
    recurrence meets the target, and if it does not, all begins anew from it.
 """
 
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -44,7 +44,7 @@ from ..krylov._minres import MINRES
 from ._deflated_minres import DeflatedMINRES
 from ._deflation_pair import DeflationPair, renew
 from ._lanczos_window import gather, next_window
-from ._recycle_space import RecycleSpace, empty_space, require_counts
+from ._recycle_space import RecycleSpace, empty_space, require_choice, require_counts
 
 Refresh = Literal["system", "never"]
 
@@ -60,14 +60,15 @@ class _State(eqx.Module):
     num_products: Int[Array, ""]  # besides those of the steps
     num_calls: Int[Array, ""]
 
+    # `Batched` reads and replaces these, with an axis of lanes.
     @property
-    def status(self) -> Any:
-        """That of MINRES; for `Batched`, which also replaces it, one for each lane."""
+    def status(self) -> Int[Array, "..."]:
+        """The status of MINRES."""
         return self.recurrence.status
 
     @property
-    def num_steps(self) -> Any:
-        """Those of MINRES, likewise."""
+    def num_steps(self) -> Int[Array, "..."]:
+        """The number of steps of MINRES."""
         return self.recurrence.num_steps
 
 
@@ -131,10 +132,7 @@ class RecycledMINRES(AbstractSolver):
     def __check_init__(self):
         require_settings(self)
         require_counts(self, "MINRES")
-        if self.refresh not in get_args(Refresh):
-            raise ValueError(
-                f"refresh must be one of {get_args(Refresh)}, got {self.refresh!r}"
-            )
+        require_choice(self, "refresh", Refresh)
 
     @property
     @override
@@ -157,9 +155,7 @@ class RecycledMINRES(AbstractSolver):
         pair = renew(system, carry, self.inner_product)
         is_met = self.inner_product.norm(system.r0) <= system.target
         x, r = pair.deflate(system.x0, system.r0, is_met, self.inner_product)
-        is_carried = carry.num_vectors > 0
-        num_products = jnp.where(is_carried, self.num_recycled, 0).astype(jnp.int32)
-        has_calls = system.preconditioner is not None
+        num_products = jnp.where(carry.num_vectors > 0, self.num_recycled, 0)
         return _State(
             recurrence=self._deflated(pair).start(system.restarted(r), None),
             x=x,
@@ -167,7 +163,7 @@ class RecycledMINRES(AbstractSolver):
             kept=pair,
             is_warm=pair.num_vectors > 0,
             num_products=num_products,
-            num_calls=num_products * int(has_calls),
+            num_calls=num_products * int(system.preconditioner is not None),
         )
 
     @override

@@ -142,8 +142,7 @@ def similar(eigenvalues: np.ndarray) -> np.ndarray:
 def cycle_of(solver: Any, system: Any, carry: Any) -> Any:
     """A cycle after all its Arnoldi steps, by the solver's own pieces."""
     state = solver.start(system, carry)
-    _, r = solver._deflate(state)
-    cycle = solver._start_cycle(state, r)
+    _, cycle = solver._deflated_cycle(state)
     system = eqx.tree_at(lambda s: s.target, system, -jnp.ones_like(system.target))
     return run_cycle(system, cycle, MAX_STEPS, solver.inner_product)
 
