@@ -156,6 +156,7 @@ class RecycledMINRES(AbstractSolver):
         is_met = self.inner_product.norm(system.r0) <= system.target
         x, r = pair.deflate(system.x0, system.r0, is_met, self.inner_product)
         num_products = jnp.where(carry.num_vectors > 0, self.num_recycled, 0)
+        num_products = num_products.astype(jnp.int32)
         return _State(
             recurrence=self._deflated(pair).start(system.restarted(r), None),
             x=x,
