@@ -19,6 +19,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Inexact, Int
+from typing_extensions import override
 
 from ...operators._arithmetic import add_scaled, power_of_two, ratio, scale, select
 from ...operators._field import Field
@@ -87,6 +88,7 @@ class BiCGStab(AbstractRecurrence):
     def __check_init__(self):
         require_settings(self)
 
+    @override
     def begin(self, system: LinearSystem, r: Field) -> _Vectors:
         """Start with the residual as its own shadow."""
         rr = self.inner_product.dot(r, r)
@@ -102,6 +104,7 @@ class BiCGStab(AbstractRecurrence):
             num_restarts=jnp.zeros((), jnp.int32),
         )
 
+    @override
     def step(self, system: LinearSystem, x: Field, vectors: _Vectors) -> Step:
         """Take a step of BiCG and one of minimal residual."""
         dots, shadow = self.inner_product.dots, vectors.shadow

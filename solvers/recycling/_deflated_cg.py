@@ -69,14 +69,14 @@ class _State(eqx.Module):
     found: SearchDirections
     num_products: Int[Array, ""]  # that renewed the basis
 
-    # `Batched` reads and replaces these, with an axis of lanes.
+    # `Any`: `Batched` replaces these, and `eqx.tree_at` puts markers in their place.
     @property
-    def status(self) -> Int[Array, "..."]:
+    def status(self) -> Any:
         """The status of CG."""
         return self.cg.status
 
     @property
-    def num_steps(self) -> Int[Array, "..."]:
+    def num_steps(self) -> Any:
         """The number of steps of CG."""
         return self.cg.num_steps
 

@@ -22,6 +22,7 @@ from typing import Any
 import equinox as eqx
 import jax
 from jaxtyping import Array, Float
+from typing_extensions import override
 
 from ...operators import AbstractLinearOperator
 from ...operators._arithmetic import add, combine, conj, scale, subtract
@@ -123,16 +124,18 @@ class DeflatedInverse(AbstractLinearOperator):
     promised: frozenset[str] = eqx.field(static=True)
 
     @property
+    @override
     def in_structure(self) -> Structure:
-        """That of the operator that it was made for."""
         return _row_structure(self.basis.W)
 
     @property
+    @override
     def tags(self) -> frozenset[str]:
         """Those that A and M⁻¹ share."""
         return self.promised
 
     @property
+    @override
     def T(self) -> "DeflatedInverse":
         """That of the conjugate of A, and of the transpose of M⁻¹."""
         if "symmetric" in self.tags:
@@ -143,6 +146,7 @@ class DeflatedInverse(AbstractLinearOperator):
             basis, M, self.largest, self.inner_product, self.promised
         )
 
+    @override
     def mv(self, x: Field) -> Field:
         """Return P⁻¹ x."""
         basis = self.basis

@@ -60,14 +60,14 @@ class _State(eqx.Module):
     num_products: Int[Array, ""]  # besides those of the steps
     num_calls: Int[Array, ""]
 
-    # `Batched` reads and replaces these, with an axis of lanes.
+    # `Any`: `Batched` replaces these, and `eqx.tree_at` puts markers in their place.
     @property
-    def status(self) -> Int[Array, "..."]:
+    def status(self) -> Any:
         """The status of MINRES."""
         return self.recurrence.status
 
     @property
-    def num_steps(self) -> Int[Array, "..."]:
+    def num_steps(self) -> Any:
         """The number of steps of MINRES."""
         return self.recurrence.num_steps
 

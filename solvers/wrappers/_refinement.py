@@ -17,6 +17,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
+from typing_extensions import override
 
 from ...operators import AbstractLinearOperator, AbstractOperator
 from ...operators._arithmetic import (
@@ -107,22 +108,25 @@ class Refinement(AbstractRecurrence):
         require_settings(self)
 
     @property
+    @override
     def is_flexible(self) -> bool:
-        """As the inner solver."""
         return self.solver.is_flexible
 
+    @override
     def prepare(
         self, A: AbstractLinearOperator, preconditioner: AbstractOperator | None
     ) -> AbstractOperator | None:
         """Prepare the inner solver, for the 32-bit operator."""
         return self.solver.prepare(lower_operator(A), preconditioner)
 
+    @override
     def begin(self, system: LinearSystem, r: Field) -> _Vectors:
         """Nothing but the residual is kept."""
         del system
         zero = jnp.zeros((), jnp.int32)
         return _Vectors(r, self.inner_product.norm(r), zero, zero)
 
+    @override
     def step(self, system: LinearSystem, x: Field, vectors: _Vectors) -> Step:
         """Correct x by a 32-bit solve for its residual."""
         unit = power_of_two(self.inner_product.max_abs(vectors.r))
@@ -152,10 +156,12 @@ class Refinement(AbstractRecurrence):
             is_taken=is_better,
         )
 
+    @override
     def unroll(self, system: LinearSystem, carry: Any, num_steps: int) -> Outcome:
         """Refuse, since the solves inside are loops that end by themselves."""
         return AbstractSolver.unroll(self, system, carry, num_steps)
 
+    @override
     def finish(self, system: LinearSystem, state: RecurrenceState) -> Outcome:
         """Count the work inside and out."""
         del system
