@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Array, Inexact
 from typing_extensions import override
 
+from ._arithmetic import conj, scale
 from ._diagonal_blocks import blocks_of
 from ._field import (
     Field,
@@ -366,7 +367,7 @@ class Scaled(AbstractLinearOperator):
 
     def mv(self, x: Field) -> Field:
         """Return c (A x)."""
-        return jax.tree.map(lambda y: _scale(self.factor, y), self.operator.mv(x))
+        return scale(self.factor, self.operator.mv(x))
 
     @property
     @override
@@ -390,7 +391,7 @@ class Scaled(AbstractLinearOperator):
     @override
     def dense_matrix(self) -> Inexact[Array, "rows columns"] | None:
         matrix = self.operator.dense_matrix
-        return None if matrix is None else _scale(self.factor, matrix)
+        return None if matrix is None else scale(self.factor, matrix)
 
     @property
     @override
@@ -404,12 +405,11 @@ class Scaled(AbstractLinearOperator):
 
     @override
     def diagonal_blocks(self, size: int) -> Inexact[Array, "blocks size size"]:
-        return _scale(self.factor, self.operator.diagonal_blocks(size))
+        return scale(self.factor, self.operator.diagonal_blocks(size))
 
     def diagonal(self) -> Field:
         """The multiple of A's diagonal."""
-        diagonal = self.operator.diagonal()
-        return jax.tree.map(lambda d: _scale(self.factor, d), diagonal)
+        return scale(self.factor, self.operator.diagonal())
 
 
 class Product(AbstractLinearOperator):
@@ -534,12 +534,12 @@ class Conjugate(AbstractLinearOperator):
 
     def mv(self, x: Field) -> Field:
         """Return the conjugate of A applied to the conjugate of x."""
-        return _conj(self.operator.mv(_conj(x)))
+        return conj(self.operator.mv(conj(x)))
 
     @property
     @override
     def stencil(self) -> Any:
-        return _conj(self.operator.stencil)
+        return conj(self.operator.stencil)
 
     @override
     def diagonal_blocks(self, size: int) -> Inexact[Array, "blocks size size"]:
@@ -547,7 +547,7 @@ class Conjugate(AbstractLinearOperator):
 
     def diagonal(self) -> Field:
         """The conjugate of A's diagonal."""
-        return _conj(self.operator.diagonal())
+        return conj(self.operator.diagonal())
 
 
 class Composition(AbstractOperator):
@@ -577,14 +577,6 @@ def _require_equal(first: Structure, second: Structure, expression: str) -> None
             f"{expression} needs operators whose fields agree, got "
             f"{describe(first)} and {describe(second)}"
         )
-
-
-def _scale(factor: Array, y: Array) -> Array:
-    return factor.astype(y.dtype) * y
-
-
-def _conj(x: Field) -> Field:
-    return jax.tree.map(jnp.conj, x)
 
 
 def _sum_of_forms(left: Any, right: Any) -> Any:

@@ -15,10 +15,10 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Inexact, PyTree
 
 from ...operators import AbstractLinearOperator
+from ...operators._arithmetic import zeros_like
 from ...operators._field import real_dtype, structure_of
 from ...operators.grids._stencil import Stencil
 from ..core._compilation import compile_modules
-from ..core._inner_product import zeros_like
 from ..sweeps._grid_sweeps import GridSweeps
 from ..sweeps._sweeps import AbstractSweeps
 from ..sweeps._swept_inverse import SweptInverse

@@ -28,10 +28,10 @@ from jaxtyping import DTypeLike
 from typing_extensions import override
 
 from ...operators import AbstractLinearOperator
+from ...operators._arithmetic import add, subtract, zeros_like
 from ...operators._field import Field, Structure, describe
 from ...operators._materialise import materialise
 from ...operators._operator import Transpose
-from ..core._inner_product import add, subtract, zeros_like
 from ._level import AbstractLevel
 
 Shape = Literal["V", "W", "F"]

@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
+from ...operators._arithmetic import ratio
 from ...operators._materialise import materialise
 from ...operators.grids._network import Network, make_network, wall_conductances
 from ...operators.grids._stencil import Stencil, neighbour
@@ -28,7 +29,6 @@ from ._conductances import (
     Conductances,
     coarsen,
     conductances_of,
-    invert,
     split_pairs,
     sum_pairs,
 )
@@ -82,10 +82,10 @@ def _level(parts: Conductances, flows: Faces) -> Grid:
         high.append(flow / 2 - link)
     stencil = Stencil.along_axes(network.centre, low, high, parts.faces)
     stencil = jax.tree.map(materialise, stencil)
-    return Grid(stencil, invert(stencil.centre), None, stencil.centre.shape)
+    return Grid(stencil, ratio(1, stencil.centre), None, stencil.centre.shape)
 
 
 def _raised(link: Inexact[Array, "..."], flow: Inexact[Array, "..."]):
     """The link, at least half the flow in size."""
-    factor = jnp.maximum(1, jnp.abs(flow) * invert(2 * jnp.abs(link)))
+    factor = jnp.maximum(1, jnp.abs(flow) * ratio(1, 2 * jnp.abs(link)))
     return factor.astype(link.dtype) * link

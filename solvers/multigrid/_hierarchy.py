@@ -11,10 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Inexact
 
+from ...operators._arithmetic import ratio
 from ...operators._line import UniformLine
 from ...operators.grids._network import Network
 from ...operators.grids._stencil import Stencil
-from ._conductances import Conductances, coarsen, conductances_of, invert
+from ._conductances import Conductances, coarsen, conductances_of
 from ._flow_levels import levels_of_stencil
 from ._grid_level import Grid, axes_to_coarsen
 
@@ -57,7 +58,7 @@ def _levels_of_network(
     parts = conductances_of(network, shift)
     is_linked = _is_linked(parts)
     found = parts.network()
-    levels = [Grid(found, invert(found.centre), is_linked, found.centre.shape)]
+    levels = [Grid(found, ratio(1, found.centre), is_linked, found.centre.shape)]
     parts = Conductances(
         parts.links,
         tuple(jnp.where(is_linked, wall, 0) for wall in parts.walls),
@@ -68,7 +69,7 @@ def _levels_of_network(
         for axis in axes:
             parts = coarsen(parts, axis)
         found = parts.network()
-        levels.append(Grid(found, invert(found.centre), None, found.centre.shape))
+        levels.append(Grid(found, ratio(1, found.centre), None, found.centre.shape))
     return tuple(levels)
 
 
@@ -147,7 +148,7 @@ def _level_of_lines(lines: list[_Line], operator: Any = None) -> Grid:
         )
     return Grid(
         operator,
-        invert(diagonal),
+        ratio(1, diagonal),
         None,
         tuple(len(line.positions) for line in lines),
         tuple(tuple(line.widths.tolist()) for line in lines),

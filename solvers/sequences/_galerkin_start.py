@@ -13,8 +13,9 @@ import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from ...operators import AbstractLinearOperator
+from ...operators._arithmetic import combine, recombine
 from ...operators._field import Field
-from ..core._inner_product import InnerProduct, combine, recombine
+from ..core._inner_product import InnerProduct
 from ..recycling._recycle_space import whitening
 
 

@@ -17,10 +17,10 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ...operators import AbstractLinearOperator
+from ...operators._arithmetic import zeros_like
 from ...operators._field import Field
 from .._solve import solve
 from ..core._compilation import compile_modules
-from ..core._inner_product import zeros_like
 from ..core._solution import Solution
 from ..core._status import SolveError, Status
 from ..wrappers._capped import Capped

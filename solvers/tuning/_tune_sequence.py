@@ -17,10 +17,10 @@ from jax import lax
 from jaxtyping import Array, Bool, DTypeLike, Float, Int, PRNGKeyArray, PyTree
 
 from ...operators import AbstractLinearOperator
+from ...operators._arithmetic import select
 from ...operators._field import Field
 from .._solve import solve
 from ..core._compilation import compile_modules
-from ..core._inner_product import select
 from ..core._solution import Solution, Statistics
 from ..core._status import Status
 from ..sequences._solve_batch import count_systems

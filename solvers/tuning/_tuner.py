@@ -14,8 +14,8 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
+from ...operators._arithmetic import select
 from ...operators._field import is_traced
-from ..core._inner_product import select
 
 
 class Choice(eqx.Module):
