@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -196,8 +197,16 @@ def _blocks(
 
 
 def stacked_samples(
-    family: AbstractFamily, sample_ids: Iterable[int]
+    family: AbstractFamily,
+    sample_ids: Iterable[int],
+    drawn: Mapping[int, Parameters] = MappingProxyType({}),
 ) -> dict[str, np.ndarray]:
-    """Return the parameters of samples, by name, along a first axis."""
-    samples = [family.sample(sample_id) for sample_id in sample_ids]
+    """Return the parameters of samples, by name, along a first axis.
+
+    Args:
+        family: the problem family.
+        sample_ids: at least one.
+        drawn: parameters by sample; those that are missing are drawn.
+    """
+    samples = [drawn[i] if i in drawn else family.sample(i) for i in sample_ids]
     return {name: np.stack([p[name] for p in samples]) for name in samples[0]}

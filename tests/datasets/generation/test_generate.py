@@ -225,6 +225,6 @@ def test_a_dead_worker_is_reported_with_what_is_safe(
     def die(*_: object) -> None:
         raise BrokenProcessPool
 
-    monkeypatch.setattr("krylax.datasets.generation._generate.solve_all", die)
+    monkeypatch.setattr("krylax.datasets.generation._run.solve_all", die)
     with pytest.raises(RuntimeError, match="0 of 8 samples are committed"):
         generate(path=tmp_path / "darcy", num_workers=2)
