@@ -12,6 +12,7 @@ A segment counts only when its commit record exists, which names its files with 
 SHA-256. Everything else found here is the litter of a killed run and is removed.
 """
 
+import hashlib
 import io
 import json
 import os
@@ -90,14 +91,15 @@ class WorkingFolder:
             path = self.array_path(index, name)
             data = npy_bytes(values)
             write_whole(path, data)
-            files[path.name] = {"bytes": len(data), "sha256": sha256_of(path)}
+            digest = hashlib.sha256(data).hexdigest()
+            files[path.name] = {"bytes": len(data), "sha256": digest}
         record = {
             "configuration_hash": configuration_hash,
             "segment": index,
             "ids": list(solved.segment.ids),
             "samples": solved.records,
             "files": files,
-            "versions": versions(),
+            "versions": dict(versions()),
             "host": socket.gethostname(),
         }
         write_whole(self.path / "commits" / f"{index:06d}.json", canonical_json(record))
