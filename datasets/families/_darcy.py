@@ -90,7 +90,7 @@ class Darcy(RandomFamily):
             values = np.where(field >= 0, self.high, self.low)
         else:
             values = self._exponential(field, sample_id)
-        return {"coefficient": values.astype(self.dtype)}
+        return {"coefficient": values.astype(self.dtype, copy=False)}
 
     def system(self, parameters: Mapping[str, Any]) -> tuple[Any, Any]:
         """Return (A, b): the finite-volume operator and the right-hand side 1."""

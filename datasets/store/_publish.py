@@ -129,7 +129,7 @@ def _write_sample_arrays(group: Any, run: Finished) -> None:
     @lru_cache(maxsize=_OPEN_SEGMENTS)
     def segment(index: int, name: str) -> np.ndarray:
         path = run.folder.array_path(index, name)
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
 
     for name, example in run.family.array_types().items():
         array = group.create_array(
@@ -142,7 +142,7 @@ def _write_sample_arrays(group: Any, run: Finished) -> None:
         )
         for shard, start in enumerate(range(0, len(run.order), size)):
             rows = place[start : start + size].tolist()
-            samples = np.stack([segment(index, name)[row] for index, row in rows])
+            samples = [segment(index, name)[row : row + 1] for index, row in rows]
             write_shard(array, run.folder.published / name, shard, samples)
 
 

@@ -8,6 +8,7 @@ and back, which for 64 x 64 numbers takes five times as long as compressing them
 Zarr v3 specification, codec `sharding_indexed`, version 1.0.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ _INDEX_CODECS = [_LITTLE_ENDIAN, {"name": "crc32c"}]
 
 
 def write_shard(
-    array: Any, root: Path, index: int, samples: Shaped[np.ndarray, "samples ..."]
+    array: Any, root: Path, index: int, samples: Sequence[Shaped[np.ndarray, "1 ..."]]
 ) -> None:
     """Write one shard, and so the samples from `index` times its size on.
 
@@ -33,18 +34,20 @@ def write_shard(
         array: a Zarr array with chunks of one sample, and shards of whole samples.
         root: the array's folder.
         index: which shard.
-        samples: as many as a shard has, in the last one those that are left.
+        samples: an array for each, with a first axis of length 1; as many as a shard
+            has, in the last one those that are left.
     """
     size = array.shards[0]
     if not _is_known(array):
-        array[index * size : index * size + len(samples)] = samples
+        array[index * size : index * size + len(samples)] = np.concatenate(samples)
         return
     # Without the cast, bytes in the order of another machine.
-    samples = np.ascontiguousarray(samples, array.dtype.newbyteorder("<"))
-    places = range(len(samples))
-    chunks = [_encoded(samples[i : i + 1], array.fill_value) for i in places]
+    dtype = array.dtype.newbyteorder("<")
+    chunks = [
+        _encoded(np.asarray(s, dtype, order="C"), array.fill_value) for s in samples
+    ]
     if any(chunk is not None for chunk in chunks):
-        key = (index, *[0] * (samples.ndim - 1))
+        key = (index, *[0] * (array.ndim - 1))
         path = root / array.metadata.encode_chunk_key(key)
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, "wb") as file:

@@ -75,7 +75,7 @@ class WorkingFolder:
         self, configuration: dict[str, Any], order: Int[np.ndarray, " samples"]
     ) -> None:
         """Store a new run's solve order, then its configuration."""
-        write_whole(self.path / "order.npy", npy_bytes(order))
+        write_whole(self.path / "order.npy", *npy_parts(order))
         # Last, because a stored configuration says that the order is there.
         write_whole(self.path / "config.json", canonical_json(configuration))
 
@@ -89,10 +89,13 @@ class WorkingFolder:
         files = {}
         for name, values in solved.arrays.items():
             path = self.array_path(index, name)
-            data = npy_bytes(values)
-            write_whole(path, data)
-            digest = hashlib.sha256(data).hexdigest()
-            files[path.name] = {"bytes": len(data), "sha256": digest}
+            parts = npy_parts(values)
+            write_whole(path, *parts)
+            digest = hashlib.sha256()
+            for part in parts:
+                digest.update(part)
+            size = sum(map(len, parts))
+            files[path.name] = {"bytes": size, "sha256": digest.hexdigest()}
         record = {
             "configuration_hash": configuration_hash,
             "segment": index,
@@ -165,11 +168,13 @@ def is_working_folder(folder: Path) -> bool:
     return _MARK in names or names <= {_LOCK}
 
 
-def npy_bytes(values: np.ndarray) -> bytes:
-    """Return an array as the bytes of a .npy file."""
-    buffer = io.BytesIO()
-    np.save(buffer, values, allow_pickle=False)
-    return buffer.getvalue()
+def npy_parts(values: np.ndarray) -> tuple[bytes, memoryview]:
+    """Return a .npy file as its head and the array's own memory."""
+    values = np.ascontiguousarray(values)
+    head = io.BytesIO()
+    entries = np.lib.format.header_data_from_array_1_0(values)
+    np.lib.format.write_array_header_1_0(head, entries)
+    return head.getvalue(), values.reshape(-1).view(np.uint8).data
 
 
 def _adopt(folder: Path) -> None:

@@ -30,7 +30,8 @@ def created(path: Path, values: np.ndarray, **options: Any) -> Any:
 
 def write_all(array: Any, root: Path, values: np.ndarray) -> None:
     for shard, start in enumerate(range(0, LENGTH, SIZE)):
-        write_shard(array, root, shard, values[start : start + SIZE])
+        rows = [values[i : i + 1] for i in range(start, min(start + SIZE, LENGTH))]
+        write_shard(array, root, shard, rows)
 
 
 @pytest.mark.parametrize("shape", [(), (7,), (4, 3), (4, 1, 3)])
