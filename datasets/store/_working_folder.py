@@ -189,11 +189,17 @@ def _adopt(folder: Path) -> None:
             ) from None
 
 
+# Not by filelock: its 3.20 empties the file of a lock that it fails to take, and so the
+# holder's name; and it may lock a file that the holder has just removed.
 def _locked(path: Path) -> int:
     # Not on every system, and needed only here.
     import fcntl
 
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    if path.is_symlink():
+        raise ValueError(f"{path} is a symbolic link: delete it")
+    # A link that is made after the check is not followed either.
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+    descriptor = os.open(path, flags, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # The holder may have finished and removed the file between open and lock.
