@@ -183,7 +183,7 @@ def test_without_resume_an_interrupted_run_is_refused(
         generate(path=tmp_path / "darcy", resume=False)
 
 
-def test_a_second_process_is_told_who_works_there(
+def test_a_second_process_learns_who_works_there(
     generate: Generate, tmp_path: Path
 ) -> None:
     (tmp_path / "darcy.partial").mkdir()

@@ -123,7 +123,7 @@ def test_methods_that_do_not_know_the_operator_are_left_out():
     assert names == ["CG with Jacobi", "GCRODR with Jacobi"]
 
 
-def test_refusals_are_told_where_no_method_applies():
+def test_refusals_are_reported_where_no_method_applies():
     with pytest.raises(ValueError, match=r"no method of the plan.*below 10 eps"):
         datasets.plan(datasets.Darcy(SMALL), rtol=1e-30)
 
