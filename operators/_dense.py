@@ -12,8 +12,7 @@ from ._declared import AbstractDeclaredOperator, Declared, declare
 from ._field import (
     Structure,
     array_structure,
-    as_inexact,
-    require_finite,
+    as_finite,
     require_square,
 )
 
@@ -50,13 +49,12 @@ class Dense(AbstractDeclaredOperator):
         tags: Iterable[str] = (),
         nullspace: Any | Literal["constant"] | None = None,
     ):
-        self.matrix = as_inexact(matrix, "matrix")
+        self.matrix = as_finite(matrix, "matrix")
         if self.matrix.ndim != 2:
             raise ValueError(
                 f"matrix must have two axes, got shape {self.matrix.shape}; for a "
                 "batch of matrices use jax.vmap over Dense"
             )
-        require_finite(self.matrix, "matrix")
         self.declared = declare(tags, nullspace, self.in_structure, self.out_structure)
 
     @property

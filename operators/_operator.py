@@ -20,6 +20,7 @@ from ._field import (
     Field,
     Structure,
     as_field,
+    as_scalar,
     describe,
     real_dtype,
     require_square,
@@ -262,7 +263,7 @@ class Scaled(AbstractLinearOperator):
                 "the operator in a complex dtype"
             )
         real = not jnp.iscomplexobj(factor)
-        self.factor = jnp.asarray(
+        self.factor = as_scalar(
             factor, real_dtype(operator.out_structure) if real else dtype
         )
         self.operator = operator

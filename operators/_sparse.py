@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.sparse
@@ -14,9 +13,9 @@ from ._declared import AbstractDeclaredOperator, Declared, declare
 from ._field import (
     Structure,
     array_structure,
-    as_inexact,
+    as_finite,
     is_traced,
-    require_finite,
+    on_device,
     require_square,
 )
 from ._sparse_layout import Layout, make_layouts
@@ -74,12 +73,11 @@ class Sparse(AbstractDeclaredOperator):
         tags: Iterable[str] = (),
         nullspace: Any | Literal["constant"] | None = None,
     ):
-        data = as_inexact(data, "data")
+        data = as_finite(data, "data")
         num_rows, num_columns = _as_shape(shape)
         indices, indptr = _as_pattern(indices, "indices"), _as_pattern(indptr, "indptr")
         _require_rows(indptr, num_rows, data.shape, indices.shape)
         _require_columns(indices, num_columns)
-        require_finite(data, "data")
         rows = np.repeat(np.arange(num_rows), np.diff(indptr))
         self.layout, self.layout_of_T, stored = make_layouts(
             rows, indices, (num_rows, num_columns)
@@ -164,12 +162,14 @@ class Sparse(AbstractDeclaredOperator):
         return jnp.zeros(shape, self.values.dtype).at[index].add(self.values)
 
 
-@jax.jit
 def _in_slots(
-    data: Inexact[Array, " entries"], stored: Int32[Array, " slots"]
+    data: Inexact[Array, " entries"], stored: Int32[np.ndarray, " slots"]
 ) -> Inexact[Array, " slots"]:
     """Return the entries in their slots, zero in those of the padding."""
-    return data.at[stored].get(mode="fill", fill_value=0)
+    if is_traced(data):
+        return data.at[stored].get(mode="fill", fill_value=0)
+    # On the host, since every shape would be another program.
+    return on_device(np.append(data, np.zeros(1, data.dtype))[stored])
 
 
 def _as_shape(shape: Sequence[int]) -> tuple[int, int]:

@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import Array, Float, Inexact
 
 from .._declared import AbstractDeclaredOperator, Declared, declare
-from .._field import Structure, as_inexact, require_finite
+from .._field import Structure, as_finite
 from ._boundary import BoundaryLike
-from ._diffusion import Diffusion, FaceMean
+from ._diffusion import Diffusion, FaceMean, as_coefficient
 
 
 class Helmholtz(AbstractDeclaredOperator):
@@ -70,7 +70,7 @@ class Helmholtz(AbstractDeclaredOperator):
         boundary: BoundaryLike = "dirichlet",
         tags: Iterable[str] = (),
     ):
-        c = as_inexact(coefficient, "coefficient")
+        c = as_coefficient(coefficient)
         k2 = _as_wavenumber(wavenumber_squared, c)
         dtype = np.promote_types(c.dtype, k2.dtype)
         self.diffusion = Diffusion(
@@ -104,13 +104,11 @@ def _as_wavenumber(
         dtype = jnp.finfo(c.dtype).dtype
         if isinstance(wavenumber_squared, complex):
             dtype = np.promote_types(dtype, np.complex64)
-        values = jnp.asarray(wavenumber_squared, dtype)
-    else:
-        values = as_inexact(wavenumber_squared, "wavenumber_squared")
+        wavenumber_squared = np.asarray(wavenumber_squared, dtype)
+    values = as_finite(wavenumber_squared, "wavenumber_squared")
     if values.shape not in ((), c.shape):
         raise ValueError(
             "wavenumber_squared must be one number or one per cell, shape "
             f"{np.shape(c)}, got shape {values.shape}"
         )
-    require_finite(values, "wavenumber_squared")
     return values

@@ -20,6 +20,7 @@ from jaxtyping import Array, Inexact
 
 from ...operators import AbstractLinearOperator
 from ...operators._field import Structure, array_structure
+from ..core._compilation import compile_modules
 from ..core._inner_product import InnerProduct
 from ..core._stopping import require_settings
 from ._direct import AbstractDirect
@@ -74,6 +75,7 @@ class FastDiagonalization(AbstractDirect):
     def __check_init__(self):
         require_settings(self)
 
+    @compile_modules
     def __call__(self, A: AbstractLinearOperator) -> "FastDiagonalInverse":
         """Return the inverse of A, or of a separable operator near it."""
         return _inverse(separable_form(A), A.tags - {"singular"})

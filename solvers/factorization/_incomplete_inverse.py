@@ -70,10 +70,9 @@ def incomplete_inverse(
     of_T = not promised & {"symmetric", "hermitian"}
     if isinstance(A, Sparse):
         pattern = incomplete_pattern(A, of_T, wanted_by)
-        parts = lax.stop_gradient((A.values, A.diagonal()))
-        made = _of_sparse(*parts, pattern, sizes, first_try)
+        made = _of_sparse(A, pattern, sizes, first_try)
     elif (stencil := stencil_of(A)) is not None:
-        made = _of_stencil(lax.stop_gradient(stencil), sizes, first_try, of_T)
+        made = _of_stencil(stencil, sizes, first_try, of_T)
     else:
         raise ValueError(
             f"{wanted_by} knows Sparse and operators on grids, got "
@@ -87,12 +86,10 @@ def incomplete_inverse(
 # another, took 5 s to compile.
 @compile_modules
 def _of_sparse(
-    stored: Inexact[Array, " slots"],
-    diagonal: Inexact[Array, " n"],
-    pattern: IncompletePattern,
-    sizes: Sizes,
-    first_try: int,
+    A: Sparse, pattern: IncompletePattern, sizes: Sizes, first_try: int
 ) -> Made:
+    stored, diagonal = lax.stop_gradient((A.values, A.diagonal()))
+
     def factorise(shift: Float[Array, ""]) -> Factor:
         values = incomplete_values(stored, pattern, shift)
         return values, values[pattern.diagonal]
@@ -104,7 +101,10 @@ def _of_sparse(
     return sweeps, sweeps_of_T, 1 / pivots
 
 
+@compile_modules
 def _of_stencil(stencil: Stencil, sizes: Sizes, first_try: int, of_T: bool) -> Made:
+    stencil = lax.stop_gradient(stencil)
+
     # On a grid no three cells are neighbours of each other, but on a periodic axis of
     # three cells: L and U are those of A, and the pivots a recurrence.
     def factorise(shift: Float[Array, ""]) -> Factor:

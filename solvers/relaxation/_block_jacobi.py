@@ -22,6 +22,7 @@ from ...operators._field import (
     thaw,
     unravel,
 )
+from ..core._compilation import compile_modules
 from ._diagonal_blocks import diagonal_blocks
 
 
@@ -60,6 +61,7 @@ class BlockJacobi(eqx.Module):
         if self.block_size < 1:
             raise ValueError(f"block_size must be at least 1, got {self.block_size}")
 
+    @compile_modules
     def __call__(self, A: AbstractLinearOperator) -> "BlockDiagonal":
         """Return the preconditioner of A."""
         blocks = diagonal_blocks(A, self.block_size)

@@ -215,13 +215,11 @@ class _DenseSweeps(AbstractSweeps):
 
 def _scheduled(A: Sparse, ranks_of: Callable[[Sparse], np.ndarray]) -> Scheduled:
     """The order of the rows by their ranks, for A and for its transpose."""
-    ranks = ranks_of(A)
-    T = A.T
-    assert isinstance(T, Sparse)
+    ranks, there, back = ranks_of(A), A.layout, A.layout_of_T
     return Scheduled(
-        pattern=level_pattern(A, ranks, "an order"),
-        pattern_of_T=level_pattern(T, ranks, "an order"),
-        num_slots=(A.values.size, T.values.size),
+        pattern=level_pattern(there, back, ranks, "an order"),
+        pattern_of_T=level_pattern(back, there, ranks, "an order"),
+        num_slots=(there.columns.size, back.columns.size),
     )
 
 
@@ -231,7 +229,7 @@ def _row_numbers(A: Sparse) -> np.ndarray:
 
 def _colour_ranks(A: Sparse) -> np.ndarray:
     """The place of every row where those of the first colour come first."""
-    rows, columns, _ = known_pattern(A, "Multicolour()")
+    rows, columns, _ = known_pattern(A.layout, A.layout_of_T, "Multicolour()")
     colours = greedy_colours(rows, columns, A.layout.extent.num_rows)
     ranks = np.empty(len(colours), int)
     ranks[np.argsort(colours, kind="stable")] = np.arange(len(colours))
