@@ -1,7 +1,7 @@
 """What the tests share: tolerances with a reason, and fields as plain vectors."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import jax
@@ -70,13 +70,19 @@ def observed_orders(errors: list[float]) -> np.ndarray:
 
 
 @contextmanager
-def types_unchecked() -> Iterator[None]:
-    """Switch the type-checking hook off, as users run the library.
-
-    Otherwise wrong literals and counts meet the hook before the library's own checks.
-    """
-    jaxtyping.config.update("jaxtyping_disable", True)
+def types_checked(is_on: bool = True) -> Iterator[None]:
+    """Switch the check of shapes and types of every call on or off."""
+    before = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", not is_on)
     try:
         yield
     finally:
-        jaxtyping.config.update("jaxtyping_disable", False)
+        jaxtyping.config.update("jaxtyping_disable", before)
+
+
+def types_unchecked() -> AbstractContextManager[None]:
+    """Switch the checks off, as users run the library.
+
+    Otherwise wrong literals and counts meet them before the library's own.
+    """
+    return types_checked(False)

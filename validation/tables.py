@@ -17,11 +17,14 @@ def number(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def mark_missed(outcome: dict[str, Any], key: str) -> str:
+def mark_missed(outcome: dict[str, Any] | None, key: str) -> str:
     """Return the figure; where systems missed the tolerance it is a floor.
 
-    How many missed stands beside the steps.
+    How many missed stands beside the steps. There is no outcome of a package that is
+    not installed.
     """
+    if outcome is None:
+        return "not installed" if key == "steps" else ""
     text = number(outcome[key])
     if outcome["missed"] == 0:
         return text
@@ -29,8 +32,8 @@ def mark_missed(outcome: dict[str, Any], key: str) -> str:
     return f"≥ {text}{count}"
 
 
-def ratio(one: dict[str, Any], other: dict[str, Any], key: str) -> str:
+def ratio(one: dict[str, Any] | None, other: dict[str, Any], key: str) -> str:
     """Return one over the other; a floor where only the first missed systems."""
-    if other["missed"]:
+    if one is None or other["missed"]:
         return "–"
     return ("≥ " if one["missed"] else "") + number(one[key] / other[key])

@@ -64,15 +64,18 @@ class _Worker:
 
     def __init__(self, packages: str):
         environment = os.environ | {"PYTHONPATH": packages}
-        self.process = subprocess.Popen(
-            [PYTHON, str(WORKER)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
+        try:
+            self.process = subprocess.Popen(
+                [PYTHON, str(WORKER)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                env=environment,
+            )
+            self.version = self._answer()["version"]
+        except (OSError, RuntimeError) as reason:
+            raise ImportError(f"{PYTHON} cannot run petsc4py: {reason}") from reason
         self.folder = tempfile.TemporaryDirectory(prefix="krylax-bench-")
-        self.version = self._answer()["version"]
 
     def load(self, problem: Problem) -> Path:
         """Write the systems where the subprocess finds them, once per problem."""
@@ -112,7 +115,7 @@ class _Worker:
 def _worker() -> _Worker:
     packages = _packages()
     if packages is None:
-        raise ImportError("python3-petsc4py is not installed")
+        raise ImportError("Debian's python3-petsc4py-real is not installed")
     return _Worker(packages)
 
 

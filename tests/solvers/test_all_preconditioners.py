@@ -24,7 +24,7 @@ from .preconditioner_cases import (
     true_residual,
 )
 
-pytestmark = pytest.mark.usefixtures("as_users_run_it")
+pytestmark = pytest.mark.usefixtures("with_types_checked")
 each_row = pytest.mark.parametrize("row", ROWS)
 each_pair = pytest.mark.parametrize(("row", "name"), PAIRS)
 each_definite_pair = pytest.mark.parametrize(

@@ -118,7 +118,7 @@ def markdown(found: dict[str, Any]) -> str:
 def _line(row: dict[str, Any]) -> list[str]:
     gmres, ours = row["gmres"], row["recycled"]
     keys = ("steps", "matvecs", "milliseconds")
-    cells = [f"{row['rtol']:.0e}", str(gmres["num_systems"])]
+    cells = [f"{row['rtol']:.0e}", str(gmres["num_systems"]) if gmres else ""]
     cells += [mark_missed(gmres, key) for key in ("steps", "milliseconds")]
     cells += [str(ours["num_systems"])]
     cells += [mark_missed(ours, key) for key in keys]
