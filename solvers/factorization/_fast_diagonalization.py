@@ -83,11 +83,13 @@ class FastDiagonalization(AbstractDirect):
         if form is None or not form.lines:
             raise ValueError(
                 "fast diagonalisation knows Laplacian, Diffusion, Helmholtz, hermitian "
-                "Kronecker and KroneckerSum, their real multiples and sums with "
-                f"Identity, got {type(A).__name__}; give it a nearby operator of these:"
+                "Kronecker and KroneckerSum, with real coefficients, and their real "
+                f"multiples and sums with Identity, got {type(A).__name__}; give it a "
+                "nearby operator of these:"
                 " preconditioner=FastDiagonalization()(B)"
             )
-        return _inverse(form, A.tags - {"singular"})
+        dtype = jnp.result_type(*jax.tree.leaves(A.in_structure))
+        return _inverse(form, dtype, A.tags - {"singular"})
 
 
 class FastDiagonalInverse(AbstractLinearOperator):
@@ -117,11 +119,13 @@ class FastDiagonalInverse(AbstractLinearOperator):
         return x
 
 
-def _inverse(form: Separable, promised: frozenset[str]) -> FastDiagonalInverse:
+def _inverse(
+    form: Separable, dtype: jnp.dtype, promised: frozenset[str]
+) -> FastDiagonalInverse:
     values, vectors = zip(*[line.eigenpairs() for line in form.lines], strict=True)
     combine = jnp.multiply.outer if form.is_product else jnp.add.outer
-    sums = reduce(combine, values).astype(_dtype_of(form, vectors))
-    sums = sums if form.shift is None else form.shift + sums
+    sums = reduce(combine, values).astype(dtype)
+    sums = sums if form.shift is None else form.shift.astype(dtype) + sums
     size = jnp.max(jnp.abs(sums))
     # Above the rounding of `eigh`, at most 2 eps for 512 points a side, and below the
     # smallest eigenvalue of a Laplacian, (π/n)²/12 of the largest.
@@ -129,11 +133,6 @@ def _inverse(form: Separable, promised: frozenset[str]) -> FastDiagonalInverse:
     is_zero = jnp.abs(sums) <= floor
     inverse = jnp.where(is_zero, 0, 1 / jnp.where(is_zero, 1, sums))
     return FastDiagonalInverse(vectors, inverse, promised)
-
-
-def _dtype_of(form: Separable, vectors: tuple[Inexact[Array, "_ _"], ...]) -> jnp.dtype:
-    arrays = [*vectors, *([] if form.shift is None else [form.shift])]
-    return jnp.result_type(*arrays)
 
 
 def _apply_along(

@@ -17,10 +17,10 @@ from ...operators.grids._network import Network
 from ...operators.grids._stencil import Stencil
 from ._conductances import Conductances, coarsen, conductances_of
 from ._flow_levels import levels_of_stencil
-from ._level import Level, axes_to_coarsen
+from ._grid_level import Grid, axes_to_coarsen
 
 
-def build_levels(A: Any, coarsest: int) -> tuple[Level, ...]:
+def build_levels(A: Any, coarsest: int) -> tuple[Grid, ...]:
     """Return the levels from A's grid to one of at most `coarsest` cells.
 
     Raises:
@@ -54,11 +54,11 @@ def build_levels(A: Any, coarsest: int) -> tuple[Level, ...]:
 
 def _levels_of_network(
     network: Network, shift: Inexact[Array, "..."], coarsest: int
-) -> tuple[Level, ...]:
+) -> tuple[Grid, ...]:
     parts = conductances_of(network, shift)
     is_linked = _is_linked(parts)
     found = parts.network()
-    levels = [Level(found, ratio(1, found.centre), is_linked, found.centre.shape)]
+    levels = [Grid(found, ratio(1, found.centre), is_linked, found.centre.shape)]
     parts = Conductances(
         parts.links,
         tuple(jnp.where(is_linked, wall, 0) for wall in parts.walls),
@@ -69,7 +69,7 @@ def _levels_of_network(
         for axis in axes:
             parts = coarsen(parts, axis)
         found = parts.network()
-        levels.append(Level(found, ratio(1, found.centre), None, found.centre.shape))
+        levels.append(Grid(found, ratio(1, found.centre), None, found.centre.shape))
     return tuple(levels)
 
 
@@ -116,7 +116,7 @@ class _Line(eqx.Module):
 
 def _levels_of_lines(
     A: Any, uniform: tuple[Any, ...], coarsest: int
-) -> tuple[Level, ...]:
+) -> tuple[Grid, ...]:
     lines = [
         _Line(np.arange(line.size, dtype=float), np.ones(line.size), line)
         for line in uniform
@@ -131,7 +131,7 @@ def _levels_of_lines(
     return tuple(levels)
 
 
-def _level_of_lines(lines: list[_Line], operator: Any = None) -> Level:
+def _level_of_lines(lines: list[_Line], operator: Any = None) -> Grid:
     num_axes = len(lines)
     low, centre, high = zip(
         *[
@@ -146,7 +146,7 @@ def _level_of_lines(lines: list[_Line], operator: Any = None) -> Level:
         operator = Stencil.along_axes(
             diagonal, [-w for w in low], [-w for w in high], faces
         )
-    return Level(
+    return Grid(
         operator,
         ratio(1, diagonal),
         None,
