@@ -42,7 +42,7 @@ Faces: TypeAlias = tuple[Inexact[Array, "..."], ...]
 def levels_of_stencil(stencil: Stencil, coarsest: int) -> tuple[Grid, ...]:
     """Return the levels from a stencil's grid to one of at most `coarsest` cells."""
     links, flows = _links_and_flows(stencil)
-    ground = wall_conductances(Network(stencil.centre, links, stencil.faces))
+    ground = wall_conductances(Network(stencil.diagonal(), links, stencil.faces))
     # Where the flow brings in more than it takes away there is no wall.
     gain = jnp.where(jnp.real(ground) < 0, ground, 0)
     parts = conductances_of(make_network(ground - gain, links, stencil.faces), gain)
@@ -87,7 +87,7 @@ def _level(parts: Conductances, flows: Faces) -> Grid:
     for axis, (link, flow) in enumerate(zip(links, flows, strict=True)):
         low.append(-neighbour(link + flow / 2, axis, "low", parts.faces))
         high.append(flow / 2 - link)
-    stencil = Stencil(network.centre, tuple(low), tuple(high), parts.faces)
+    stencil = Stencil.along_axes(network.centre, low, high, parts.faces)
     stencil = jax.tree.map(materialise, stencil)
     return Grid(stencil, invert(stencil.centre), None, stencil.centre.shape)
 
