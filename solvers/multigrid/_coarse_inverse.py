@@ -67,7 +67,7 @@ def inverse_matrix(grid: Grid, tags: frozenset[str]) -> Inexact[Array, "n n"]:
     units = jnp.eye(volumes.size, dtype=volumes.dtype)
     # Symmetric in terms of contents of cells; cells of none are kept regular.
     matrix = volumes[:, None] * jax.vmap(column, out_axes=1)(units)
-    matrix = matrix + jnp.diag((jnp.diagonal(matrix) == 0).astype(matrix.dtype))
+    matrix = jnp.where((units == 1) & (matrix == 0), 1, matrix)
     return _inverse(matrix, grid, tags) * volumes[None, :]
 
 

@@ -53,7 +53,10 @@ def conductances_of(network: Network, shift: Inexact[Array, "..."]) -> Conductan
     without a link, in equal parts; without closed sides it is a shift.
     """
     ground = wall_conductances(network)
-    closed = [_closed_sides(link, axis) for axis, link in enumerate(network.links)]
+    closed = [
+        _closed_sides(link, axis, network.faces[axis][0] == "periodic")
+        for axis, link in enumerate(network.links)
+    ]
     total = sum(closed[1:], closed[0])
     share = ground / jnp.where(total == 0, 1, total)
     walls = tuple(share * sides for sides in closed)
@@ -64,13 +67,11 @@ def conductances_of(network: Network, shift: Inexact[Array, "..."]) -> Conductan
 
 def coarsen(fine: Conductances, axis: int) -> Conductances:
     """Merge pairs of cells along an axis; of an odd number the last one stays alone."""
-    link = fine.links[axis]
-    inner, face = split_pairs(link, axis)
-    before = jnp.roll(face, 1, axis)
-    half_up, half_down = _half(inner, face), _half(inner, before)
-    merged = _series(face, half_up + jnp.roll(half_down, -1, axis))
-    wall = fine.walls[axis]
-    crossed = _series(_even(wall, axis), half_down) + _series(_odd(wall, axis), half_up)
+    is_periodic = fine.faces[axis][0] == "periodic"
+    before, inner, face, after = _around_pairs(fine.links[axis], axis, is_periodic)
+    merged = _series(face, _half(inner, face) + _half(after, face))
+    low, high = _pairs(fine.walls[axis], axis)
+    crossed = _series(low, _half(inner, before)) + _series(high, _half(inner, face))
     coarse = Conductances(
         _with(_sums(fine.links, axis), axis, merged),
         _with(_sums(fine.walls, axis), axis, crossed),
@@ -81,30 +82,22 @@ def coarsen(fine: Conductances, axis: int) -> Conductances:
     return jax.tree.map(materialise, coarse)
 
 
-def split_pairs(link: Inexact[Array, "..."], axis: int):
+def link_pairs(
+    link: Inexact[Array, "..."], axis: int, is_periodic: bool
+) -> tuple[Inexact[Array, "..."], Inexact[Array, "..."]]:
     """What joins the cells of each pair, and what leads from it to the next pair."""
-    inner, face = _even(link, axis), _odd(link, axis)
-    if link.shape[axis] % 2:
-        # The link of the cell that stays alone leads out of it.
-        last = jnp.arange(inner.shape[axis], dtype=jnp.int32) == inner.shape[axis] - 1
-        is_last = last.reshape([-1 if a == axis else 1 for a in range(link.ndim)])
-        inner, face = jnp.where(is_last, 0, inner), jnp.where(is_last, inner, face)
-    return inner, face
+    return _pairs(_with_lone_cell(link, axis, is_periodic), axis)
 
 
 def sum_pairs(x: Inexact[Array, "..."], axis: int) -> Inexact[Array, "..."]:
     """Add up pairs along an axis."""
     # XLA on the CPU draws what precedes a reduction into it: with one, the restriction
     # of a residual of 128³ points takes 14 ms, with slices 1 ms.
-    size = x.shape[axis]
-    even = lax.slice_in_dim(x, 0, size, stride=2, axis=axis)
-    odd = lax.slice_in_dim(x, 1, size, stride=2, axis=axis)
-    widths = [(0, 0, 0)] * x.ndim
-    widths[axis] = (0, size % 2, 0)
-    return even + lax.pad(odd, jnp.zeros((), x.dtype), widths)
+    even, odd = _pairs(x, axis)
+    return even + odd
 
 
-def copy_pairs(x: Inexact[Array, "..."], axis: int, size: int):
+def copy_pairs(x: Inexact[Array, "..."], axis: int, size: int) -> Inexact[Array, "..."]:
     """Copy each entry to the pair that it came from, the transpose of `sum_pairs`."""
     shape = (*x.shape[: axis + 1], 2, *x.shape[axis + 1 :])
     copies = jnp.broadcast_to(jnp.expand_dims(x, axis + 1), shape)
@@ -112,43 +105,89 @@ def copy_pairs(x: Inexact[Array, "..."], axis: int, size: int):
     return lax.slice_in_dim(copies, 0, size, axis=axis)
 
 
-def _closed_sides(link: Inexact[Array, "..."], axis: int) -> Inexact[Array, "..."]:
+def _closed_sides(
+    link: Inexact[Array, "..."], axis: int, is_periodic: bool
+) -> Inexact[Array, "..."]:
     # A wrap, stored at the last cell, closes the ring.
-    is_open = link != 0
-    is_open_below = jnp.roll(is_open, 1, axis)
-    return (2 - is_open.astype(jnp.int32) - is_open_below.astype(jnp.int32)).astype(
-        link.dtype
+    below = jnp.roll(link, 1, axis) if is_periodic else _padded(link, axis, 1, -1)
+    return (link == 0).astype(link.dtype) + (below == 0).astype(link.dtype)
+
+
+def _around_pairs(
+    link: Inexact[Array, "..."], axis: int, is_periodic: bool
+) -> tuple[Inexact[Array, "..."], ...]:
+    """For each pair the links to its first cell, inside, out of it, inside the next."""
+    link = _with_lone_cell(link, axis, is_periodic)
+    size = link.shape[axis]
+    if is_periodic:
+        first = lax.slice_in_dim(link, 0, 1, axis=axis)
+        last = lax.slice_in_dim(link, size - 1, size, axis=axis)
+        link = jnp.concatenate([last, link, first], axis)
+    else:
+        link = _padded(link, axis, 1, 1)
+    return tuple(
+        lax.slice_in_dim(link, start, start + size - 1, stride=2, axis=axis)
+        for start in range(4)
     )
 
 
-def _half(inner: Inexact[Array, "..."], face: Inexact[Array, "..."]):
+def _with_lone_cell(
+    link: Inexact[Array, "..."], axis: int, is_periodic: bool
+) -> Inexact[Array, "..."]:
+    """The links of an even number of cells: one that stays alone is linked to none.
+
+    Its link leads out of its pair.
+    """
+    size = link.shape[axis]
+    if size % 2 == 0:
+        return link
+    if not is_periodic:
+        return _padded(link, axis, 0, 1)
+    last = lax.slice_in_dim(link, size - 1, size, axis=axis)
+    others = lax.slice_in_dim(link, 0, size - 1, axis=axis)
+    return jnp.concatenate([others, jnp.zeros_like(last), last], axis)
+
+
+def _half(
+    inner: Inexact[Array, "..."], face: Inexact[Array, "..."]
+) -> Inexact[Array, "..."]:
     """Resistance between a merged cell's value and a face of it."""
     stronger = jnp.where(jnp.abs(face) > jnp.abs(inner), face, inner)
-    return jnp.where(inner == 0, 0, 0.5 * ratio(1, stronger))
+    return jnp.where(inner == 0, 0, 0.5 / jnp.where(inner == 0, 1, stronger))
 
 
-def _series(conductance: Inexact[Array, "..."], resistance: Inexact[Array, "..."]):
-    return jnp.where(conductance == 0, 0, ratio(1, ratio(1, conductance) + resistance))
+def _series(
+    conductance: Inexact[Array, "..."], resistance: Inexact[Array, "..."]
+) -> Inexact[Array, "..."]:
+    return conductance * ratio(1, 1 + conductance * resistance)
 
 
-def _sums(parts: tuple[Inexact[Array, "..."], ...], axis: int):
+def _sums(
+    parts: tuple[Inexact[Array, "..."], ...], axis: int
+) -> list[Inexact[Array, "..."]]:
     return [sum_pairs(part, axis) for part in parts]
 
 
-def _with(parts: list[Inexact[Array, "..."]], axis: int, part: Inexact[Array, "..."]):
+def _with(
+    parts: list[Inexact[Array, "..."]], axis: int, part: Inexact[Array, "..."]
+) -> tuple[Inexact[Array, "..."], ...]:
     return tuple(part if a == axis else old for a, old in enumerate(parts))
 
 
-def _as_pairs(x: Inexact[Array, "..."], axis: int) -> Inexact[Array, "..."]:
-    """Split an axis in two, (pair, member), with a zero member where it is odd."""
-    widths = [(0, 0)] * x.ndim
-    widths[axis] = (0, x.shape[axis] % 2)
-    return jnp.pad(x, widths).reshape(*x.shape[:axis], -1, 2, *x.shape[axis + 1 :])
+def _pairs(
+    x: Inexact[Array, "..."], axis: int
+) -> tuple[Inexact[Array, "..."], Inexact[Array, "..."]]:
+    """The first and the second of each pair, zero where that is missing."""
+    size = x.shape[axis]
+    even = lax.slice_in_dim(x, 0, size, stride=2, axis=axis)
+    odd = lax.slice_in_dim(x, 1, size, stride=2, axis=axis)
+    return even, _padded(odd, axis, 0, 1) if size % 2 else odd
 
 
-def _even(x: Inexact[Array, "..."], axis: int) -> Inexact[Array, "..."]:
-    return jnp.take(_as_pairs(x, axis), 0, axis=axis + 1)
-
-
-def _odd(x: Inexact[Array, "..."], axis: int) -> Inexact[Array, "..."]:
-    return jnp.take(_as_pairs(x, axis), 1, axis=axis + 1)
+def _padded(
+    x: Inexact[Array, "..."], axis: int, low: int, high: int
+) -> Inexact[Array, "..."]:
+    """With that many zeros at both ends of an axis, or fewer entries."""
+    widths = [(0, 0, 0)] * x.ndim
+    widths[axis] = (low, high, 0)
+    return lax.pad(x, jnp.zeros((), x.dtype), widths)

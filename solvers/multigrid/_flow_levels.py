@@ -23,13 +23,14 @@ from jaxtyping import Array, Inexact
 
 from ...operators._arithmetic import ratio
 from ...operators._materialise import materialise
+from ...operators.grids._boundary import Faces as Boundary
 from ...operators.grids._network import Network, make_network, wall_conductances
 from ...operators.grids._stencil import Stencil, neighbour
 from ._conductances import (
     Conductances,
     coarsen,
     conductances_of,
-    split_pairs,
+    link_pairs,
     sum_pairs,
 )
 from ._grid_level import Grid, axes_to_coarsen
@@ -48,7 +49,10 @@ def levels_of_stencil(stencil: Stencil, coarsest: int) -> tuple[Grid, ...]:
     levels = [_level(parts, flows)]
     while axes := axes_to_coarsen(levels[-1].shape, coarsest):
         for axis in axes:
-            parts, flows = coarsen(parts, axis), _coarsen_flows(flows, axis)
+            parts, flows = (
+                coarsen(parts, axis),
+                _coarsen_flows(flows, axis, stencil.faces),
+            )
         levels.append(_level(parts, flows))
     return tuple(levels)
 
@@ -63,11 +67,14 @@ def _links_and_flows(stencil: Stencil) -> tuple[Faces, Faces]:
     return tuple(-(a + b) / 2 for a, b in pairs), tuple(a - b for a, b in pairs)
 
 
-def _coarsen_flows(flows: Faces, along: int) -> Faces:
+def _coarsen_flows(flows: Faces, along: int, boundary: Boundary) -> Faces:
     """The flows between merged cells: those inside of a pair are lost."""
+    is_periodic = boundary[along][0] == "periodic"
     return tuple(
         materialise(
-            split_pairs(flow, axis)[1] if axis == along else sum_pairs(flow, along)
+            link_pairs(flow, axis, is_periodic)[1]
+            if axis == along
+            else sum_pairs(flow, along)
         )
         for axis, flow in enumerate(flows)
     )
@@ -85,7 +92,9 @@ def _level(parts: Conductances, flows: Faces) -> Grid:
     return Grid(stencil, ratio(1, stencil.centre), None, stencil.centre.shape)
 
 
-def _raised(link: Inexact[Array, "..."], flow: Inexact[Array, "..."]):
+def _raised(
+    link: Inexact[Array, "..."], flow: Inexact[Array, "..."]
+) -> Inexact[Array, "..."]:
     """The link, at least half the flow in size."""
     factor = jnp.maximum(1, jnp.abs(flow) * ratio(1, 2 * jnp.abs(link)))
     return factor.astype(link.dtype) * link
