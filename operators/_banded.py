@@ -1,16 +1,23 @@
 """Banded matrices stored by diagonals (DIA)."""
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from operator import index
 from typing import Any, Literal
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Inexact
+from typing_extensions import override
 
 from ._declared import AbstractDeclaredOperator, Declared, declare
-from ._field import Structure, array_structure, as_inexact, require_finite
+from ._diagonal import Diagonal
+from ._diagonal_blocks import blocks_of_diagonals
+from ._field import Structure, array_structure, as_finite
 from ._nullspace import conjugate
+from ._operator import AbstractLinearOperator
 from .grids._shift import shift_in_zero
 
 
@@ -51,10 +58,9 @@ class Banded(AbstractDeclaredOperator):
         tags: Iterable[str] = (),
         nullspace: Any | Literal["constant"] | None = None,
     ):
-        self.diagonals = as_inexact(diagonals, "diagonals")
+        self.diagonals = as_finite(diagonals, "diagonals")
         self.offsets = _as_offsets(offsets)
         _require_fit(self.diagonals.shape, self.offsets)
-        require_finite(self.diagonals, "diagonals")
         self.declared = declare(tags, nullspace, self.in_structure)
 
     @property
@@ -67,24 +73,40 @@ class Banded(AbstractDeclaredOperator):
         """The transpose: offsets change sign, each diagonal moves along by its own."""
         if "symmetric" in self.tags:
             return self
-        rows = [_aligned(row, o) for o, row in self._rows()]
+        rows = _transposed(self.diagonals, self.offsets)
         offsets = [-offset for offset in self.offsets]
         nullspace = conjugate(self.nullspace)
-        return Banded(jnp.stack(rows), offsets, tags=self.tags, nullspace=nullspace)
+        return Banded(rows, offsets, tags=self.tags, nullspace=nullspace)
 
     def mv(self, x: Inexact[Array, " n"]) -> Inexact[Array, " n"]:
         """Return A x."""
-        terms = [_aligned(row * x, offset) for offset, row in self._rows()]
+        rows = zip(self.offsets, self.diagonals, strict=True)
+        terms = [_aligned(row * x, offset) for offset, row in rows]
         return sum(terms[1:], terms[0])
+
+    @property
+    @override
+    def triangles(self) -> tuple[AbstractLinearOperator, AbstractLinearOperator]:
+        return self._side(-1), self._side(1)
+
+    @override
+    def diagonal_blocks(self, size: int) -> Inexact[Array, "blocks size size"]:
+        rows = zip(self.offsets, self.diagonals, strict=True)
+        return blocks_of_diagonals([(o, _aligned(row, o)) for o, row in rows], size)
+
+    def _side(self, sign: int) -> AbstractLinearOperator:
+        """The diagonals on one side of the main one."""
+        found = [i for i, offset in enumerate(self.offsets) if offset * sign > 0]
+        if not found:
+            return Diagonal(jnp.zeros_like(self.diagonals[0]))
+        offsets = [self.offsets[i] for i in found]
+        return Banded(self.diagonals[np.array(found)], offsets)
 
     def diagonal(self) -> Inexact[Array, " n"]:
         """The main diagonal, zeros where it is not stored."""
         if 0 in self.offsets:
             return self.diagonals[self.offsets.index(0)]
         return jnp.zeros_like(self.diagonals[0])
-
-    def _rows(self):
-        return zip(self.offsets, self.diagonals, strict=True)
 
 
 def _as_offsets(offsets: Sequence[int]) -> tuple[int, ...]:
@@ -94,6 +116,15 @@ def _as_offsets(offsets: Sequence[int]) -> tuple[int, ...]:
         raise ValueError(
             f"offsets must be integers, column minus row, got {tuple(offsets)}"
         ) from None
+
+
+@partial(jax.jit, static_argnames="offsets", inline=True)
+def _transposed(
+    diagonals: Inexact[Array, "d n"], offsets: tuple[int, ...]
+) -> Inexact[Array, "d n"]:
+    """The diagonals of the transpose."""
+    rows = zip(offsets, diagonals, strict=True)
+    return jnp.stack([_aligned(row, offset) for offset, row in rows])
 
 
 def _aligned(row: Inexact[Array, " n"], offset: int) -> Inexact[Array, " n"]:

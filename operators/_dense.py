@@ -7,13 +7,14 @@ import equinox as eqx
 import jax.numpy as jnp
 from jax.lax import Precision
 from jaxtyping import Array, Inexact
+from typing_extensions import override
 
 from ._declared import AbstractDeclaredOperator, Declared, declare
+from ._diagonal_blocks import blocks_of_matrix
 from ._field import (
     Structure,
     array_structure,
-    as_inexact,
-    require_finite,
+    as_finite,
     require_square,
 )
 
@@ -50,13 +51,12 @@ class Dense(AbstractDeclaredOperator):
         tags: Iterable[str] = (),
         nullspace: Any | Literal["constant"] | None = None,
     ):
-        self.matrix = as_inexact(matrix, "matrix")
+        self.matrix = as_finite(matrix, "matrix")
         if self.matrix.ndim != 2:
             raise ValueError(
                 f"matrix must have two axes, got shape {self.matrix.shape}; for a "
                 "batch of matrices use jax.vmap over Dense"
             )
-        require_finite(self.matrix, "matrix")
         self.declared = declare(tags, nullspace, self.in_structure, self.out_structure)
 
     @property
@@ -90,6 +90,20 @@ class Dense(AbstractDeclaredOperator):
         """The diagonal of A, if it is square."""
         require_square(self.in_structure, self.out_structure, "has a diagonal")
         return jnp.diagonal(self.matrix)
+
+    @property
+    @override
+    def dense_matrix(self) -> Inexact[Array, "rows columns"]:
+        return self.matrix
+
+    @property
+    @override
+    def triangles(self) -> "tuple[Dense, Dense]":
+        return Dense(jnp.tril(self.matrix, -1)), Dense(jnp.triu(self.matrix, 1))
+
+    @override
+    def diagonal_blocks(self, size: int) -> Inexact[Array, "blocks size size"]:
+        return blocks_of_matrix(self.matrix, size)
 
     def as_matrix(self) -> Inexact[Array, "rows columns"]:
         """The matrix."""

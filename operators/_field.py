@@ -51,15 +51,35 @@ def as_inexact(values: Any, name: str) -> Inexact[Array, "..."]:
             f"{values.dtype}; convert it, for example with {name}.astype(float)"
         )
     require_x64(values.dtype, name)
-    return jnp.asarray(values)
+    return on_device(values)
 
 
-def on_device(values: np.ndarray) -> Array:
+def as_finite(values: Any, name: str) -> Inexact[Array, "..."]:
+    """Convert one array as `as_inexact` does, and refuse infinities and NaN.
+
+    What is known is looked at on the host, before it becomes part of a program: also
+    where a constant is given inside of `jax.jit`.
+    """
+    converted = as_inexact(values, name)
+    require_finite(values, name)
+    return converted
+
+
+def on_device(values: Any) -> Array:
     """Return an array that was set up on the host.
 
-    `jnp.asarray` would compile a program for each shape, and here they are many.
+    `jnp.asarray` would compile a program for each shape, and here they are many. Inside
+    of a program it is a constant, whose values stay known.
     """
-    return jax.device_put(values)
+    with jax.ensure_compile_time_eval():
+        return jax.device_put(values)
+
+
+def as_scalar(value: Any, dtype: DTypeLike) -> Inexact[Array, ""]:
+    """Return one number, traced or not, in this dtype."""
+    if isinstance(value, jax.Array):
+        return jnp.asarray(value, dtype)
+    return on_device(np.asarray(value, dtype))
 
 
 def as_dtype(dtype: DTypeLike | None) -> jnp.dtype:
@@ -86,12 +106,15 @@ def require_x64(dtype: DTypeLike, name: str) -> None:
         )
 
 
-def require_finite(values: Array, name: str) -> None:
+def require_finite(values: Any, name: str) -> None:
     """Refuse infinities and NaN in a concrete array; traced ones get a status later."""
-    if not is_traced(values) and not np.all(np.isfinite(values)):
-        count = int(np.sum(~np.isfinite(values)))
+    if is_traced(values):
+        return
+    is_finite = np.isfinite(np.asarray(values))
+    if not np.all(is_finite):
+        count = int(np.sum(~is_finite))
         raise ValueError(
-            f"{name} must be finite, got {count} of {values.size} values that are "
+            f"{name} must be finite, got {count} of {is_finite.size} values that are "
             "infinite or NaN; look at where they come from"
         )
 

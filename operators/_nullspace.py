@@ -11,6 +11,7 @@ from jaxtyping import Array, Inexact
 from ._field import (
     Field,
     Structure,
+    array_structure,
     as_field,
     describe,
     is_traced,
@@ -59,7 +60,7 @@ def as_nullspace(vectors: Any, structure: Structure) -> Field | None:
         )
     for leaf in jax.tree.leaves(vectors):
         require_finite(leaf, "nullspace")
-    return _orthonormal(vectors, structure)
+    return _orthonormal(vectors)
 
 
 def conjugate(vectors: Field | None) -> Field | None:
@@ -67,10 +68,18 @@ def conjugate(vectors: Field | None) -> Field | None:
     return None if vectors is None else jax.tree.map(jnp.conj, vectors)
 
 
-def _orthonormal(vectors: Field, structure: Structure) -> Field:
-    Q, R = jnp.linalg.qr(jax.vmap(ravel)(vectors).T)
+def _orthonormal(vectors: Field) -> Field:
+    Q, R = _factorised(vectors)
     _require_independent(R)
-    return jax.vmap(partial(unravel, structure=structure), in_axes=1)(Q)
+    return Q
+
+
+@partial(jax.jit, inline=True)
+def _factorised(vectors: Field) -> tuple[Field, Inexact[Array, "k k"]]:
+    """The orthonormal rows and the triangle of a QR factorisation of stacked fields."""
+    Q, R = jnp.linalg.qr(jax.vmap(ravel)(vectors).T)
+    structure = jax.tree.map(lambda v: array_structure(v.shape[1:], v.dtype), vectors)
+    return jax.vmap(partial(unravel, structure=structure), in_axes=1)(Q), R
 
 
 def _require_independent(R: Inexact[Array, "k k"]) -> None:

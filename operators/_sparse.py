@@ -4,19 +4,19 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.sparse
-from jaxtyping import Array, Inexact, Int32
+from jaxtyping import Array, Bool, Inexact, Int32
+from typing_extensions import override
 
 from ._declared import AbstractDeclaredOperator, Declared, declare
 from ._field import (
     Structure,
     array_structure,
-    as_inexact,
+    as_finite,
     is_traced,
-    require_finite,
+    on_device,
     require_square,
 )
 from ._sparse_layout import Layout, make_layouts
@@ -74,12 +74,11 @@ class Sparse(AbstractDeclaredOperator):
         tags: Iterable[str] = (),
         nullspace: Any | Literal["constant"] | None = None,
     ):
-        data = as_inexact(data, "data")
+        data = as_finite(data, "data")
         num_rows, num_columns = _as_shape(shape)
         indices, indptr = _as_pattern(indices, "indices"), _as_pattern(indptr, "indptr")
         _require_rows(indptr, num_rows, data.shape, indices.shape)
         _require_columns(indices, num_columns)
-        require_finite(data, "data")
         rows = np.repeat(np.arange(num_rows), np.diff(indptr))
         self.layout, self.layout_of_T, stored = make_layouts(
             rows, indices, (num_rows, num_columns)
@@ -157,6 +156,42 @@ class Sparse(AbstractDeclaredOperator):
         is_diagonal = rows_of_slots(self.layout) == self.layout.columns
         return sum_rows(jnp.where(is_diagonal, self.values, 0), self.layout)
 
+    @property
+    @override
+    def sparse(self) -> "Sparse":
+        return self
+
+    @property
+    @override
+    def triangles(self) -> "tuple[Sparse, Sparse]":
+        rows, columns = rows_of_slots(self.layout), self.layout.columns
+        return self._where(columns < rows), self._where(columns > rows)
+
+    @override
+    def diagonal_blocks(self, size: int) -> Inexact[Array, "blocks size size"]:
+        rows, columns = rows_of_slots(self.layout), self.layout.columns
+        is_inside = rows // size == columns // size
+        num_blocks = -(-self.layout.extent.num_rows // size)
+        zeros = jnp.zeros((num_blocks, size, size), self.values.dtype)
+        index = (rows // size, rows % size, columns % size)
+        return zeros.at[index].add(jnp.where(is_inside, self.values, 0))
+
+    def scaled(self, factor: Inexact[Array, ""]) -> "Sparse":
+        """Return a multiple, of which no more than symmetry is known."""
+        return self._with_values(
+            factor.astype(self.values.dtype) * self.values, self.tags & {"symmetric"}
+        )
+
+    def _where(self, is_kept: Bool[Array, " slots"]) -> "Sparse":
+        return self._with_values(jnp.where(is_kept, self.values, 0), frozenset())
+
+    def _with_values(
+        self, values: Inexact[Array, " slots"], tags: frozenset[str]
+    ) -> "Sparse":
+        """The matrix of this pattern with other numbers."""
+        declared = Declared(None, tags, False, False)
+        return eqx.tree_at(lambda A: (A.values, A.declared), self, (values, declared))
+
     def as_matrix(self) -> Inexact[Array, "rows columns"]:
         """The dense matrix."""
         shape = (self.layout.extent.num_rows, self.layout_of_T.extent.num_rows)
@@ -164,12 +199,14 @@ class Sparse(AbstractDeclaredOperator):
         return jnp.zeros(shape, self.values.dtype).at[index].add(self.values)
 
 
-@jax.jit
 def _in_slots(
-    data: Inexact[Array, " entries"], stored: Int32[Array, " slots"]
+    data: Inexact[Array, " entries"], stored: Int32[np.ndarray, " slots"]
 ) -> Inexact[Array, " slots"]:
     """Return the entries in their slots, zero in those of the padding."""
-    return data.at[stored].get(mode="fill", fill_value=0)
+    if is_traced(data):
+        return data.at[stored].get(mode="fill", fill_value=0)
+    # On the host, since every shape would be another program.
+    return on_device(np.append(data, np.zeros(1, data.dtype))[stored])
 
 
 def _as_shape(shape: Sequence[int]) -> tuple[int, int]:

@@ -46,7 +46,7 @@ class Layout(eqx.Module):
 
 def make_layouts(
     rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]
-) -> tuple[Layout, Layout, Int32[Array, " slots"]]:
+) -> tuple[Layout, Layout, Int32[np.ndarray, " slots"]]:
     """Lay a matrix and its transpose out.
 
     Args:
@@ -67,7 +67,13 @@ def make_layouts(
     back = _layout(slots_of_T, size_of_T, columns, rows, slots, size, extent_of_T)
     stored = np.full(size, len(rows), np.int32)
     stored[slots] = np.arange(len(rows))
-    return there, back, on_device(stored)
+    return there, back, stored
+
+
+def known_rows(layout: Layout) -> Int32[np.ndarray, " slots"]:
+    """Return the row of every slot of a layout that is not being traced."""
+    each = np.tile(np.arange(layout.extent.num_rows), layout.extent.width)
+    return np.concatenate([each, layout.rest_rows]).astype(np.int32)
 
 
 def _place(rows: np.ndarray, num_rows: int) -> tuple[np.ndarray, int, Extent]:

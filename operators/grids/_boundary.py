@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, DTypeLike, Float
 
-from .._field import is_traced
+from .._field import is_traced, on_device
 
 Condition: TypeAlias = Literal["dirichlet", "neumann", "periodic"]
 Faces: TypeAlias = tuple[tuple[Condition, Condition], ...]
@@ -46,18 +46,18 @@ def inverse_squares(
     Raises:
         ValueError: a wrong count, or a spacing that is not positive and finite.
     """
-    if is_traced(spacing):
-        h = jnp.asarray(spacing, dtype)
-    else:
-        h = np.asarray(spacing, np.float64)
-        if not (np.all(np.isfinite(h)) and np.all(h > 0)):
-            raise ValueError(f"spacing must be positive and finite, got {spacing}")
+    is_known = not is_traced(spacing)
+    h = np.asarray(spacing, np.float64) if is_known else jnp.asarray(spacing, dtype)
+    if isinstance(h, np.ndarray) and not (np.all(np.isfinite(h)) and np.all(h > 0)):
+        raise ValueError(f"spacing must be positive and finite, got {spacing}")
     if h.shape not in ((), (num_axes,)):
         raise ValueError(
             f"spacing must be one number or one for each of the {num_axes} axes, got "
             f"shape {h.shape}"
         )
-    return jnp.broadcast_to(jnp.asarray(1 / h**2, dtype), (num_axes,))
+    if isinstance(h, np.ndarray):
+        return on_device(np.broadcast_to(1 / h**2, num_axes).astype(dtype))
+    return jnp.broadcast_to(1 / h**2, (num_axes,))
 
 
 def has_dirichlet(faces: Faces) -> bool:

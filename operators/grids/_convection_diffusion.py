@@ -8,24 +8,27 @@ less u ∇·v, both by the same fluxes.
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias
+from functools import partial
+from typing import Any, Literal, NamedTuple, TypeAlias
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Inexact
+from typing_extensions import override
 
 from .._declared import AbstractDeclaredOperator, Declared, declare
-from .._field import Structure, as_inexact, is_traced, require_finite, structure_of
+from .._field import Structure, as_finite, is_traced, structure_of
 from ._boundary import (
     BoundaryLike,
     Faces,
+    as_faces,
     has_dirichlet,
     inverse_squares,
     require_choice,
 )
-from ._diffusion import Diffusion, FaceMean
+from ._diffusion import FaceMean, as_coefficient, diffusion_network
 from ._laplacian import require_declarable
-from ._network import Network
 from ._shift import Side, edge_in_zeros, opposite, without_last
 from ._stencil import Stencil, StencilOperator, neighbour
 
@@ -80,7 +83,7 @@ class ConvectionDiffusion(AbstractDeclaredOperator):
                [ 0., -3.,  5.]], dtype=float64)
     """
 
-    stencil: Stencil
+    couplings: Stencil
     declared: Declared
 
     def __init__(
@@ -97,52 +100,80 @@ class ConvectionDiffusion(AbstractDeclaredOperator):
     ):
         require_choice("scheme", scheme, Scheme)
         require_choice("form", form, Form)
-        k = as_inexact(coefficient, "coefficient")
-        diffusion = Diffusion(k, spacing, face_mean=face_mean, boundary=boundary)
-        v = _as_velocity(velocity, k.shape).astype(k.dtype)
-        weights = jnp.sqrt(inverse_squares(spacing, k.ndim, jnp.finfo(k.dtype).dtype))
-        flows = [w.astype(k.dtype) * v[axis] for axis, w in enumerate(weights)]
-        self.stencil = _stencil(diffusion.network, flows, scheme, form)
-        self.declared = _declare(self.stencil, form, nullspace)
+        require_choice("face_mean", face_mean, FaceMean)
+        k = as_coefficient(coefficient)
+        faces = as_faces(boundary, k.ndim)
+        weights = inverse_squares(spacing, k.ndim, jnp.finfo(k.dtype).dtype)
+        v = _as_velocity(velocity, k.shape)
+        settings = _Settings(scheme, form, face_mean, faces)
+        self.couplings = _stencil(k, v, weights, settings)
+        self.declared = _declare(self.couplings, form, nullspace)
 
     @property
     def in_structure(self) -> Structure:
         """An array with one entry per cell."""
-        return structure_of(self.stencil.centre)
+        return structure_of(self.couplings.centre)
+
+    @property
+    @override
+    def stencil(self) -> Stencil:
+        return self.couplings
 
     @property
     def T(self) -> StencilOperator:
         """The transpose, a stencil again."""
         return StencilOperator(
-            stencil=self.stencil.T, declared=self.declared.T, original=self
+            couplings=self.couplings.T, declared=self.declared.T, original=self
         )
 
     def mv(self, x: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
         """Return -∇·(k∇x) + ∇·(vx), or + v·∇x."""
-        return self.stencil.mv(x)
+        return self.couplings.mv(x)
 
     def diagonal(self) -> Inexact[Array, "..."]:
         """The weight of each cell in its own balance."""
-        return self.stencil.centre
+        return self.couplings.centre
 
 
+class _Settings(NamedTuple):
+    """What changes the compiled program."""
+
+    scheme: Scheme
+    form: Form
+    face_mean: FaceMean
+    faces: Faces
+
+
+@partial(jax.jit, static_argnames="settings", inline=True)
 def _stencil(
-    network: Network, flows: list[Inexact[Array, "..."]], scheme: Scheme, form: Form
+    k: Inexact[Array, "..."],
+    v: Float[Array, "..."],
+    weights: Float[Array, " axes"],
+    settings: _Settings,
 ) -> Stencil:
-    """Diffusion by the network, convection by the flows v / h along the axes."""
+    """Diffusion by its network, convection by the flows v / h along the axes."""
+    scheme, form, face_mean, faces = settings
+    network = diffusion_network(k, weights, face_mean, faces)
+    if v.ndim == 1:
+        v = jnp.broadcast_to(v.reshape(-1, *[1] * k.ndim), (k.ndim, *k.shape))
+    scales = jnp.sqrt(weights).astype(k.dtype)
+    flows = [w * v[axis].astype(k.dtype) for axis, w in enumerate(scales)]
     centre, low, high = network.centre, [], []
     for axis, (flow, link) in enumerate(zip(flows, network.links, strict=True)):
-        part = _convection(flow, axis, network.faces, scheme, form)
-        centre = centre + part.centre
-        low.append(part.low[0] - neighbour(link, axis, "low", network.faces))
-        high.append(part.high[0] - link)
-    return Stencil(centre, tuple(low), tuple(high), network.faces)
+        own, before, after = _convection(flow, axis, faces, scheme, form)
+        centre = centre + own
+        low.append(before - neighbour(link, axis, "low", faces))
+        high.append(after - link)
+    return Stencil.along_axes(centre, low, high, faces)
 
 
 def _convection(
     flow: Inexact[Array, "..."], axis: int, faces: Faces, scheme: Scheme, form: Form
-) -> Stencil:
-    """The stencil of ∂(vu)/∂x, or of v ∂u/∂x, along one axis, with flow v / h."""
+) -> tuple[Inexact[Array, "..."], Inexact[Array, "..."], Inexact[Array, "..."]]:
+    """Weights of a cell, the previous and the next in ∂(vu)/∂x, or in v ∂u/∂x.
+
+    Along one axis, with flow v / h.
+    """
     through = _flow_through_faces(flow, axis, faces)
     # What passes the upper face is own u_i + other u_{i+1}.
     own, other = _split(through, scheme)
@@ -163,8 +194,7 @@ def _convection(
             centre = centre + _positive_part(out)
     if form == "advective":
         centre = centre - outflow
-    low = -neighbour(own, axis, "low", faces)
-    return Stencil(centre, (low,), (other,), faces)
+    return centre, -neighbour(own, axis, "low", faces), other
 
 
 def _flow_through_faces(
@@ -189,18 +219,15 @@ def _positive_part(flow: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
 
 
 def _as_velocity(velocity: Any, shape: tuple[int, ...]) -> Float[Array, "..."]:
-    v = as_inexact(velocity, "velocity")
+    v = as_finite(velocity, "velocity")
     if jnp.iscomplexobj(v):
         raise ValueError(f"velocity must be real, got dtype {v.dtype}")
     num_axes = len(shape)
-    if v.shape == (num_axes,):
-        v = jnp.broadcast_to(v.reshape(num_axes, *[1] * num_axes), (num_axes, *shape))
-    if v.shape != (num_axes, *shape):
+    if v.shape not in ((num_axes,), (num_axes, *shape)):
         raise ValueError(
             "velocity must have one component per axis, shape "
             f"{(num_axes, *shape)} or {(num_axes,)}, got {v.shape}"
         )
-    require_finite(v, "velocity")
     return v
 
 
@@ -221,13 +248,19 @@ def _declare(
     )
 
 
+@jax.jit
+def _sums(stencil: Stencil) -> tuple[Inexact[Array, "..."], Inexact[Array, "..."]]:
+    """The sums of the rows and of the columns."""
+    ones = jnp.ones_like(stencil.centre)
+    return stencil.mv(ones), stencil.T.mv(ones)
+
+
 def _require_null_constants(stencil: Stencil) -> None:
     if is_traced(stencil):
         return
-    ones = jnp.ones_like(stencil.centre)
     scale = float(np.max(np.abs(stencil.centre)))
     allowed = 100 * float(jnp.finfo(stencil.centre.dtype).eps) * scale
-    for name, sums in (("A", stencil.mv(ones)), ("Aᴴ", stencil.T.mv(ones))):
+    for name, sums in zip(("A", "Aᴴ"), _sums(stencil), strict=True):
         largest = float(np.max(np.abs(sums)))
         if largest > allowed:
             raise ValueError(

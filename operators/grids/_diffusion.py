@@ -9,19 +9,25 @@ c_f = 2 k_i / h².
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal, TypeAlias
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Inexact
+from typing_extensions import override
 
 from .._declared import AbstractDeclaredOperator, Declared
-from .._field import Structure, as_inexact, is_traced, require_finite, structure_of
+from .._field import Structure, as_finite, is_traced, structure_of
+from .._separable import Separable
 from .._tags import is_real
 from ._boundary import BoundaryLike, Faces, as_faces, inverse_squares, require_choice
 from ._laplacian import declare_diffusion, grid_shape
+from ._mean_lines import mean_lines
 from ._network import Network, make_network
 from ._shift import edge_in_zeros, without_last
+from ._stencil import Stencil
 
 FaceMean: TypeAlias = Literal["harmonic", "arithmetic"]
 
@@ -71,17 +77,11 @@ class Diffusion(AbstractDeclaredOperator):
         boundary: BoundaryLike = "dirichlet",
         nullspace: Literal["constant"] | None = None,
     ):
-        k = as_inexact(coefficient, "coefficient")
-        shape = grid_shape(k.shape)
-        _require_positive(k)
+        k = as_coefficient(coefficient)
         require_choice("face_mean", face_mean, FaceMean)
-        faces = as_faces(boundary, len(shape))
-        weights = inverse_squares(spacing, len(shape), jnp.finfo(k.dtype).dtype)
-        links = tuple(
-            weight.astype(k.dtype) * _link(k, axis, face_mean, faces)
-            for axis, weight in enumerate(weights)
-        )
-        self.network = make_network(_walls(k, weights, faces), links, faces)
+        faces = as_faces(boundary, k.ndim)
+        weights = inverse_squares(spacing, k.ndim, jnp.finfo(k.dtype).dtype)
+        self.network = diffusion_network(k, weights, face_mean, faces)
         self.declared = declare_diffusion(
             faces, nullspace, self.in_structure, is_real(self.in_structure)
         )
@@ -95,9 +95,49 @@ class Diffusion(AbstractDeclaredOperator):
         """Return -∇·(k∇x)."""
         return self.network.mv(x)
 
+    @property
+    @override
+    def stencil(self) -> Stencil:
+        return self.network.stencil()
+
+    @property
+    @override
+    def separable(self) -> Separable | None:
+        """Of a real coefficient, averaged per axis over the other axes."""
+        if jnp.iscomplexobj(self.network.centre):
+            return None
+        return mean_lines(self.network)
+
     def diagonal(self) -> Inexact[Array, "..."]:
         """The sum of the conductances of each cell's faces."""
         return self.network.centre
+
+
+def as_coefficient(coefficient: Any) -> Inexact[Array, "..."]:
+    """Return k as an array on a grid.
+
+    Raises:
+        ValueError: a value that is not finite or not positive, or a bad shape.
+    """
+    k = as_finite(coefficient, "coefficient")
+    grid_shape(k.shape)
+    _require_positive(coefficient)
+    return k
+
+
+@partial(jax.jit, static_argnames=("face_mean", "faces"), inline=True)
+def diffusion_network(
+    k: Inexact[Array, "..."],
+    weights: Float[Array, " axes"],
+    face_mean: FaceMean,
+    faces: Faces,
+) -> Network:
+    """Return the conductances of -∇·(k∇u), with weights 1/h² per axis."""
+    links = tuple(
+        weight.astype(k.dtype) * _link(k, axis, face_mean, faces)
+        for axis, weight in enumerate(weights)
+    )
+    return make_network(_walls(k, weights, faces), links, faces)
 
 
 def _link(k: Inexact[Array, "..."], axis: int, face_mean: FaceMean, faces: Faces):
@@ -122,9 +162,8 @@ def _walls(k: Inexact[Array, "..."], weights: Float[Array, " axes"], faces: Face
     return total
 
 
-def _require_positive(k: Inexact[Array, "..."]) -> None:
-    require_finite(k, "coefficient")
-    if is_traced(k) or jnp.iscomplexobj(k):
+def _require_positive(k: Any) -> None:
+    if is_traced(k) or np.iscomplexobj(k):
         return
     smallest = float(np.min(k))
     if smallest <= 0:

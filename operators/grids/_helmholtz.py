@@ -6,14 +6,19 @@ The diffusion operator of `Diffusion`, less k² u in every cell: -∇·(c∇u) -
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Inexact
+from typing_extensions import override
 
 from .._declared import AbstractDeclaredOperator, Declared, declare
-from .._field import Structure, as_inexact, require_finite
+from .._field import Structure, as_finite
+from .._separable import Separable
 from ._boundary import BoundaryLike
-from ._diffusion import Diffusion, FaceMean
+from ._diffusion import Diffusion, FaceMean, as_coefficient
+from ._mean_lines import mean_lines
+from ._stencil import Stencil
 
 
 class Helmholtz(AbstractDeclaredOperator):
@@ -70,7 +75,7 @@ class Helmholtz(AbstractDeclaredOperator):
         boundary: BoundaryLike = "dirichlet",
         tags: Iterable[str] = (),
     ):
-        c = as_inexact(coefficient, "coefficient")
+        c = as_coefficient(coefficient)
         k2 = _as_wavenumber(wavenumber_squared, c)
         dtype = np.promote_types(c.dtype, k2.dtype)
         self.diffusion = Diffusion(
@@ -91,6 +96,19 @@ class Helmholtz(AbstractDeclaredOperator):
         """Return -∇·(c∇x) - k²x."""
         return self.diffusion.mv(x) - self.wavenumber_squared * x
 
+    @property
+    @override
+    def stencil(self) -> Stencil:
+        return self.diffusion.network.stencil(-self.wavenumber_squared)
+
+    @property
+    @override
+    def separable(self) -> Separable:
+        """The real part of c, averaged per axis over the others, and the mean of k²."""
+        # What damps a wave is in k²; of a complex c the real part has to do.
+        network = jax.tree.map(jnp.real, self.diffusion.network)
+        return mean_lines(network, -self.wavenumber_squared)
+
     def diagonal(self) -> Inexact[Array, "..."]:
         """The conductances of each cell's faces less k²."""
         return self.diffusion.diagonal() - self.wavenumber_squared
@@ -104,13 +122,11 @@ def _as_wavenumber(
         dtype = jnp.finfo(c.dtype).dtype
         if isinstance(wavenumber_squared, complex):
             dtype = np.promote_types(dtype, np.complex64)
-        values = jnp.asarray(wavenumber_squared, dtype)
-    else:
-        values = as_inexact(wavenumber_squared, "wavenumber_squared")
+        wavenumber_squared = np.asarray(wavenumber_squared, dtype)
+    values = as_finite(wavenumber_squared, "wavenumber_squared")
     if values.shape not in ((), c.shape):
         raise ValueError(
             "wavenumber_squared must be one number or one per cell, shape "
             f"{np.shape(c)}, got shape {values.shape}"
         )
-    require_finite(values, "wavenumber_squared")
     return values

@@ -14,6 +14,7 @@ definite where there is air and no diagonal entry is zero.
 
 from collections.abc import Sequence
 from enum import IntEnum
+from functools import partial
 from typing import Any, Literal
 
 import jax
@@ -22,14 +23,15 @@ import numpy as np
 from jaxtyping import Array, DTypeLike, Float, Inexact
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+from typing_extensions import override
 
 from .._declared import AbstractDeclaredOperator, Declared, declare
-from .._field import Structure, as_dtype, is_traced, structure_of
-from ._boundary import BoundaryLike, Faces, as_faces, inverse_squares
+from .._field import Structure, as_dtype, is_traced, on_device, structure_of
+from ._boundary import BoundaryLike, Condition, Faces, as_faces, inverse_squares
 from ._laplacian import grid_shape
-from ._network import Network, make_network, wall_conductances
+from ._network import Network, make_network
 from ._shift import Side, edge_in_zeros
-from ._stencil import neighbour
+from ._stencil import Stencil, neighbour
 
 SIDES: tuple[Side, Side] = ("low", "high")
 
@@ -96,7 +98,8 @@ class MaskedPoisson(AbstractDeclaredOperator):
         dtype = as_dtype(dtype)
         faces = as_faces(boundary, cells.ndim)
         weights = inverse_squares(spacing, cells.ndim, jnp.finfo(dtype).dtype)
-        self.network = _network(jnp.asarray(cells), weights.astype(dtype), faces)
+        on_grid = on_device(cells) if isinstance(cells, np.ndarray) else cells
+        self.network = _network(on_grid, weights, faces, dtype)
         regions = None if is_traced(cells) else _closed_regions(cells, faces)
         if isinstance(nullspace, str) and nullspace == "constant":
             nullspace = _constants(self.network, regions)
@@ -110,6 +113,11 @@ class MaskedPoisson(AbstractDeclaredOperator):
     def mv(self, x: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
         """Return -Δx in fluid cells, x in the others."""
         return self.network.mv(x)
+
+    @property
+    @override
+    def stencil(self) -> Stencil:
+        return self.network.stencil()
 
     def diagonal(self) -> Inexact[Array, "..."]:
         """The number of neighbours that are not solid, over h²; one if not fluid."""
@@ -135,10 +143,13 @@ def _as_cells(cells: Any) -> Any:
     return cells
 
 
-def _network(cells: Array, weights: Inexact[Array, " axes"], faces: Faces) -> Network:
-    is_fluid = cells == CellType.FLUID
-    fluid = is_fluid.astype(weights.dtype)
-    air = (cells == CellType.AIR).astype(weights.dtype)
+@partial(jax.jit, static_argnames=("faces", "dtype"), inline=True)
+def _network(
+    cells: Array, weights: Float[Array, " axes"], faces: Faces, dtype: jnp.dtype
+) -> Network:
+    weights = weights.astype(dtype)
+    fluid = (cells == CellType.FLUID).astype(dtype)
+    air = (cells == CellType.AIR).astype(dtype)
     walls, links = 1 - fluid, []
     for axis, (weight, pair) in enumerate(zip(weights, faces, strict=True)):
         own = weight * fluid
@@ -154,20 +165,40 @@ def _network(cells: Array, weights: Inexact[Array, " axes"], faces: Faces) -> Ne
 
 def _closed_regions(cells: np.ndarray, faces: Faces) -> np.ndarray:
     """The number of each fluid cell's closed region from 0, -1 elsewhere."""
-    with jax.ensure_compile_time_eval():
-        network = _network(jnp.asarray(cells), jnp.ones(cells.ndim), faces)
-        walls = np.ravel(wall_conductances(network))
-    index, pairs = np.arange(cells.size).reshape(cells.shape), []
-    for axis, link in enumerate(network.links):
-        is_linked = np.asarray(link) > 0
-        pairs.append([index[is_linked], np.roll(index, -1, axis)[is_linked]])
+    index = np.arange(cells.size).reshape(cells.shape)
+    is_fluid, pairs = cells == CellType.FLUID, []
+    is_grounded, is_linked = ~is_fluid, np.zeros(cells.shape, bool)
+    for axis, pair in enumerate(faces):
+        before, after = _neighbours(cells, axis, pair)
+        is_grounded |= (before == CellType.AIR) | (after == CellType.AIR)
+        leads_on = is_fluid & (after == CellType.FLUID)
+        is_linked |= leads_on | np.roll(leads_on, 1, axis)
+        pairs.append([index[leads_on], np.roll(index, -1, axis)[leads_on]])
     first, second = np.concatenate(pairs, axis=1)
     graph = coo_array((np.ones(len(first), bool), (first, second)), (cells.size,) * 2)
     _, labels = connected_components(graph, directed=False)
-    is_closed = (np.bincount(labels, walls) == 0)[labels]
+    # A cell that is walled in on all sides is a region without null vectors.
+    grounds = np.bincount(labels, np.ravel(is_grounded | ~is_linked))
+    is_closed = (grounds == 0)[labels]
     regions = np.full(cells.size, -1)
     regions[is_closed] = np.unique(labels[is_closed], return_inverse=True)[1]
     return regions.reshape(cells.shape)
+
+
+def _neighbours(
+    cells: np.ndarray, axis: int, pair: tuple[Condition, Condition]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The cells before and after each cell, with what lies outside of the grid."""
+    outside = {"dirichlet": CellType.AIR, "neumann": CellType.SOLID}
+    low, high = (
+        cells.take([end], axis)
+        if condition == "periodic"
+        else np.full_like(cells.take([0], axis), outside[condition])
+        for end, condition in zip((-1, 0), pair, strict=True)
+    )
+    count = cells.shape[axis] - 1
+    before = np.concatenate([low, cells.take(range(count), axis)], axis)
+    return before, np.concatenate([cells.take(range(1, count + 1), axis), high], axis)
 
 
 def _tags(regions: np.ndarray | None) -> list[str]:
@@ -191,4 +222,4 @@ def _constants(network: Network, regions: np.ndarray | None) -> Array:
             'leave out nullspace="constant"'
         )
     masks = regions == numbers.reshape(-1, *[1] * regions.ndim)
-    return jnp.asarray(masks, dtype)
+    return on_device(masks.astype(dtype))

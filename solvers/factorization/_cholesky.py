@@ -8,6 +8,7 @@ from jax.scipy.linalg import cho_solve
 from jaxtyping import Array, Inexact
 
 from ...operators import AbstractLinearOperator
+from ..core._compilation import compile_modules
 from ..core._inner_product import InnerProduct
 from ..core._status import Status
 from ..core._stopping import require_settings
@@ -58,6 +59,7 @@ class Cholesky(AbstractDirect):
     def __check_init__(self):
         require_settings(self)
 
+    @compile_modules
     def __call__(self, A: AbstractLinearOperator) -> FactoredInverse:
         """Return A⁻¹, factored."""
         factor = jnp.linalg.cholesky(regular_matrix(A))

@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Inexact, Int32
 
 from ...operators import Sparse
-from ..sweeps._level_schedule import Schedule, compute, make_schedule, of_terms
+from ...operators._field import on_device
+from ..sweeps._level_schedule import Schedule, compute, make_schedule
 from ..sweeps._level_sweeps import (
     LevelPattern,
     TrianglePattern,
@@ -47,7 +48,7 @@ def incomplete_pattern(A: Sparse, of_T: bool, wanted_by: str) -> IncompletePatte
     Raises:
         ValueError: the pattern of A is being traced.
     """
-    rows, columns, slots = known_pattern(A, wanted_by)
+    rows, columns, slots = known_pattern(A.layout, A.layout_of_T, wanted_by)
     num_rows = A.layout.extent.num_rows
     each = np.arange(num_rows)
     stored = rows.astype(np.int64) * num_rows + columns
@@ -61,19 +62,19 @@ def incomplete_pattern(A: Sparse, of_T: bool, wanted_by: str) -> IncompletePatte
         i, j = rows[inside], columns[inside]
         return TrianglePattern(
             schedule=row_schedule(i, j, each[::-side]),
-            slots=jnp.asarray(inside, jnp.int32),
-            rows=jnp.asarray(i, jnp.int32),
+            slots=on_device(inside.astype(np.int32)),
+            rows=on_device(i.astype(np.int32)),
         )
 
     def both(rows: np.ndarray, columns: np.ndarray) -> LevelPattern:
         return LevelPattern(triangle(rows, columns, -1), triangle(rows, columns, 1))
 
     return IncompletePattern(
-        entries=jnp.asarray(np.searchsorted(known, stored), jnp.int32),
-        slots=jnp.asarray(slots, jnp.int32),
-        diagonal=jnp.asarray(np.flatnonzero(rows == columns), jnp.int32),
+        entries=on_device(np.searchsorted(known, stored).astype(np.int32)),
+        slots=on_device(slots.astype(np.int32)),
+        diagonal=on_device(np.flatnonzero(rows == columns).astype(np.int32)),
         order=order,
-        is_term=of_terms(order, jnp.ones(len(targets), bool)),
+        is_term=on_device(np.asarray(order.terms) < len(targets)),
         sweeps=both(rows, columns),
         sweeps_of_T=both(columns, rows) if of_T else None,
     )

@@ -5,6 +5,7 @@ from jax.scipy.linalg import lu_factor, lu_solve
 from jaxtyping import Array, Inexact, Int
 
 from ...operators import AbstractLinearOperator
+from ..core._compilation import compile_modules
 from ..core._inner_product import InnerProduct
 from ..core._stopping import require_settings
 from ._direct import AbstractDirect
@@ -52,6 +53,7 @@ class LU(AbstractDirect):
     def __check_init__(self):
         require_settings(self)
 
+    @compile_modules
     def __call__(self, A: AbstractLinearOperator) -> FactoredInverse:
         """Return A⁻¹, factored."""
         return factored_inverse(A, lu_factor(regular_matrix(A)), _solve_vector)

@@ -26,6 +26,7 @@ from jaxtyping import Array, Float
 
 from ...operators import AbstractLinearOperator
 from ...operators._field import Field, Structure, array_structure, as_field, describe
+from ..core._compilation import compile_modules
 from ..core._inner_product import InnerProduct, add, combine, scale, subtract
 from ..krylov._spectral_bounds import spectral_bounds
 from ._conjugate_basis import ConjugateBasis, conjugate_basis
@@ -100,17 +101,23 @@ class Deflation(eqx.Module):
             )
         _require_stack(self.vectors, A.in_structure)
         M = _made_for(A, self.preconditioner)
-        basis, _ = conjugate_basis(A, self.vectors, self.inner_product)
-        _, largest = spectral_bounds(
-            A,
-            M,
-            key=jax.random.key(0),
-            num_steps=NUM_STEPS,
-            inner_product=self.inner_product,
-        )
-        kept = A.tags - {"singular"}
-        promised = kept if M is None else kept & M.tags
-        return DeflatedInverse(basis, M, largest, self.inner_product, promised)
+        return _deflated_inverse(A, M, self.vectors, self.inner_product)
+
+
+@compile_modules
+def _deflated_inverse(
+    A: AbstractLinearOperator,
+    M: AbstractLinearOperator | None,
+    vectors: Field,
+    inner_product: InnerProduct,
+) -> "DeflatedInverse":
+    basis, _ = conjugate_basis(A, vectors, inner_product)
+    _, largest = spectral_bounds(
+        A, M, key=jax.random.key(0), num_steps=NUM_STEPS, inner_product=inner_product
+    )
+    kept = A.tags - {"singular"}
+    promised = kept if M is None else kept & M.tags
+    return DeflatedInverse(basis, M, largest, inner_product, promised)
 
 
 class DeflatedInverse(AbstractLinearOperator):

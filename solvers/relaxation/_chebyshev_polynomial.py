@@ -25,7 +25,8 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from ...operators import AbstractLinearOperator
-from ...operators._field import Field, Structure, is_traced, real_dtype
+from ...operators._field import Field, Structure, as_scalar, is_traced, real_dtype
+from ..core._compilation import compile_modules
 from ..core._inner_product import add, add_scaled, scale, subtract
 from ..krylov._spectral_bounds import spectral_bounds
 from ._jacobi import Jacobi
@@ -83,6 +84,7 @@ class ChebyshevPolynomial(eqx.Module):
         self.degree, self.ratio = degree, float(ratio)
         self.largest = None if largest is None else _as_bound(largest)
 
+    @compile_modules
     def __call__(self, A: AbstractLinearOperator) -> "PolynomialInverse":
         """Return the preconditioner of A."""
         inverse = Jacobi()(A).diagonal()
@@ -155,4 +157,4 @@ def _as_bound(largest: Any) -> Float[Array, ""]:
         raise ValueError(
             f"largest must be a positive bound on the eigenvalues, got {largest}"
         )
-    return jnp.asarray(largest, jnp.result_type(float, largest))
+    return as_scalar(largest, jnp.result_type(float, largest))

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from ...operators import AbstractLinearOperator, Diagonal
+from ..core._compilation import compile_modules
 
 
 class Jacobi(eqx.Module):
@@ -26,6 +27,7 @@ class Jacobi(eqx.Module):
         Array([0.5, 0.5, 0.5, 0.5], dtype=float64)
     """
 
+    @compile_modules
     def __call__(self, A: AbstractLinearOperator) -> Diagonal:
         """Return the preconditioner of A."""
         diagonal = A.diagonal()

@@ -5,7 +5,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ...operators._field import is_traced
+from ...operators._field import as_scalar, is_traced
 
 
 def as_omega(omega: Any) -> Float[Array, ""]:
@@ -19,4 +19,4 @@ def as_omega(omega: Any) -> Float[Array, ""]:
             f"omega must be one number between 0 and 2, got {omega}; 1 is (symmetric) "
             "Gauss-Seidel"
         )
-    return jnp.asarray(omega, jnp.result_type(float, omega))
+    return as_scalar(omega, jnp.result_type(float, omega))

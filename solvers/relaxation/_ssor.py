@@ -18,6 +18,7 @@ import equinox as eqx
 from jaxtyping import Array, Float
 
 from ...operators import AbstractLinearOperator
+from ..core._compilation import compile_modules
 from ..sweeps._sweep_orders import AbstractOrder, Natural
 from ..sweeps._swept_inverse import SweptInverse
 from ._omega import as_omega
@@ -63,14 +64,21 @@ class SSOR(eqx.Module):
 
     def __call__(self, A: AbstractLinearOperator) -> SweptInverse:
         """Return the preconditioner of A."""
-        diagonal = A.diagonal()
-        omega = self.omega.astype(diagonal.dtype)
-        pivots = diagonal / omega
-        is_hermitian = bool(A.tags & {"symmetric", "hermitian"})
-        return SweptInverse(
-            sweeps=self.order.sweeps(A, pivots),
-            # Made here, where the pattern of a Sparse is known.
-            sweeps_of_T=None if is_hermitian else self.order.T.sweeps(A.T, pivots),
-            scale=(2 - omega) / pivots,
-            promised=A.tags - {"singular"},
-        )
+        # The order is made here, where the pattern of a Sparse is known.
+        return _swept_inverse(A, self.omega, self.order.of(A))
+
+
+@compile_modules
+def _swept_inverse(
+    A: AbstractLinearOperator, omega: Float[Array, ""], order: AbstractOrder
+) -> SweptInverse:
+    diagonal = A.diagonal()
+    omega = omega.astype(diagonal.dtype)
+    pivots = diagonal / omega
+    is_hermitian = bool(A.tags & {"symmetric", "hermitian"})
+    return SweptInverse(
+        sweeps=order.sweeps(A, pivots),
+        sweeps_of_T=None if is_hermitian else order.T.sweeps(A.T, pivots),
+        scale=(2 - omega) / pivots,
+        promised=A.tags - {"singular"},
+    )

@@ -5,9 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact, Int32
 
-from ...operators import Sparse
-from ...operators._field import is_traced
-from ...operators._sparse_product import rows_of_slots
+from ...operators._field import is_traced, on_device
+from ...operators._sparse_layout import Layout, known_rows
 from ._level_schedule import Schedule, compute, gather, make_schedule, of_terms
 from ._sweeps import AbstractSweeps
 
@@ -92,20 +91,22 @@ def row_schedule(rows: np.ndarray, columns: np.ndarray, ranks: np.ndarray) -> Sc
     return make_schedule(len(ranks), rows, (columns,), ranks)
 
 
-def level_pattern(A: Sparse, ranks: np.ndarray, wanted_by: str) -> LevelPattern:
-    """Return the triangles of A where its rows are visited by rank.
+def level_pattern(
+    layout: Layout, layout_of_T: Layout, ranks: np.ndarray, wanted_by: str
+) -> LevelPattern:
+    """Return the triangles of a matrix where its rows are visited by rank.
 
     Raises:
-        ValueError: the pattern of A is being traced.
+        ValueError: the pattern is being traced.
     """
-    rows, columns, slots = known_pattern(A, wanted_by)
+    rows, columns, slots = known_pattern(layout, layout_of_T, wanted_by)
 
     def triangle(is_inside: np.ndarray, ranks: np.ndarray) -> TrianglePattern:
         i, j = rows[is_inside], columns[is_inside]
         return TrianglePattern(
             schedule=row_schedule(i, j, ranks),
-            slots=jnp.asarray(slots[is_inside], jnp.int32),
-            rows=jnp.asarray(i, jnp.int32),
+            slots=on_device(slots[is_inside].astype(np.int32)),
+            rows=on_device(i.astype(np.int32)),
         )
 
     lower = triangle(ranks[columns] < ranks[rows], ranks)
@@ -113,20 +114,22 @@ def level_pattern(A: Sparse, ranks: np.ndarray, wanted_by: str) -> LevelPattern:
     return LevelPattern(lower, triangle(ranks[columns] > ranks[rows], backward))
 
 
-def known_pattern(A: Sparse, wanted_by: str) -> tuple[np.ndarray, ...]:
+def known_pattern(
+    layout: Layout, layout_of_T: Layout, wanted_by: str
+) -> tuple[np.ndarray, ...]:
     """Return the row, the column and the slot of every stored number.
 
     Raises:
         ValueError: the pattern is being traced.
     """
-    if is_traced(A.layout):
+    if is_traced(layout):
         raise ValueError(
             f"{wanted_by} needs the pattern of a Sparse matrix, got one that is being "
             "traced; make the preconditioner before the solve, outside of jax.jit: "
             "solve(A, b, solver, preconditioner=factory(A)), and for SOR and SSOR the "
             "order: SOR(order=Multicolour().of(A))"
         )
-    columns, order = np.asarray(A.layout.columns), np.asarray(A.layout.order)
+    columns, order = np.asarray(layout.columns), np.asarray(layout.order)
     # Padding stands beyond the end of the transpose.
-    slots = np.flatnonzero(order < A.layout_of_T.columns.size)
-    return np.asarray(rows_of_slots(A.layout))[slots], columns[slots], slots
+    slots = np.flatnonzero(order < layout_of_T.columns.size)
+    return known_rows(layout)[slots], columns[slots], slots
