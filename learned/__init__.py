@@ -1,5 +1,5 @@
 """Learned operators: preconditioners, Gaussian-process solvers, neural operators.
 
-Empty so far. What will live here are operators like any other: a learned preconditioner
-goes into `solve(preconditioner=...)`, a prediction goes in as `x0`.
+Empty so far. Learned operators will be operators like any other: a preconditioner is
+passed as `solve(preconditioner=...)`, a prediction of the solution as `x0`.
 """

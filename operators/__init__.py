@@ -11,6 +11,8 @@ from ._inverse import Inverse as Inverse
 from ._jacobian import Jacobian as Jacobian
 from ._kronecker import Kronecker as Kronecker
 from ._kronecker import KroneckerSum as KroneckerSum
+from ._line import DenseLine as DenseLine
+from ._line import UniformLine as UniformLine
 from ._lineax import from_lineax as from_lineax
 from ._lineax import to_lineax as to_lineax
 from ._operator import AbstractLinearOperator as AbstractLinearOperator
@@ -23,6 +25,7 @@ from ._operator import Sum as Sum
 from ._operator import Transpose as Transpose
 from ._scipy import from_scipy as from_scipy
 from ._scipy import to_scipy as to_scipy
+from ._separable import Separable as Separable
 from ._sparse import Sparse as Sparse
 from .grids import CellType as CellType
 from .grids import ConvectionDiffusion as ConvectionDiffusion
@@ -30,3 +33,4 @@ from .grids import Diffusion as Diffusion
 from .grids import Helmholtz as Helmholtz
 from .grids import Laplacian as Laplacian
 from .grids import MaskedPoisson as MaskedPoisson
+from .grids import Stencil as Stencil

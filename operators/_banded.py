@@ -8,11 +8,16 @@ from typing import Any, Literal
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Inexact
+from typing_extensions import override
 
 from ._declared import AbstractDeclaredOperator, Declared, declare
+from ._diagonal import Diagonal
+from ._diagonal_blocks import blocks_of_diagonals
 from ._field import Structure, array_structure, as_finite
 from ._nullspace import conjugate
+from ._operator import AbstractLinearOperator
 from .grids._shift import shift_in_zero
 
 
@@ -78,6 +83,24 @@ class Banded(AbstractDeclaredOperator):
         rows = zip(self.offsets, self.diagonals, strict=True)
         terms = [_aligned(row * x, offset) for offset, row in rows]
         return sum(terms[1:], terms[0])
+
+    @property
+    @override
+    def triangles(self) -> tuple[AbstractLinearOperator, AbstractLinearOperator]:
+        return self._side(-1), self._side(1)
+
+    @override
+    def diagonal_blocks(self, size: int) -> Inexact[Array, "blocks size size"]:
+        rows = zip(self.offsets, self.diagonals, strict=True)
+        return blocks_of_diagonals([(o, _aligned(row, o)) for o, row in rows], size)
+
+    def _side(self, sign: int) -> AbstractLinearOperator:
+        """The diagonals on one side of the main one."""
+        found = [i for i, offset in enumerate(self.offsets) if offset * sign > 0]
+        if not found:
+            return Diagonal(jnp.zeros_like(self.diagonals[0]))
+        offsets = [self.offsets[i] for i in found]
+        return Banded(self.diagonals[np.array(found)], offsets)
 
     def diagonal(self) -> Inexact[Array, " n"]:
         """The main diagonal, zeros where it is not stored."""

@@ -5,18 +5,27 @@ negative eigenvalue shows when it is among the extreme ones, which a short Lancz
 reaches.
 """
 
-from functools import partial, reduce
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.lax import Precision
 from jaxtyping import Array, PRNGKeyArray
 
+from ._arithmetic import (
+    add_scaled,
+    block_dot,
+    combine,
+    conj,
+    dot,
+    gram,
+    ratio,
+    scale,
+    subtract,
+)
 from ._field import Field, Structure, real_dtype, size_of
-from ._operator import AbstractLinearOperator, _conj
+from ._operator import AbstractLinearOperator
 
 LANCZOS_STEPS = 30
 
@@ -72,9 +81,10 @@ def random_field(structure: Structure, key: PRNGKeyArray) -> Field:
 def _linearity_error(
     operator: AbstractLinearOperator, x: Field, z: Field
 ) -> dict[str, Array]:
-    got = operator.mv(_combined(x, z))
-    expected = _combined(operator.mv(x), operator.mv(z))
-    return {"linearity": _ratio(_distance(got, expected), _norm(expected))}
+    two = jnp.asarray(2.0)
+    got = operator.mv(add_scaled(z, two, x))
+    expected = add_scaled(operator.mv(z), two, operator.mv(x))
+    return {"linearity": _relative(_distance(got, expected), _norm(expected))}
 
 
 @eqx.filter_jit
@@ -82,12 +92,12 @@ def _other_errors(
     operator: AbstractLinearOperator, x: Field, y: Field
 ) -> dict[str, Array]:
     Ax = operator.mv(x)
-    adjoint = _dot(y, Ax) - _dot(operator.H.mv(y), x)
-    transpose = _dot(_conj(y), Ax) - _dot(_conj(operator.T.mv(y)), x)
-    scale = _norm(Ax) * _norm(y)
+    adjoint = dot(y, Ax) - dot(operator.H.mv(y), x)
+    transpose = dot(conj(y), Ax) - dot(conj(operator.T.mv(y)), x)
+    size = _norm(Ax) * _norm(y)
     return {
-        "adjoint": _ratio(jnp.abs(adjoint), scale),
-        "transpose": _ratio(jnp.abs(transpose), scale),
+        "adjoint": _relative(jnp.abs(adjoint), size),
+        "transpose": _relative(jnp.abs(transpose), size),
         **_tagged_errors(operator, x, Ax),
     }
 
@@ -99,14 +109,14 @@ def _tagged_errors(
     if "symmetric" in operator.tags:
         # The stored shortcut returns A itself, so the transpose is taken afresh.
         (ATx,) = jax.linear_transpose(operator.mv, operator.in_structure)(x)
-        errors["symmetric"] = _ratio(_distance(ATx, Ax), _norm(Ax))
+        errors["symmetric"] = _relative(_distance(ATx, Ax), _norm(Ax))
     if "hermitian" in operator.tags:
-        (ATx,) = jax.linear_transpose(operator.mv, operator.in_structure)(_conj(x))
-        errors["hermitian"] = _ratio(_distance(_conj(ATx), Ax), _norm(Ax))
+        (ATx,) = jax.linear_transpose(operator.mv, operator.in_structure)(conj(x))
+        errors["hermitian"] = _relative(_distance(conj(ATx), Ax), _norm(Ax))
     if operator.nullspace is not None:
-        N, scale = operator.nullspace, _norm(Ax) / _norm(x)
+        N, size = operator.nullspace, _norm(Ax) / _norm(x)
         residual = jnp.maximum(_norm(operator.mm(N)), _norm(operator.H.mm(N)))
-        errors["nullspace"] = _ratio(residual, scale)
+        errors["nullspace"] = _relative(residual, size)
     if "positive_semidefinite" in operator.tags:
         smallest = _smallest_ritz_value(operator, x)
         is_zero = jnp.abs(smallest) <= 10 * jnp.finfo(smallest.dtype).eps
@@ -119,7 +129,7 @@ def _smallest_ritz_value(operator: AbstractLinearOperator, x: Field) -> Array:
     """The smallest Ritz value of a Lanczos run over the largest one's modulus."""
     num_steps = min(LANCZOS_STEPS, size_of(operator.in_structure))
     dtype = jnp.result_type(*jax.tree.leaves(operator.in_structure))
-    first = _scaled(1 / _norm(x), x)
+    first = scale(1 / _norm(x), x)
     empty = jax.tree.map(lambda a: jnp.zeros((num_steps, *a.shape), a.dtype), first)
 
     def step(carry: Any, k: Any) -> tuple[Any, Field]:
@@ -128,16 +138,15 @@ def _smallest_ritz_value(operator: AbstractLinearOperator, x: Field) -> Array:
         Av = operator.mv(v)
         w = Av
         for _pass in range(2):
-            along = _dots(basis, w)
-            w = jax.tree.map(jnp.subtract, w, _sum_of(along, basis))
+            w = subtract(w, combine(block_dot(basis, w), basis))
         size = _norm(w)
         # A basis that spans an invariant space is continued by zeros.
         is_done = size <= 100 * num_steps * jnp.finfo(size.dtype).eps * _norm(Av)
-        scale = jnp.where(is_done, 0, 1 / jnp.where(is_done, 1, size))
-        return (basis, _scaled(scale, w)), Av
+        factor = jnp.where(is_done, 0, 1 / jnp.where(is_done, 1, size))
+        return (basis, scale(factor, w)), Av
 
     (basis, _), images = lax.scan(step, (empty, first), jnp.arange(num_steps))
-    projected = jax.vmap(lambda image: _dots(basis, image), out_axes=1)(images)
+    projected = gram(basis, images)
     # Their Ritz values of zero are replaced by one that is between the others.
     is_zero = jax.vmap(_norm)(basis) == 0
     filling = jnp.where(is_zero, projected[0, 0], jnp.zeros((), dtype))
@@ -161,41 +170,14 @@ def _raise_broken(errors: dict[str, Array], operator: AbstractLinearOperator) ->
         )
 
 
-def _dot(x: Field, y: Field) -> Array:
-    exact = partial(jnp.vdot, precision=Precision.HIGHEST)
-    return reduce(jnp.add, jax.tree.leaves(jax.tree.map(exact, x, y)))
-
-
-def _dots(basis: Field, x: Field) -> Array:
-    """Inner products with every vector of a basis."""
-    return jax.vmap(lambda v: _dot(v, x))(basis)
-
-
-def _sum_of(coefficients: Array, basis: Field) -> Field:
-    def exact(rows: Array) -> Array:
-        factors = coefficients.astype(rows.dtype)
-        return jnp.tensordot(factors, rows, 1, precision=Precision.HIGHEST)
-
-    return jax.tree.map(exact, basis)
-
-
-def _combined(x: Field, z: Field) -> Field:
-    """2x + z."""
-    return jax.tree.map(lambda a, b: 2 * a + b, x, z)
-
-
 def _norm(x: Field) -> Array:
-    return jnp.sqrt(jnp.real(_dot(x, x)))
+    return jnp.sqrt(jnp.real(dot(x, x)))
 
 
 def _distance(x: Field, y: Field) -> Array:
-    return _norm(jax.tree.map(jnp.subtract, x, y))
+    return _norm(subtract(x, y))
 
 
-def _scaled(factor: Array, x: Field) -> Field:
-    return jax.tree.map(lambda a: factor.astype(a.dtype) * a, x)
-
-
-def _ratio(error: Array, scale: Array) -> Array:
-    """Error over scale, the error itself where the scale is zero."""
-    return jnp.where(scale == 0, error, error / jnp.where(scale == 0, 1, scale))
+def _relative(error: Array, size: Array) -> Array:
+    """The relative error; the absolute one where the size is zero."""
+    return jnp.where(size == 0, error, ratio(error, size))

@@ -7,8 +7,10 @@ import equinox as eqx
 import jax.numpy as jnp
 from jax.lax import Precision
 from jaxtyping import Array, Inexact
+from typing_extensions import override
 
 from ._declared import AbstractDeclaredOperator, Declared, declare
+from ._diagonal_blocks import blocks_of_matrix
 from ._field import (
     Structure,
     array_structure,
@@ -88,6 +90,20 @@ class Dense(AbstractDeclaredOperator):
         """The diagonal of A, if it is square."""
         require_square(self.in_structure, self.out_structure, "has a diagonal")
         return jnp.diagonal(self.matrix)
+
+    @property
+    @override
+    def dense_matrix(self) -> Inexact[Array, "rows columns"]:
+        return self.matrix
+
+    @property
+    @override
+    def triangles(self) -> "tuple[Dense, Dense]":
+        return Dense(jnp.tril(self.matrix, -1)), Dense(jnp.triu(self.matrix, 1))
+
+    @override
+    def diagonal_blocks(self, size: int) -> Inexact[Array, "blocks size size"]:
+        return blocks_of_matrix(self.matrix, size)
 
     def as_matrix(self) -> Inexact[Array, "rows columns"]:
         """The matrix."""

@@ -5,9 +5,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Inexact
+from typing_extensions import override
 
 from ._declared import AbstractDeclaredOperator, Declared, declare
-from ._field import Field, Structure, as_field, structure_of
+from ._diagonal_blocks import blocks_of_diagonals
+from ._field import Field, Structure, as_field, ravel, structure_of
+from .grids._stencil import Stencil, stencil_of_diagonal
 
 
 class Diagonal(AbstractDeclaredOperator):
@@ -44,6 +48,16 @@ class Diagonal(AbstractDeclaredOperator):
     def mv(self, x: Field) -> Field:
         """Return d x, entry by entry."""
         return jax.tree.map(jnp.multiply, self.values, x)
+
+    @property
+    @override
+    def stencil(self) -> Stencil | None:
+        """Cells without couplings, where the field is one array on a grid."""
+        return stencil_of_diagonal(self.values)
+
+    @override
+    def diagonal_blocks(self, size: int) -> Inexact[Array, "blocks size size"]:
+        return blocks_of_diagonals([(0, ravel(self.values))], size)
 
     def diagonal(self) -> Field:
         """The diagonal d."""

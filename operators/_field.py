@@ -68,9 +68,11 @@ def as_finite(values: Any, name: str) -> Inexact[Array, "..."]:
 def on_device(values: Any) -> Array:
     """Return an array that was set up on the host.
 
-    `jnp.asarray` would compile a program for each shape, and here they are many.
+    `jnp.asarray` would compile a program for each shape, and here they are many. Inside
+    of a program it is a constant, whose values stay known.
     """
-    return jax.device_put(values)
+    with jax.ensure_compile_time_eval():
+        return jax.device_put(values)
 
 
 def as_scalar(value: Any, dtype: DTypeLike) -> Inexact[Array, ""]:

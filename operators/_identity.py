@@ -3,9 +3,14 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Inexact
+from typing_extensions import override
 
 from ._declared import AbstractDeclaredOperator, Declared, declare
-from ._field import Field, FrozenStructure, Structure, freeze, thaw
+from ._diagonal_blocks import blocks_of_diagonals
+from ._field import Field, FrozenStructure, Structure, freeze, ravel, thaw
+from ._separable import Separable
+from .grids._stencil import Stencil, stencil_of_diagonal
 
 
 class Identity(AbstractDeclaredOperator):
@@ -43,6 +48,22 @@ class Identity(AbstractDeclaredOperator):
     def mv(self, x: Field) -> Field:
         """Return x."""
         return x
+
+    @property
+    @override
+    def stencil(self) -> Stencil | None:
+        """Cells without couplings, where the field is one array on a grid."""
+        return stencil_of_diagonal(self.diagonal())
+
+    @property
+    @override
+    def separable(self) -> Separable:
+        dtype = jnp.result_type(*jax.tree.leaves(self.in_structure))
+        return Separable((), jnp.ones((), dtype), is_exact=True)
+
+    @override
+    def diagonal_blocks(self, size: int) -> Inexact[Array, "blocks size size"]:
+        return blocks_of_diagonals([(0, ravel(self.diagonal()))], size)
 
     def diagonal(self) -> Field:
         """Ones."""

@@ -12,9 +12,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact
+from typing_extensions import override
 
 from ._field import Structure, array_structure, describe, size_of
+from ._line import DenseLine
 from ._operator import AbstractLinearOperator
+from ._separable import Separable
 from ._tags import as_tags
 
 
@@ -88,6 +91,14 @@ class Kronecker(AbstractLinearOperator):
     def diagonal(self) -> Inexact[Array, "..."]:
         """The outer product of the factors' diagonals, if all are square."""
         return reduce(jnp.multiply, _along_axes([f.diagonal() for f in self.factors]))
+
+    @property
+    @override
+    def separable(self) -> Separable | None:
+        if "hermitian" not in self.tags:
+            return None
+        lines = tuple(DenseLine(factor.as_matrix()) for factor in self.factors)
+        return Separable(lines, is_product=True, is_exact=True)
 
     def as_matrix(self) -> Inexact[Array, "rows columns"]:
         """The Kronecker product of the factors' matrices."""
@@ -172,6 +183,14 @@ class KroneckerSum(AbstractLinearOperator):
         """Return the sum of every factor applied along its axis."""
         terms = [_apply_along(f, x, axis) for axis, f in enumerate(self.factors)]
         return reduce(jnp.add, terms)
+
+    @property
+    @override
+    def separable(self) -> Separable | None:
+        if "hermitian" not in self.tags:
+            return None
+        lines = tuple(DenseLine(factor.as_matrix()) for factor in self.factors)
+        return Separable(lines, is_exact=True)
 
     def diagonal(self) -> Inexact[Array, "..."]:
         """The sums of the factors' diagonals."""

@@ -5,9 +5,11 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Inexact
 
 from ._field import Field, Structure
 from ._operator import AbstractLinearOperator, AbstractOperator, Transpose
+from ._separable import Separable
 
 _LOWER = {"float64": jnp.float32, "complex128": jnp.complex64}
 
@@ -64,6 +66,34 @@ class Lowered(AbstractLinearOperator):
     @property
     def T(self) -> AbstractLinearOperator:
         return self if "symmetric" in self.tags else lower_operator(self.operator.T)
+
+    @property
+    def stencil(self) -> Any:
+        return lower(self.operator.stencil)
+
+    @property
+    def separable(self) -> Separable | None:
+        return lower(self.operator.separable)
+
+    @property
+    def sparse(self) -> Any:
+        return lower(self.operator.sparse)
+
+    @property
+    def dense_matrix(self) -> Inexact[Array, "rows columns"] | None:
+        return lower(self.operator.dense_matrix)
+
+    @property
+    def triangles(self) -> tuple[AbstractLinearOperator, AbstractLinearOperator] | None:
+        found = self.operator.triangles
+        return (
+            None
+            if found is None
+            else (Lowered(lower(found[0])), Lowered(lower(found[1])))
+        )
+
+    def diagonal_blocks(self, size: int) -> Inexact[Array, "blocks size size"]:
+        return lower(self.operator.diagonal_blocks(size))
 
     def mv(self, x: Field) -> Field:
         # A constant inside, as of a user's function, may have raised the precision.

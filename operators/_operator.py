@@ -15,7 +15,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact
+from typing_extensions import override
 
+from ._arithmetic import conj, scale
+from ._diagonal_blocks import blocks_of
 from ._field import (
     Field,
     Structure,
@@ -34,6 +37,7 @@ from ._field import (
     unravel as _unravel,
 )
 from ._nullspace import conjugate, constant_nullspace
+from ._separable import Separable
 from ._tags import is_real
 
 
@@ -105,6 +109,51 @@ class AbstractLinearOperator(AbstractOperator):
     def annihilates_constants(self) -> bool:
         """Whether A 1 = 0 is known, as for a Laplacian between Neumann walls."""
         return False
+
+    @property
+    def stencil(self) -> Any:
+        """The `Stencil` of an operator on a grid, `None` where there is none.
+
+        This and the three that follow are how a preconditioner sees the numbers of A.
+        """
+        return None
+
+    @property
+    def separable(self) -> Separable | None:
+        """A, or an operator near it, as a sum or product of 1-D ones, if known.
+
+        The form of another operator is given `as_nearby()`.
+        """
+        return None
+
+    @property
+    def sparse(self) -> Any:
+        """The `Sparse` matrix of A, if it is stored as one."""
+        return None
+
+    @property
+    def dense_matrix(self) -> Inexact[Array, "rows columns"] | None:
+        """The dense matrix of A, if it is stored as one."""
+        return None
+
+    @property
+    def triangles(
+        self,
+    ) -> "tuple[AbstractLinearOperator, AbstractLinearOperator] | None":
+        """The strictly lower and upper triangle of a stored matrix, if A is one."""
+        return None
+
+    def diagonal_blocks(self, size: int) -> Inexact[Array, "blocks size size"]:
+        """Return consecutive square blocks along the diagonal of a square A.
+
+        Args:
+            size: number of unknowns of a block; the last one is filled up with zeros.
+
+        Raises:
+            ValueError: more than 2048 unknowns of an operator that does not show its
+                numbers.
+        """
+        return blocks_of(self, size)
 
     @property
     def T(self) -> "AbstractLinearOperator":
@@ -239,6 +288,20 @@ class Sum(AbstractLinearOperator):
         """Return A x + B x."""
         return jax.tree.map(jnp.add, self.left.mv(x), self.right.mv(x))
 
+    @property
+    @override
+    def stencil(self) -> Any:
+        return _sum_of_forms(self.left.stencil, self.right.stencil)
+
+    @property
+    @override
+    def separable(self) -> Separable | None:
+        return _sum_of_forms(self.left.separable, self.right.separable)
+
+    @override
+    def diagonal_blocks(self, size: int) -> Inexact[Array, "blocks size size"]:
+        return self.left.diagonal_blocks(size) + self.right.diagonal_blocks(size)
+
     def diagonal(self) -> Field:
         """Sum of the diagonals."""
         return jax.tree.map(jnp.add, self.left.diagonal(), self.right.diagonal())
@@ -304,12 +367,49 @@ class Scaled(AbstractLinearOperator):
 
     def mv(self, x: Field) -> Field:
         """Return c (A x)."""
-        return jax.tree.map(lambda y: _scale(self.factor, y), self.operator.mv(x))
+        return scale(self.factor, self.operator.mv(x))
+
+    @property
+    @override
+    def stencil(self) -> Any:
+        stencil = self.operator.stencil
+        return None if stencil is None else stencil.scaled(self.factor)
+
+    @property
+    @override
+    def separable(self) -> Separable | None:
+        form = self.operator.separable
+        return None if form is None else form.scaled(self.factor)
+
+    @property
+    @override
+    def sparse(self) -> Any:
+        matrix = self.operator.sparse
+        return None if matrix is None else matrix.scaled(self.factor)
+
+    @property
+    @override
+    def dense_matrix(self) -> Inexact[Array, "rows columns"] | None:
+        matrix = self.operator.dense_matrix
+        return None if matrix is None else scale(self.factor, matrix)
+
+    @property
+    @override
+    def triangles(
+        self,
+    ) -> "tuple[AbstractLinearOperator, AbstractLinearOperator] | None":
+        found = self.operator.triangles
+        return (
+            None if found is None else (self.factor * found[0], self.factor * found[1])
+        )
+
+    @override
+    def diagonal_blocks(self, size: int) -> Inexact[Array, "blocks size size"]:
+        return scale(self.factor, self.operator.diagonal_blocks(size))
 
     def diagonal(self) -> Field:
         """The multiple of A's diagonal."""
-        diagonal = self.operator.diagonal()
-        return jax.tree.map(lambda d: _scale(self.factor, d), diagonal)
+        return scale(self.factor, self.operator.diagonal())
 
 
 class Product(AbstractLinearOperator):
@@ -375,6 +475,22 @@ class Transpose(AbstractLinearOperator):
         """A itself."""
         return self.operator
 
+    @property
+    @override
+    def stencil(self) -> Any:
+        stencil = self.operator.stencil
+        return None if stencil is None else stencil.T
+
+    @property
+    @override
+    def sparse(self) -> Any:
+        matrix = self.operator.sparse
+        return None if matrix is None else matrix.T
+
+    @override
+    def diagonal_blocks(self, size: int) -> Inexact[Array, "blocks size size"]:
+        return self.operator.diagonal_blocks(size).mT
+
     def mv(self, x: Field) -> Field:
         """Return Aᵀ x."""
         (y,) = jax.linear_transpose(self.operator.mv, self.operator.in_structure)(x)
@@ -418,11 +534,20 @@ class Conjugate(AbstractLinearOperator):
 
     def mv(self, x: Field) -> Field:
         """Return the conjugate of A applied to the conjugate of x."""
-        return _conj(self.operator.mv(_conj(x)))
+        return conj(self.operator.mv(conj(x)))
+
+    @property
+    @override
+    def stencil(self) -> Any:
+        return conj(self.operator.stencil)
+
+    @override
+    def diagonal_blocks(self, size: int) -> Inexact[Array, "blocks size size"]:
+        return self.operator.diagonal_blocks(size).conj()
 
     def diagonal(self) -> Field:
         """The conjugate of A's diagonal."""
-        return _conj(self.operator.diagonal())
+        return conj(self.operator.diagonal())
 
 
 class Composition(AbstractOperator):
@@ -454,9 +579,5 @@ def _require_equal(first: Structure, second: Structure, expression: str) -> None
         )
 
 
-def _scale(factor: Array, y: Array) -> Array:
-    return factor.astype(y.dtype) * y
-
-
-def _conj(x: Field) -> Field:
-    return jax.tree.map(jnp.conj, x)
+def _sum_of_forms(left: Any, right: Any) -> Any:
+    return None if left is None or right is None else left.plus(right)

@@ -7,7 +7,8 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import scipy.sparse
-from jaxtyping import Array, Inexact, Int32
+from jaxtyping import Array, Bool, Inexact, Int32
+from typing_extensions import override
 
 from ._declared import AbstractDeclaredOperator, Declared, declare
 from ._field import (
@@ -154,6 +155,42 @@ class Sparse(AbstractDeclaredOperator):
         require_square(self.in_structure, self.out_structure, "has a diagonal")
         is_diagonal = rows_of_slots(self.layout) == self.layout.columns
         return sum_rows(jnp.where(is_diagonal, self.values, 0), self.layout)
+
+    @property
+    @override
+    def sparse(self) -> "Sparse":
+        return self
+
+    @property
+    @override
+    def triangles(self) -> "tuple[Sparse, Sparse]":
+        rows, columns = rows_of_slots(self.layout), self.layout.columns
+        return self._where(columns < rows), self._where(columns > rows)
+
+    @override
+    def diagonal_blocks(self, size: int) -> Inexact[Array, "blocks size size"]:
+        rows, columns = rows_of_slots(self.layout), self.layout.columns
+        is_inside = rows // size == columns // size
+        num_blocks = -(-self.layout.extent.num_rows // size)
+        zeros = jnp.zeros((num_blocks, size, size), self.values.dtype)
+        index = (rows // size, rows % size, columns % size)
+        return zeros.at[index].add(jnp.where(is_inside, self.values, 0))
+
+    def scaled(self, factor: Inexact[Array, ""]) -> "Sparse":
+        """Return a multiple, of which no more than symmetry is known."""
+        return self._with_values(
+            factor.astype(self.values.dtype) * self.values, self.tags & {"symmetric"}
+        )
+
+    def _where(self, is_kept: Bool[Array, " slots"]) -> "Sparse":
+        return self._with_values(jnp.where(is_kept, self.values, 0), frozenset())
+
+    def _with_values(
+        self, values: Inexact[Array, " slots"], tags: frozenset[str]
+    ) -> "Sparse":
+        """The matrix of this pattern with other numbers."""
+        declared = Declared(None, tags, False, False)
+        return eqx.tree_at(lambda A: (A.values, A.declared), self, (values, declared))
 
     def as_matrix(self) -> Inexact[Array, "rows columns"]:
         """The dense matrix."""

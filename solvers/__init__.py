@@ -27,8 +27,11 @@ from .krylov import BiCGStab as BiCGStab
 from .krylov import Chebyshev as Chebyshev
 from .krylov import FlexibleCG as FlexibleCG
 from .krylov import spectral_bounds as spectral_bounds
+from .multigrid import AbstractLevel as AbstractLevel
+from .multigrid import AbstractSmoother as AbstractSmoother
 from .multigrid import AlgebraicMultigrid as AlgebraicMultigrid
 from .multigrid import AlgebraicMultigridCycle as AlgebraicMultigridCycle
+from .multigrid import Level as Level
 from .multigrid import Multigrid as Multigrid
 from .multigrid import MultigridCycle as MultigridCycle
 from .recycling import GCRODR as GCRODR

@@ -13,7 +13,7 @@ from ..operators._field import Field
 from ..operators._lineax import from_lineax
 from ..operators._tags import is_real
 from ._solve import Preconditioner, solve
-from .core._inner_product import InnerProduct, combine, subtract
+from .core._nullspace import complement_of
 from .core._solver import AbstractSolver
 from .core._status import Status
 
@@ -64,7 +64,8 @@ class LineaxSolver(lx.AbstractLinearSolver[_Prepared]):
         """Solve, and report in lineax's words."""
         b = _negative(vector) if state.is_negated else vector
         if state.is_cotangent:
-            b = _reachable(b, state.A, self.solver.inner_product)
+            # A cotangent acts through what the operator reaches.
+            b = complement_of(state.A, self.solver.inner_product).project(b)
         solution = solve(
             state.A,
             b,
@@ -110,13 +111,3 @@ def _result_of(status: Int[Array, ""]) -> lx.RESULTS:
 
 def _negative(x: Field) -> Field:
     return jax.tree.map(lambda leaf: -leaf, x)
-
-
-def _reachable(
-    b: Field, A: AbstractLinearOperator, inner_product: InnerProduct
-) -> Field:
-    """The part of b orthogonal to the null space, all that a cotangent acts through."""
-    if A.nullspace is None:
-        return b
-    coefficients = inner_product.block_dot(A.nullspace, b)
-    return subtract(b, combine(coefficients, A.nullspace))

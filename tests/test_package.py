@@ -67,8 +67,10 @@ def test_wheel_holds_every_module_of_a_folder(wheel: set[str], folder: str):
 
 
 @pytest.mark.slow
-def test_wheel_holds_the_marker_of_types_and_the_licence(wheel: set[str]):
-    assert {"krylax/__init__.py", "krylax/cli.py", "krylax/py.typed"} <= wheel
+def test_wheel_holds_the_command_the_marker_of_types_and_the_licence(wheel: set[str]):
+    modules = {path.removeprefix("src/") for path in tracked("src/krylax/*.py")}
+    assert {"krylax/cli.py", "krylax/_generate_command.py"} <= modules
+    assert modules | {"krylax/py.typed"} <= wheel
     assert any(name.endswith("/LICENSE") for name in wheel)
 
 
@@ -91,6 +93,11 @@ def test_top_level_names_are_those_of_the_solvers():
 def test_importing_the_package_does_not_import_jax():
     code = "import sys, krylax; print('jax' in sys.modules, 'numpy' in sys.modules)"
     assert run(sys.executable, "-c", code).split() == ["False", "False"]
+
+
+def test_importing_the_command_does_not_import_jax():
+    code = "import sys, krylax.cli; print(*{'jax', 'zarr', 'scipy'} & {*sys.modules})"
+    assert run(sys.executable, "-c", code).split() == []
 
 
 def test_importing_the_package_leaves_the_configuration_of_jax_alone():

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Float
+from typing_extensions import override
 
 from ._cosine_kl import CosineKL
 from ._family import (
@@ -114,8 +115,8 @@ class ConvectionDiffusion(RandomFamily):
         """Return the cell centres x and y."""
         return cell_centres(self.num_points)
 
+    @override
     def card(self) -> dict[str, str]:
-        """Return the entries of the data card."""
         return {
             "title": "Convection and diffusion in a random flow",
             "equation": "-Laplace u + div(v u) = f",

@@ -21,6 +21,7 @@ Differs from the paper:
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float
@@ -71,7 +72,8 @@ class CosineKL:
         # SciPy's transforms take 0.3 s to import, which --help must not pay.
         from scipy.fft import idctn
 
-        return np.asarray(idctn(self.amplitudes(noise.shape) * noise, norm="ortho"))
+        coefficients = _amplitudes(self, noise.shape) * noise
+        return np.asarray(idctn(coefficients, norm="ortho", overwrite_x=True))
 
     def amplitudes(self, num_points: tuple[int, ...]) -> Float[np.ndarray, "*n"]:
         """Return the standard deviation of every coefficient; the constant's is 0.
@@ -79,9 +81,17 @@ class CosineKL:
         The mean over the grid of the pointwise variance is the sum of their squares
         divided by the number of points.
         """
-        rank = len(num_points)
-        k_squared = sum(k**2 for k in np.indices(num_points, dtype=np.float64))
-        decay = (math.pi**2 * k_squared + self.tau**2) ** (-self.alpha / 2)
-        decay[(0,) * rank] = 0.0
-        scale = math.sqrt(math.prod(num_points)) * self.tau ** (self.alpha - rank / 2)
-        return scale * decay
+        return _amplitudes(self, num_points).copy()
+
+
+# The same for every sample of a data set; two are kept for families side by side.
+@lru_cache(maxsize=2)
+def _amplitudes(
+    field: CosineKL, num_points: tuple[int, ...]
+) -> Float[np.ndarray, "*num_points"]:
+    rank = len(num_points)
+    k_squared = sum(k**2 for k in np.indices(num_points, dtype=np.float64))
+    decay = (math.pi**2 * k_squared + field.tau**2) ** (-field.alpha / 2)
+    decay[(0,) * rank] = 0.0
+    scale = math.sqrt(math.prod(num_points)) * field.tau ** (field.alpha - rank / 2)
+    return scale * decay

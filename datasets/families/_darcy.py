@@ -21,6 +21,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Float
+from typing_extensions import override
 
 from ._cosine_kl import CosineKL
 from ._family import (
@@ -90,7 +91,7 @@ class Darcy(RandomFamily):
             values = np.where(field >= 0, self.high, self.low)
         else:
             values = self._exponential(field, sample_id)
-        return {"coefficient": values.astype(self.dtype)}
+        return {"coefficient": values.astype(self.dtype, copy=False)}
 
     def system(self, parameters: Mapping[str, Any]) -> tuple[Any, Any]:
         """Return (A, b): the finite-volume operator and the right-hand side 1."""
@@ -118,8 +119,8 @@ class Darcy(RandomFamily):
         """Return the cell centres x, y, z, as many as there are axes."""
         return cell_centres(self.num_points)
 
+    @override
     def card(self) -> dict[str, str]:
-        """Return the entries of the data card."""
         rank = len(self.num_points)
         field = f"Gaussian field (alpha {self.alpha:g}, tau {self.tau:g})"
         if self.coefficient == "two_phase":

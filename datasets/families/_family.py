@@ -8,10 +8,12 @@ parameters into a linear system A u = b on the device.
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from .._names import check_name
 
@@ -179,17 +181,32 @@ def block_means(
     """
     values = np.asarray(values, np.float64)
     for axis, n in enumerate(values.shape):
-        blocks = min(n, per_axis)
-        edges = np.arange(blocks) * n // blocks
-        sizes = np.diff(edges, append=n)
+        edges, sizes = _blocks(n, per_axis)
         sums = np.add.reduceat(values, edges, axis=axis)
-        values = sums / np.expand_dims(sizes, tuple(range(1, values.ndim - axis)))
+        values = sums / sizes.reshape(-1, *[1] * (values.ndim - 1 - axis))
     return values
 
 
+@lru_cache(maxsize=8)
+def _blocks(
+    n: int, per_axis: int
+) -> tuple[Int[np.ndarray, " blocks"], Int[np.ndarray, " blocks"]]:
+    """Return where the blocks of n cells begin, and how many cells each has."""
+    edges = np.arange(min(n, per_axis)) * n // min(n, per_axis)
+    return edges, np.diff(edges, append=n)
+
+
 def stacked_samples(
-    family: AbstractFamily, sample_ids: Iterable[int]
+    family: AbstractFamily,
+    sample_ids: Iterable[int],
+    drawn: Mapping[int, Parameters] = MappingProxyType({}),
 ) -> dict[str, np.ndarray]:
-    """Return the parameters of samples, by name, along a first axis."""
-    samples = [family.sample(sample_id) for sample_id in sample_ids]
+    """Return the parameters of samples, by name, along a first axis.
+
+    Args:
+        family: the problem family.
+        sample_ids: at least one.
+        drawn: parameters by sample; those that are missing are drawn.
+    """
+    samples = [drawn[i] if i in drawn else family.sample(i) for i in sample_ids]
     return {name: np.stack([p[name] for p in samples]) for name in samples[0]}

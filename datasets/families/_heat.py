@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
+from typing_extensions import override
 
 from ._cosine_kl import CosineKL
 from ._family import (
@@ -108,8 +109,8 @@ class Heat(RandomFamily):
         """Return the cell centres x, y, z, as many as there are axes."""
         return cell_centres(self.num_points)
 
+    @override
     def card(self) -> dict[str, str]:
-        """Return the entries of the data card."""
         fields = f"Gaussian fields (alpha {self.alpha:g}, tau {self.tau:g})"
         return {
             "title": f"Implicit heat conduction in {len(self.num_points)}-D",

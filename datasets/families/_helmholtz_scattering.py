@@ -20,6 +20,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Float
+from typing_extensions import override
 
 from ._cosine_kl import CosineKL
 from ._family import (
@@ -141,8 +142,8 @@ class HelmholtzScattering(RandomFamily):
         """Return the cell centres x and y."""
         return cell_centres(self.num_points)
 
+    @override
     def card(self) -> dict[str, str]:
-        """Return the entries of the data card."""
         k = f"{self.wavenumber:g}"
         is_cavity = self.walls == "zero"
         damped = (

@@ -28,14 +28,19 @@ def generator(seed: int, stream: str, sample_id: int) -> np.random.Generator:
     Raises:
         ValueError: a negative number or a name that is not valid.
     """
-    check_name(stream, "stream")
+    stream_key = _stream_key(stream)
     if seed < 0 or sample_id < 0:
         raise ValueError(
             f"seed and sample_id must not be negative, got {seed} and {sample_id}"
         )
-    key = (zlib.crc32(stream.encode("ascii")), int(sample_id))
+    key = (stream_key, int(sample_id))
     sequence = np.random.SeedSequence(int(seed), spawn_key=key)
     return np.random.Generator(np.random.Philox(sequence))
+
+
+@lru_cache(maxsize=8)
+def _stream_key(stream: str) -> int:
+    return zlib.crc32(check_name(stream, "stream").encode("ascii"))
 
 
 def shell_noise(

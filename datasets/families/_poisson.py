@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
+from typing_extensions import override
 
 from ._family import RandomFamily, array_type, check_float64, check_grid
 from ._noise import generator
@@ -108,8 +109,8 @@ class Poisson(RandomFamily):
         axes = zip("xy", self.num_points, strict=True)
         return {axis: np.arange(1, n + 1) / (n + 1) for axis, n in axes}
 
+    @override
     def card(self) -> dict[str, str]:
-        """Return the entries of the data card."""
         return {
             "title": "Poisson's equation in 2-D",
             "equation": "-Laplace u = f",

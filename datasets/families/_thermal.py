@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
+from typing_extensions import override
 
 from ._family import RandomFamily, array_type, check_float64, check_grid
 from ._noise import generator
@@ -103,8 +104,8 @@ class Thermal(RandomFamily):
         nx, ny = self.num_points
         return {"x": np.arange(1, nx + 1) / (nx + 1), "y": (np.arange(ny) + 0.5) / ny}
 
+    @override
     def card(self) -> dict[str, str]:
-        """Return the entries of the data card."""
         nx, ny = self.num_points
         return {
             "title": "Heat conduction in a slotted block",

@@ -6,19 +6,15 @@ Nothing about the run is in it: not the number of workers, a host, a path or a t
 from typing import Any
 
 from ..families._family import AbstractFamily
-from ..store._record import FORMAT_VERSION, from_record, record
-from ._shared_preconditioner import SharedPreconditioner
-from ._shared_start import SharedStart
+from ..store._record import FORMAT_VERSION, record
+from ._solve_method import SolveMethod
 
 
 def configuration(
     family: AbstractFamily,
     num_samples: int,
-    solver: Any,
-    preconditioner: Any,
+    method: SolveMethod,
     *,
-    start: Any,
-    recycle: str,
     ordering: str,
     segment_size: int,
 ) -> dict[str, Any]:
@@ -27,25 +23,7 @@ def configuration(
         "format_version": FORMAT_VERSION,
         "family": record(family),
         "num_samples": int(num_samples),
-        "solver": record(solver),
-        "preconditioner": record(preconditioner),
-        "start": record(start),
-        "recycle": recycle,
+        **method.record(),
         "ordering": ordering,
         "segment_size": int(segment_size),
     }
-
-
-def method_from_record(stored: Any) -> Any:
-    """Return the solver or preconditioner whose record was stored.
-
-    Raises:
-        ValueError: it is not one of krylax's own.
-    """
-    # The module must import without JAX, for a quick --help.
-    from ... import solvers
-    from ...solvers.core._inner_product import InnerProduct
-
-    ours = (InnerProduct, SharedPreconditioner, SharedStart)
-    known = {**vars(solvers), **{cls.__name__: cls for cls in ours}}
-    return from_record(stored, known)

@@ -10,6 +10,7 @@ from ..families._family import AbstractFamily, stacked_samples
 from ..store._space import published_bytes, sample_bytes
 from ._plan import plan
 from ._shared_start import SharedStart
+from ._solve_method import SolveMethod
 from ._solve_segment import Work, solve_chunk
 
 _TIMED = 16  # a whole chunk
@@ -55,8 +56,8 @@ def estimate(
         start: as in `generate`.
         recycle: as in `generate`.
     """
-    given = Work(family, solver, preconditioner, start, recycle)
-    work = plan(family).work if solver is None else given
+    given = SolveMethod(solver, preconditioner, start, recycle)
+    work = plan(family).work if solver is None else Work(family, given)
     parameters = stacked_samples(family, range(_TIMED))
     # The first call compiles.
     _, carry = solve_chunk(work, parameters, work.first_carry())

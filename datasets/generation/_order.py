@@ -5,14 +5,14 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 from jaxtyping import Int
 
-from ..families._family import AbstractFamily
+from ._draws import Draws
 
 Ordering: TypeAlias = Literal["greedy", "two_opt", "hilbert", "kd", "none"]
 ORDERINGS = get_args(Ordering)
 
 
 def solve_order(
-    family: AbstractFamily, num_samples: int, ordering: str
+    draws: Draws, num_samples: int, ordering: str
 ) -> Int[np.ndarray, " samples"]:
     """Return the ids of the samples in the order in which they are solved."""
     if ordering == "none":
@@ -20,8 +20,7 @@ def solve_order(
     # The solvers import JAX, which `krylax --help` must not pay for.
     from ...solvers import sequences
 
-    rows = [family.features(family.sample(i)) for i in range(num_samples)]
-    features = np.stack(rows)
+    features = draws.features(num_samples)
     if ordering == "hilbert":
         order = sequences.hilbert_order(sequences.principal_components(features, 3))
     elif ordering == "kd":

@@ -17,6 +17,7 @@ from ..families._family import AbstractFamily, stacked_samples
 from ..store._segments import is_good
 from ._shared_preconditioner import SharedPreconditioner
 from ._shared_start import SharedStart
+from ._solve_method import SolveMethod
 from ._solve_segment import (
     CHUNK,
     Work,
@@ -144,12 +145,11 @@ def plan(
     trials: list[Trial] = []
     refusals: list[str] = []
     for methods in _methods(A.tags, is_constant, rtol, max_steps):
-        for name, *method in methods:
-            work = Work(family, *method)
+        for name, method in methods:
             if not isinstance(preconditioner, str):
-                work = replace(work, preconditioner=preconditioner)
+                method = replace(method, preconditioner=preconditioner)
             try:
-                trials.append(_try(name, work))
+                trials.append(_try(name, Work(family, method)))
             except ValueError as error:
                 # The method or its preconditioner does not know this operator.
                 refusals.append(f"{name}: {error}")
@@ -170,40 +170,56 @@ def plan(
 
 def _methods(
     tags: frozenset[str], is_constant: bool, rtol: float, max_steps: int
-) -> list[list[tuple[Any, ...]]]:
-    """Groups of names and arguments of `Work`; a group is for where those before fail.
+) -> list[list[tuple[str, SolveMethod]]]:
+    """Groups of named methods; a group is for where those before it fail.
 
     In a group the order is that of preference between equals.
     """
     # The module must import without JAX, for a quick --help.
     from ... import solvers
 
-    jacobi = solvers.Jacobi()
+    jacobi, multigrid = solvers.Jacobi(), solvers.Multigrid()
     mean = SharedPreconditioner(solvers.FastDiagonalization())
     settings: dict[str, Any] = {"rtol": rtol, "max_steps": max_steps}
     cg, bicgstab = solvers.CG(**settings), solvers.BiCGStab(**settings)
-    direct = [("FastDiagonalization", solvers.FastDiagonalization(rtol=rtol), None)]
     recycling = solvers.GCRODR(restart=40, num_recycled=20, **settings)
-    recycled = [("GCRODR with Jacobi", recycling, jacobi, None, "frozen")]
+    recycled = (
+        "GCRODR with Jacobi",
+        SolveMethod(recycling, jacobi, recycle="frozen"),
+    )
     if "positive_definite" in tags:
-        multigrid = [("CG with Multigrid", cg, solvers.Multigrid())]
+        cycles = ("CG with Multigrid", SolveMethod(cg, multigrid))
         if is_constant:
-            name = "CG with Multigrid, from what is solved"
-            learnt = [(name, cg, solvers.Multigrid(), SharedStart())]
-            return [[*direct, *learnt, *multigrid]]
+            inverse = solvers.FastDiagonalization(rtol=rtol)
+            direct = ("FastDiagonalization", SolveMethod(inverse))
+            projected = (
+                "CG with Multigrid, from what is solved",
+                SolveMethod(cg, multigrid, SharedStart()),
+            )
+            return [[direct, projected, cycles]]
+        shared = ("CG with FastDiagonalization of the mean", SolveMethod(cg, mean))
         return [
-            multigrid,
-            [("CG with FastDiagonalization of the mean", cg, mean)],
-            [("CG with Jacobi", cg, jacobi), *recycled],
+            [cycles],
+            [shared],
+            [("CG with Jacobi", SolveMethod(cg, jacobi)), recycled],
         ]
-    nearby = [("BiCGStab with FastDiagonalization of the mean", bicgstab, mean)]
+    nearby = (
+        "BiCGStab with FastDiagonalization of the mean",
+        SolveMethod(bicgstab, mean),
+    )
     if "hermitian" in tags:
-        minres = [("MINRES", solvers.MINRES(**settings), None)]
-        return [[*nearby, *minres], recycled, [("BiCGStab", bicgstab, jacobi)]]
-    others = [*nearby, ("BiCGStab with Jacobi", bicgstab, jacobi), *recycled]
+        minres = ("MINRES", SolveMethod(solvers.MINRES(**settings)))
+        plain = ("BiCGStab", SolveMethod(bicgstab, jacobi))
+        return [[nearby, minres], [recycled], [plain]]
+    others = [
+        nearby,
+        ("BiCGStab with Jacobi", SolveMethod(bicgstab, jacobi)),
+        recycled,
+    ]
     if "symmetric" in tags:
         return [others]
-    return [[("BiCGStab with Multigrid", bicgstab, solvers.Multigrid())], others]
+    flow = ("BiCGStab with Multigrid", SolveMethod(bicgstab, multigrid))
+    return [[flow], others]
 
 
 def _try(name: str, work: Work) -> Trial:

@@ -4,7 +4,7 @@ The one place of the generator that runs JAX.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal
@@ -15,6 +15,7 @@ from ..families._family import AbstractFamily, stacked_samples
 from ..store._segments import Segment, Solved, is_good
 from ._shared_preconditioner import SharedPreconditioner, mean_parameters
 from ._shared_start import SharedStart
+from ._solve_method import SolveMethod
 
 # Systems per call of the compiled program: enough that the call costs nothing, few
 # enough that a progress bar moves.
@@ -28,17 +29,31 @@ class Work:
 
     Attributes:
         family: the problem family.
-        solver: a krylax solver.
-        preconditioner: an operator, a factory, a `SharedPreconditioner`, or None.
-        start: a `SharedStart`, or None for zero.
-        recycle: chain or frozen, as in `solve_batch`.
+        method: how its systems are solved.
     """
 
     family: AbstractFamily
-    solver: Any
-    preconditioner: Any
-    start: SharedStart | None = None
-    recycle: Literal["chain", "frozen"] = "chain"
+    method: SolveMethod
+
+    @property
+    def solver(self) -> Any:
+        """That of the method."""
+        return self.method.solver
+
+    @property
+    def preconditioner(self) -> Any:
+        """That of the method."""
+        return self.method.preconditioner
+
+    @property
+    def start(self) -> SharedStart | None:
+        """That of the method."""
+        return self.method.start
+
+    @property
+    def recycle(self) -> Literal["chain", "frozen"]:
+        """That of the method."""
+        return self.method.recycle
 
     def applied_preconditioner(self) -> Any:
         """Return what `solve` gets: an operator, a factory, or None."""
@@ -70,16 +85,20 @@ class Assembly:
 
 
 def solve_segment(
-    work: Work, segment: Segment, on_samples: Callable[[int], None] | None = None
+    work: Work,
+    segment: Segment,
+    drawn: Mapping[int, Mapping[str, np.ndarray]],
+    on_samples: Callable[[int], None] | None = None,
 ) -> Solved:
     """Return the solved segment; what it recycles first is the family's space.
 
     Args:
-        work: family, solver and preconditioner.
+        work: the family and the method.
         segment: the samples, in solve order.
+        drawn: parameters by sample; those that are missing are drawn here.
         on_samples: called with the number of samples solved since its last call.
     """
-    parameters = stacked_samples(work.family, segment.ids)
+    parameters = stacked_samples(work.family, segment.ids, drawn)
     chunks: list[np.ndarray] = []
     records: list[dict[str, Any]] = []
     carry = work.first_carry()
@@ -105,7 +124,7 @@ def solve_chunk(
     """Return values and statistics of at most 16 systems, by name, and the carry.
 
     Args:
-        work: family, solver and preconditioner.
+        work: the family and the method.
         parameters: of the systems, along a first axis.
         carry: that of the chunk before.
     """
@@ -148,7 +167,7 @@ def _galerkin_start(work: Work) -> Any:
     from ...solvers.sequences import GalerkinStart, pod_basis
 
     assert work.start is not None
-    plain = replace(work, start=None, solver=_tightened(work))
+    plain = Work(work.family, replace(work.method, start=None, solver=_tightened(work)))
     count, values, carry = work.start.num_samples, [], plain.first_carry()
     for first in range(0, count, CHUNK):
         parameters = stacked_samples(

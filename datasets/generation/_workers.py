@@ -1,8 +1,8 @@
 """Runs segments one after another here, or side by side in other processes.
 
 Workers are spawned, never forked (a fork copies JAX's locked threads), receive only
-the family, the solver and sample numbers, and send arrays back: this process is the
-only one that writes. They see the same environment as this process, so the same
+the family, the method and a segment's samples, and send arrays back: this process is
+the only one that writes. They see the same environment as this process, so the same
 thread limits, on which the last bits of large reductions depend.
 """
 
@@ -16,6 +16,7 @@ from multiprocessing import connection, get_context, parent_process
 from typing import Any
 
 from ..store._segments import Segment, Solved
+from ._draws import Draws
 from ._solve_segment import Work, solve_segment
 
 # One segment waits in each worker's queue, so that none idles while we write.
@@ -27,27 +28,30 @@ _SETTINGS = ("jax_enable_x64", "jax_platforms", "jax_default_matmul_precision")
 def solve_all(
     work: Work,
     segments: Iterable[Segment],
+    draws: Draws,
     num_workers: int,
     on_samples: Callable[[int], None],
 ) -> Iterator[Solved]:
     """Yield every segment once it is solved, in any order.
 
     Args:
-        work: family, solver and preconditioner.
+        work: the family and the method.
         segments: taken one by one, only when a worker is free.
+        draws: samples that are drawn already.
         num_workers: 1 solves in this process.
         on_samples: called with the number of samples solved since its last call.
     """
     if num_workers > 1:
-        yield from _solve_pooled(work, iter(segments), num_workers, on_samples)
+        yield from _solve_pooled(work, iter(segments), draws, num_workers, on_samples)
         return
     for segment in segments:
-        yield solve_segment(work, segment, on_samples)
+        yield solve_segment(work, segment, draws.take(segment.ids), on_samples)
 
 
 def _solve_pooled(
     work: Work,
     segments: Iterator[Segment],
+    draws: Draws,
     num_workers: int,
     on_samples: Callable[[int], None],
 ) -> Iterator[Solved]:
@@ -57,7 +61,8 @@ def _solve_pooled(
             while True:
                 room = num_workers * _SEGMENTS_PER_WORKER - len(running)
                 for segment in itertools.islice(segments, room):
-                    running.add(pool.submit(solve_segment, work, segment))
+                    drawn = draws.take(segment.ids)
+                    running.add(pool.submit(solve_segment, work, segment, drawn))
                 if not running:
                     return
                 done, running = wait(running, return_when=FIRST_COMPLETED)

@@ -8,6 +8,7 @@
 - `_publish.py`: Puts a data set together by sample id and moves it into place.
 - `_record.py`: Objects as plain JSON, and back: what a configuration is made of.
 - `_segments.py`: A segment: solved, kept and retried as one.
+- `_shards.py`: Writes the shards of a Zarr array that has one chunk per sample.
 - `_space.py`: Disk space: counted before it is needed, and reported when it is gone.
 - `_verify.py`: Checks a published data set: checksums and residuals.
 - `_working_folder.py`: The folder in which a run lives until it is published.

@@ -22,6 +22,7 @@ from ._card import data_card
 from ._files import files_under, sha256_of, sync_folder, sync_tree, write_whole
 from ._record import canonical_json, configuration_hash
 from ._segments import is_good
+from ._shards import write_shard
 from ._working_folder import WorkingFolder
 
 MANIFEST = "manifest.json"
@@ -128,7 +129,7 @@ def _write_sample_arrays(group: Any, run: Finished) -> None:
     @lru_cache(maxsize=_OPEN_SEGMENTS)
     def segment(index: int, name: str) -> np.ndarray:
         path = run.folder.array_path(index, name)
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
 
     for name, example in run.family.array_types().items():
         array = group.create_array(
@@ -139,11 +140,10 @@ def _write_sample_arrays(group: Any, run: Finished) -> None:
             shards=(size, *example.shape),
             fill_value=_fill(example.dtype),
         )
-        for start in range(0, len(run.order), size):
+        for shard, start in enumerate(range(0, len(run.order), size)):
             rows = place[start : start + size].tolist()
-            array[start : start + size] = np.stack(
-                [segment(index, name)[row] for index, row in rows]
-            )
+            samples = [segment(index, name)[row : row + 1] for index, row in rows]
+            write_shard(array, run.folder.published / name, shard, samples)
 
 
 def _places(run: Finished) -> Int[np.ndarray, "samples 2"]:

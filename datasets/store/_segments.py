@@ -4,7 +4,9 @@ Its cuts are part of a data set's configuration and never of the number of worke
 number of workers, and a resumed run, compute the same numbers.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
 
@@ -57,6 +59,8 @@ def is_good(entry: dict[str, Any], rtol: float) -> bool:
     return entry["status"] == 0 and residual is not None and residual <= rtol
 
 
-def versions() -> dict[str, str]:
+# Reading the versions takes as long as solving a segment of small systems.
+@lru_cache(maxsize=1)
+def versions() -> Mapping[str, str]:
     """Return the versions of the packages that decide a data set's bytes."""
     return {name: version(name) for name in _RECORDED_PACKAGES}

@@ -47,7 +47,7 @@ def is_out_of_space(error: OSError) -> bool:
 def out_of_space(
     folder: Path, committed: int, num_samples: int, needed: int
 ) -> OutOfSpaceError:
-    """Return the error that tells the user what is safe and what to do.
+    """Return the error that says what is safe and what to do.
 
     Args:
         folder: where the run is kept.

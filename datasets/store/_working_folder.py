@@ -12,6 +12,7 @@ A segment counts only when its commit record exists, which names its files with 
 SHA-256. Everything else found here is the litter of a killed run and is removed.
 """
 
+import hashlib
 import io
 import json
 import os
@@ -74,7 +75,7 @@ class WorkingFolder:
         self, configuration: dict[str, Any], order: Int[np.ndarray, " samples"]
     ) -> None:
         """Store a new run's solve order, then its configuration."""
-        write_whole(self.path / "order.npy", npy_bytes(order))
+        write_whole(self.path / "order.npy", *npy_parts(order))
         # Last, because a stored configuration says that the order is there.
         write_whole(self.path / "config.json", canonical_json(configuration))
 
@@ -88,16 +89,20 @@ class WorkingFolder:
         files = {}
         for name, values in solved.arrays.items():
             path = self.array_path(index, name)
-            data = npy_bytes(values)
-            write_whole(path, data)
-            files[path.name] = {"bytes": len(data), "sha256": sha256_of(path)}
+            parts = npy_parts(values)
+            write_whole(path, *parts)
+            digest = hashlib.sha256()
+            for part in parts:
+                digest.update(part)
+            size = sum(map(len, parts))
+            files[path.name] = {"bytes": size, "sha256": digest.hexdigest()}
         record = {
             "configuration_hash": configuration_hash,
             "segment": index,
             "ids": list(solved.segment.ids),
             "samples": solved.records,
             "files": files,
-            "versions": versions(),
+            "versions": dict(versions()),
             "host": socket.gethostname(),
         }
         write_whole(self.path / "commits" / f"{index:06d}.json", canonical_json(record))
@@ -163,11 +168,13 @@ def is_working_folder(folder: Path) -> bool:
     return _MARK in names or names <= {_LOCK}
 
 
-def npy_bytes(values: np.ndarray) -> bytes:
-    """Return an array as the bytes of a .npy file."""
-    buffer = io.BytesIO()
-    np.save(buffer, values, allow_pickle=False)
-    return buffer.getvalue()
+def npy_parts(values: np.ndarray) -> tuple[bytes, memoryview]:
+    """Return a .npy file as its head and the array's own memory."""
+    values = np.ascontiguousarray(values)
+    head = io.BytesIO()
+    entries = np.lib.format.header_data_from_array_1_0(values)
+    np.lib.format.write_array_header_1_0(head, entries)
+    return head.getvalue(), values.reshape(-1).view(np.uint8).data
 
 
 def _adopt(folder: Path) -> None:
@@ -182,11 +189,17 @@ def _adopt(folder: Path) -> None:
             ) from None
 
 
+# Not by filelock: its 3.20 empties the file of a lock that it fails to take, and so the
+# holder's name; and it may lock a file that the holder has just removed.
 def _locked(path: Path) -> int:
     # Not on every system, and needed only here.
     import fcntl
 
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    if path.is_symlink():
+        raise ValueError(f"{path} is a symbolic link: delete it")
+    # A link that is made after the check is not followed either.
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+    descriptor = os.open(path, flags, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # The holder may have finished and removed the file between open and lock.

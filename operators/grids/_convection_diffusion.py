@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Inexact
+from typing_extensions import override
 
 from .._declared import AbstractDeclaredOperator, Declared, declare
 from .._field import Structure, as_finite, is_traced, structure_of
@@ -82,7 +83,7 @@ class ConvectionDiffusion(AbstractDeclaredOperator):
                [ 0., -3.,  5.]], dtype=float64)
     """
 
-    stencil: Stencil
+    couplings: Stencil
     declared: Declared
 
     def __init__(
@@ -105,28 +106,33 @@ class ConvectionDiffusion(AbstractDeclaredOperator):
         weights = inverse_squares(spacing, k.ndim, jnp.finfo(k.dtype).dtype)
         v = _as_velocity(velocity, k.shape)
         settings = _Settings(scheme, form, face_mean, faces)
-        self.stencil = _stencil(k, v, weights, settings)
-        self.declared = _declare(self.stencil, form, nullspace)
+        self.couplings = _stencil(k, v, weights, settings)
+        self.declared = _declare(self.couplings, form, nullspace)
 
     @property
     def in_structure(self) -> Structure:
         """An array with one entry per cell."""
-        return structure_of(self.stencil.centre)
+        return structure_of(self.couplings.centre)
+
+    @property
+    @override
+    def stencil(self) -> Stencil:
+        return self.couplings
 
     @property
     def T(self) -> StencilOperator:
         """The transpose, a stencil again."""
         return StencilOperator(
-            stencil=self.stencil.T, declared=self.declared.T, original=self
+            couplings=self.couplings.T, declared=self.declared.T, original=self
         )
 
     def mv(self, x: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
         """Return -∇·(k∇x) + ∇·(vx), or + v·∇x."""
-        return self.stencil.mv(x)
+        return self.couplings.mv(x)
 
     def diagonal(self) -> Inexact[Array, "..."]:
         """The weight of each cell in its own balance."""
-        return self.stencil.centre
+        return self.couplings.centre
 
 
 class _Settings(NamedTuple):
@@ -154,17 +160,20 @@ def _stencil(
     flows = [w * v[axis].astype(k.dtype) for axis, w in enumerate(scales)]
     centre, low, high = network.centre, [], []
     for axis, (flow, link) in enumerate(zip(flows, network.links, strict=True)):
-        part = _convection(flow, axis, network.faces, scheme, form)
-        centre = centre + part.centre
-        low.append(part.low[0] - neighbour(link, axis, "low", network.faces))
-        high.append(part.high[0] - link)
-    return Stencil(centre, tuple(low), tuple(high), network.faces)
+        own, before, after = _convection(flow, axis, faces, scheme, form)
+        centre = centre + own
+        low.append(before - neighbour(link, axis, "low", faces))
+        high.append(after - link)
+    return Stencil.along_axes(centre, low, high, faces)
 
 
 def _convection(
     flow: Inexact[Array, "..."], axis: int, faces: Faces, scheme: Scheme, form: Form
-) -> Stencil:
-    """The stencil of ∂(vu)/∂x, or of v ∂u/∂x, along one axis, with flow v / h."""
+) -> tuple[Inexact[Array, "..."], Inexact[Array, "..."], Inexact[Array, "..."]]:
+    """Weights of a cell, the previous and the next in ∂(vu)/∂x, or in v ∂u/∂x.
+
+    Along one axis, with flow v / h.
+    """
     through = _flow_through_faces(flow, axis, faces)
     # What passes the upper face is own u_i + other u_{i+1}.
     own, other = _split(through, scheme)
@@ -185,8 +194,7 @@ def _convection(
             centre = centre + _positive_part(out)
     if form == "advective":
         centre = centre - outflow
-    low = -neighbour(own, axis, "low", faces)
-    return Stencil(centre, (low,), (other,), faces)
+    return centre, -neighbour(own, axis, "low", faces), other
 
 
 def _flow_through_faces(

@@ -16,14 +16,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Inexact
+from typing_extensions import override
 
 from .._declared import AbstractDeclaredOperator, Declared
 from .._field import Structure, as_finite, is_traced, structure_of
+from .._separable import Separable
 from .._tags import is_real
 from ._boundary import BoundaryLike, Faces, as_faces, inverse_squares, require_choice
 from ._laplacian import declare_diffusion, grid_shape
+from ._mean_lines import mean_lines
 from ._network import Network, make_network
 from ._shift import edge_in_zeros, without_last
+from ._stencil import Stencil
 
 FaceMean: TypeAlias = Literal["harmonic", "arithmetic"]
 
@@ -90,6 +94,19 @@ class Diffusion(AbstractDeclaredOperator):
     def mv(self, x: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
         """Return -∇·(k∇x)."""
         return self.network.mv(x)
+
+    @property
+    @override
+    def stencil(self) -> Stencil:
+        return self.network.stencil()
+
+    @property
+    @override
+    def separable(self) -> Separable | None:
+        """Of a real coefficient, averaged per axis over the other axes."""
+        if jnp.iscomplexobj(self.network.centre):
+            return None
+        return mean_lines(self.network)
 
     def diagonal(self) -> Inexact[Array, "..."]:
         """The sum of the conductances of each cell's faces."""

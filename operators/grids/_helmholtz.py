@@ -6,14 +6,19 @@ The diffusion operator of `Diffusion`, less k² u in every cell: -∇·(c∇u) -
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Inexact
+from typing_extensions import override
 
 from .._declared import AbstractDeclaredOperator, Declared, declare
 from .._field import Structure, as_finite
+from .._separable import Separable
 from ._boundary import BoundaryLike
 from ._diffusion import Diffusion, FaceMean, as_coefficient
+from ._mean_lines import mean_lines
+from ._stencil import Stencil
 
 
 class Helmholtz(AbstractDeclaredOperator):
@@ -90,6 +95,19 @@ class Helmholtz(AbstractDeclaredOperator):
     def mv(self, x: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
         """Return -∇·(c∇x) - k²x."""
         return self.diffusion.mv(x) - self.wavenumber_squared * x
+
+    @property
+    @override
+    def stencil(self) -> Stencil:
+        return self.diffusion.network.stencil(-self.wavenumber_squared)
+
+    @property
+    @override
+    def separable(self) -> Separable:
+        """The real part of c, averaged per axis over the others, and the mean of k²."""
+        # What damps a wave is in k²; of a complex c the real part has to do.
+        network = jax.tree.map(jnp.real, self.diffusion.network)
+        return mean_lines(network, -self.wavenumber_squared)
 
     def diagonal(self) -> Inexact[Array, "..."]:
         """The conductances of each cell's faces less k²."""

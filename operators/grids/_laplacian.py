@@ -10,12 +10,16 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, DTypeLike, Float, Inexact
+from typing_extensions import override
 
 from .._declared import AbstractDeclaredOperator, Declared, declare
 from .._field import Structure, array_structure, as_dtype, real_dtype
+from .._line import UniformLine
+from .._separable import Separable
 from ._boundary import BoundaryLike, Faces, as_faces, has_dirichlet, inverse_squares
 from ._network import Network
 from ._shift import Side, edge_in_zeros, opposite, shift_in_zero, without_last
+from ._stencil import Stencil
 
 
 class Laplacian(AbstractDeclaredOperator):
@@ -98,6 +102,20 @@ class Laplacian(AbstractDeclaredOperator):
             for side in _sides(pair, "neumann"):
                 diagonal = diagonal - edge_in_zeros(edge, axis, side, side)
         return diagonal
+
+    @property
+    @override
+    def stencil(self) -> Stencil:
+        return self.network().stencil()
+
+    @property
+    @override
+    def separable(self) -> Separable:
+        lines = tuple(
+            UniformLine(self.weights[axis].astype(self.dtype), size, self.faces[axis])
+            for axis, size in enumerate(self.shape)
+        )
+        return Separable(lines, is_exact=True)
 
     def _neighbours(self, x: Inexact[Array, "..."], axis: int):
         total = shift_in_zero(x, axis, "high") + shift_in_zero(x, axis, "low")

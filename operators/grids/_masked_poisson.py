@@ -23,6 +23,7 @@ import numpy as np
 from jaxtyping import Array, DTypeLike, Float, Inexact
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+from typing_extensions import override
 
 from .._declared import AbstractDeclaredOperator, Declared, declare
 from .._field import Structure, as_dtype, is_traced, on_device, structure_of
@@ -30,7 +31,7 @@ from ._boundary import BoundaryLike, Condition, Faces, as_faces, inverse_squares
 from ._laplacian import grid_shape
 from ._network import Network, make_network
 from ._shift import Side, edge_in_zeros
-from ._stencil import neighbour
+from ._stencil import Stencil, neighbour
 
 SIDES: tuple[Side, Side] = ("low", "high")
 
@@ -112,6 +113,11 @@ class MaskedPoisson(AbstractDeclaredOperator):
     def mv(self, x: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
         """Return -Δx in fluid cells, x in the others."""
         return self.network.mv(x)
+
+    @property
+    @override
+    def stencil(self) -> Stencil:
+        return self.network.stencil()
 
     def diagonal(self) -> Inexact[Array, "..."]:
         """The number of neighbours that are not solid, over h²; one if not fluid."""

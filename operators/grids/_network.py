@@ -11,6 +11,7 @@ from jaxtyping import Array, Inexact
 
 from ._boundary import Faces
 from ._shift import edge_in_zeros, shift_in_zero
+from ._stencil import Stencil
 
 
 class Network(eqx.Module):
@@ -38,6 +39,10 @@ class Network(eqx.Module):
                 y = y - wrap * edge_in_zeros(x, axis, "low", "high")
                 y = y - edge_in_zeros(link * x, axis, "high", "low")
         return y
+
+    def stencil(self, shift: Inexact[Array, "..."] | None = None) -> Stencil:
+        """The same as a stencil, with what else the diagonal holds."""
+        return Stencil.of_links(self.centre, self.links, self.faces, shift)
 
 
 def make_network(

@@ -1,79 +1,320 @@
-"""A stencil of neighbours along the axes of a grid that need not be symmetric.
+"""A stencil: what each cell of a grid takes from itself and from its neighbours.
 
-(A u)_i = centre_i u_i + Σ_axes (low_i u_{i-1} + high_i u_{i+1}). Its transpose is a
-stencil too, with the roles of low and high exchanged and moved by one cell.
+(A u)_i = (centre_i + shift_i) u_i + Σ_o coupling_oi u_{i+o}, where an offset o is -1, 0
+or 1 along each axis. Beyond the grid u is zero, or on a periodic axis goes round. The
+transpose of a stencil is a stencil, with opposite offsets.
 """
 
-from functools import reduce
+from collections.abc import Mapping, Sequence
+from functools import partial, reduce
 from operator import add
+from typing import Any, TypeAlias
 
 import equinox as eqx
-from jaxtyping import Array, Inexact
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Bool, Inexact
+from typing_extensions import override
 
 from .._declared import AbstractDeclaredOperator, Declared
-from .._field import Structure, structure_of
+from .._diagonal_blocks import MatrixDiagonals
+from .._field import Field, Structure, structure_of
 from .._operator import AbstractLinearOperator
-from ._boundary import Faces
+from .._sparse import Sparse
+from ._boundary import BoundaryLike, Condition, Faces, as_faces
 from ._shift import Side, edge_in_zeros, opposite, shift_in_zero
+
+Offset: TypeAlias = tuple[int, ...]
 
 
 class Stencil(eqx.Module):
-    """Weights of each cell and of its neighbours.
+    """The couplings of the cells of a grid; `Stencil.of` makes one.
+
+    An operator on a grid answers with it as its property `stencil`; that is all that
+    `Multigrid` (along the axes alone), `SSOR`, `IncompleteCholesky`, `IncompleteLU` and
+    `BlockJacobi` need.
 
     Attributes:
-        centre: weight of the cell itself.
-        low: per axis, the weight of the previous cell; at the first cell that of the
-            wrap of a periodic axis, else zero.
-        high: per axis, the weight of the next cell, likewise.
-        faces: the boundary conditions, of which only "periodic" matters here.
+        centre: per cell, the weight of the cell itself, without `shift`.
+        couplings: per offset, the weight of the cell at that offset, zero where that
+            leads out of the grid.
+        offsets: of the couplings.
+        faces: the boundary conditions. Products need only "periodic" of them; no
+            "dirichlet" says that the operator may be singular.
+        is_symmetric: whether the coupling of i to j is that of j to i. Then one offset
+            of each opposite pair is stored, the one that leads on in row-major order.
+        shift: the part of the diagonal that belongs to no coupling and no wall, such as
+            that of a term c u in the equation; `None` for zero.
     """
 
     centre: Inexact[Array, "..."]
-    low: tuple[Inexact[Array, "..."], ...]
-    high: tuple[Inexact[Array, "..."], ...]
+    couplings: tuple[Inexact[Array, "..."], ...]
+    offsets: tuple[Offset, ...] = eqx.field(static=True)
     faces: Faces = eqx.field(static=True)
+    is_symmetric: bool = eqx.field(static=True)
+    shift: Inexact[Array, "..."] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        centre: Any,
+        couplings: Mapping[Offset, Any],
+        *,
+        boundary: BoundaryLike = "dirichlet",
+        is_symmetric: bool = False,
+    ) -> "Stencil":
+        """Return the stencil with these couplings.
+
+        Args:
+            centre: per cell, its own weight: the diagonal of the operator.
+            couplings: by offset, such as (0, 1) for the next cell along the last of two
+                axes, the weight that each cell gives to the cell there; of a shape that
+                broadcasts to the grid. What leads out of the grid is ignored.
+            boundary: as of the operators on grids.
+            is_symmetric: each of the couplings holds in both directions: the weight of
+                i + o in the row of i is that of i in the row of i + o. Give one offset
+                of each opposite pair, then: the one that leads on in row-major order.
+
+        Raises:
+            ValueError: a grid that has not one to three axes; an offset that is none,
+                or twice there; or couplings that do not fit the grid.
+
+        Examples:
+            >>> import jax.numpy as jnp, krylax as kx
+            >>> line = kx.operators.Stencil.of(
+            ...     2 * jnp.ones(3), {(1,): -1.0}, is_symmetric=True
+            ... )
+            >>> line.mv(jnp.array([1.0, 2.0, 4.0]))
+            Array([ 0., -1.,  6.], dtype=float64)
+        """
+        centre = jnp.asarray(centre)
+        faces = as_faces(boundary, centre.ndim)
+        offsets = tuple(tuple(offset) for offset in couplings)
+        _require_offsets(offsets, centre.ndim, is_symmetric)
+        inside = partial(_is_inside, shape=centre.shape, faces=faces)
+        return cls(
+            centre=centre,
+            couplings=tuple(
+                jnp.where(inside(offset), jnp.asarray(weight, centre.dtype), 0)
+                for offset, weight in zip(offsets, couplings.values(), strict=True)
+            ),
+            offsets=offsets,
+            faces=faces,
+            is_symmetric=is_symmetric,
+        )
+
+    @classmethod
+    def along_axes(
+        cls,
+        centre: Inexact[Array, "..."],
+        low: Sequence[Inexact[Array, "..."]],
+        high: Sequence[Inexact[Array, "..."]],
+        faces: Faces,
+    ) -> "Stencil":
+        """The stencil of previous and next cells per axis, zero outside of the grid."""
+        num_axes = len(faces)
+        pairs = zip(low, high, strict=True)
+        offsets = [
+            _along(axis, step, num_axes) for axis in range(num_axes) for step in (-1, 1)
+        ]
+        couplings = tuple(weight for pair in pairs for weight in pair)
+        return cls(centre, couplings, tuple(offsets), faces, is_symmetric=False)
+
+    @classmethod
+    def of_links(
+        cls,
+        centre: Inexact[Array, "..."],
+        links: Sequence[Inexact[Array, "..."]],
+        faces: Faces,
+        shift: Inexact[Array, "..."] | None = None,
+    ) -> "Stencil":
+        """The symmetric stencil of conductances to the next cell along each axis."""
+        offsets = tuple(_along(axis, 1, len(faces)) for axis in range(len(faces)))
+        return cls(centre, tuple(-x for x in links), offsets, faces, True, shift)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of cells along each axis."""
+        return self.centre.shape
+
+    @property
+    def is_axial(self) -> bool:
+        """Whether all couplings are along an axis: the 2d+1-point stencils."""
+        return all(_num_axes_of(offset) == 1 for offset in self.offsets)
+
+    @property
+    def periodic(self) -> tuple[bool, ...]:
+        """Which axes go round."""
+        return tuple(pair[0] == "periodic" for pair in self.faces)
+
+    @property
+    def low(self) -> tuple[Inexact[Array, "..."], ...]:
+        """Per axis, the weight of the previous cell."""
+        num_axes = len(self.faces)
+        return tuple(self.coupling(_along(a, -1, num_axes)) for a in range(num_axes))
+
+    @property
+    def high(self) -> tuple[Inexact[Array, "..."], ...]:
+        """Per axis, the weight of the next cell."""
+        num_axes = len(self.faces)
+        return tuple(self.coupling(_along(a, 1, num_axes)) for a in range(num_axes))
 
     @property
     def T(self) -> "Stencil":
         """The transposed stencil."""
-        num_axes = len(self.faces)
-        low = [neighbour(self.high[a], a, "low", self.faces) for a in range(num_axes)]
-        high = [neighbour(self.low[a], a, "high", self.faces) for a in range(num_axes)]
-        return Stencil(self.centre, tuple(low), tuple(high), self.faces)
+        if self.is_symmetric:
+            return self
+        couplings = tuple(map(self._seen_from_there, self.offsets, self.couplings))
+        offsets = tuple(map(_negated, self.offsets))
+        return Stencil(self.centre, couplings, offsets, self.faces, False, self.shift)
+
+    def diagonal(self) -> Inexact[Array, "..."]:
+        """The diagonal of the operator."""
+        return self.centre if self.shift is None else self.centre + self.shift
+
+    def coupling(self, offset: Offset) -> Inexact[Array, "..."]:
+        """Return per cell the weight of the cell at this offset."""
+        if offset in self.offsets:
+            return self.couplings[self.offsets.index(offset)]
+        back = _negated(offset)
+        if self.is_symmetric and back in self.offsets:
+            forward = self.couplings[self.offsets.index(back)]
+            return self._seen_from_there(back, forward)
+        return jnp.zeros_like(self.centre)
+
+    def complete(self) -> "Stencil":
+        """Return the stencil with both offsets of every pair stored."""
+        if not self.is_symmetric:
+            return self
+        offsets = [o for pair in self.offsets for o in (_negated(pair), pair)]
+        couplings = tuple(map(self.coupling, offsets))
+        return Stencil(
+            self.centre, couplings, tuple(offsets), self.faces, False, self.shift
+        )
 
     def mv(self, x: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
         """Return A x."""
-        terms = [self.centre * x]
-        for axis, (low, high) in enumerate(zip(self.low, self.high, strict=True)):
-            terms.append(low * neighbour(x, axis, "low", self.faces))
-            terms.append(high * neighbour(x, axis, "high", self.faces))
+        terms = [self.diagonal() * x]
+        for offset, weight in zip(self.offsets, self.couplings, strict=True):
+            terms.append(weight * at_offset(x, offset, self.faces))
+            if self.is_symmetric:
+                terms.append(at_offset(weight * x, _negated(offset), self.faces))
         return reduce(add, terms)
+
+    def scaled(self, factor: Inexact[Array, ""]) -> "Stencil":
+        """Return the multiple c A."""
+        factor = factor.astype(self.centre.dtype)
+        return jax.tree.map(lambda leaf: factor * leaf, self)
+
+    def plus(self, other: "Stencil") -> "Stencil | None":
+        """Return the sum A + B, `None` where the axes go round differently."""
+        if not self.offsets or not other.offsets:
+            faces = (self if self.offsets else other).faces
+        elif self.periodic == other.periodic:
+            faces = _sum_of_faces(self.faces, other.faces)
+        else:
+            return None
+        is_symmetric = self.is_symmetric and other.is_symmetric
+        left, right = (
+            (self, other) if is_symmetric else (self.complete(), other.complete())
+        )
+        couplings = dict(zip(left.offsets, left.couplings, strict=True))
+        for offset, weight in zip(right.offsets, right.couplings, strict=True):
+            known = couplings.get(offset)
+            couplings[offset] = weight if known is None else known + weight
+        shifts = [s for s in (self.shift, other.shift) if s is not None]
+        return Stencil(
+            centre=self.centre + other.centre,
+            couplings=tuple(couplings.values()),
+            offsets=tuple(couplings),
+            faces=faces,
+            is_symmetric=is_symmetric,
+            shift=reduce(add, shifts) if shifts else None,
+        )
+
+    def matrix_diagonals(self) -> MatrixDiagonals:
+        """The diagonals of the matrix, cells numbered row-major."""
+        index = np.arange(self.centre.size).reshape(self.shape)
+        found = [(0, self.diagonal().reshape(-1))]
+        full = self.complete()
+        for offset, weight in zip(full.offsets, full.couplings, strict=True):
+            distance = _cells_at(index, offset) - index
+            inside = _is_inside_known(offset, self.shape, self.faces)
+            for step in np.unique(distance[inside]):
+                kept = inside & (distance == step)
+                # Where all is kept nothing is left to select.
+                values = (
+                    weight if np.all(kept | ~inside) else jnp.where(kept, weight, 0)
+                )
+                found.append((int(step), values.reshape(-1)))
+        return found
+
+    def as_sparse(self) -> Sparse:
+        """The matrix, cells numbered row-major, with a pattern that is not traced."""
+        index = np.arange(self.centre.size).reshape(self.shape)
+        full = self.complete()
+        rows, columns, values = [index.ravel()], [index.ravel()], [self.diagonal()]
+        kept = [np.ones(index.size, bool)]
+        for offset, weight in zip(full.offsets, full.couplings, strict=True):
+            rows.append(index.ravel())
+            columns.append(_cells_at(index, offset).ravel())
+            kept.append(_is_inside_known(offset, self.shape, self.faces).ravel())
+            values.append(weight)
+        places = np.flatnonzero(np.concatenate(kept))
+        i, j = np.concatenate(rows)[places], np.concatenate(columns)[places]
+        order = np.lexsort((j, i))
+        flat = jnp.concatenate([value.reshape(-1) for value in values])
+        indptr = np.concatenate([[0], np.cumsum(np.bincount(i, minlength=index.size))])
+        return Sparse(flat[places[order]], j[order], indptr, (index.size, index.size))
+
+    def _seen_from_there(self, offset: Offset, weight: Inexact[Array, "..."]):
+        """The weights of a coupling, stored at the cells that it leads to."""
+        return at_offset(weight, _negated(offset), self.faces)
 
 
 class StencilOperator(AbstractDeclaredOperator):
     """A stencil as an operator; the transpose of one that knows more about itself."""
 
-    stencil: Stencil
+    couplings: Stencil
     declared: Declared
     original: AbstractLinearOperator
 
     @property
+    @override
     def in_structure(self) -> Structure:
         """An array with one entry per cell."""
-        return structure_of(self.stencil.centre)
+        return structure_of(self.couplings.centre)
 
     @property
+    @override
+    def stencil(self) -> Stencil:
+        return self.couplings
+
+    @property
+    @override
     def T(self) -> AbstractLinearOperator:
         """The operator that this is the transpose of."""
         return self.original
 
+    @override
     def mv(self, x: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
-        """Return A x."""
-        return self.stencil.mv(x)
+        return self.couplings.mv(x)
 
+    @override
     def diagonal(self) -> Inexact[Array, "..."]:
         """The weights of the cells themselves."""
-        return self.stencil.centre
+        return self.couplings.diagonal()
+
+
+def stencil_of_diagonal(values: Field) -> Stencil | None:
+    """A diagonal as a stencil without couplings, if its field is one of a grid."""
+    if not isinstance(values, jax.Array) or not 1 <= values.ndim <= 3:
+        return None
+    wall: tuple[Condition, Condition] = ("neumann", "neumann")
+    faces: Faces = (wall,) * values.ndim
+    return Stencil(jnp.zeros_like(values), (), (), faces, True, values)
 
 
 def neighbour(
@@ -84,3 +325,83 @@ def neighbour(
     if faces[axis][0] != "periodic":
         return shifted
     return shifted + edge_in_zeros(x, axis, opposite(side), side)
+
+
+def at_offset(
+    x: Inexact[Array, "..."], offset: Offset, faces: Faces
+) -> Inexact[Array, "..."]:
+    """Return the cell at an offset from each cell, zero outside."""
+    for axis, step in enumerate(offset):
+        if step:
+            x = neighbour(x, axis, "low" if step < 0 else "high", faces)
+    return x
+
+
+def _require_offsets(
+    offsets: tuple[Offset, ...], num_axes: int, is_symmetric: bool
+) -> None:
+    if not 1 <= num_axes <= 3:
+        raise ValueError(f"a grid has one to three axes, got {num_axes}")
+    for offset in offsets:
+        is_offset = len(offset) == num_axes and set(offset) <= {-1, 0, 1}
+        if not (is_offset and any(offset)):
+            raise ValueError(
+                f"an offset is -1, 0 or 1 along each of the {num_axes} axes and not all"
+                f" zero, got {offset}; the weight of the cell itself is the centre"
+            )
+        if is_symmetric and offset < _negated(offset):
+            raise ValueError(
+                "a symmetric stencil is given by the offsets that lead on in row-major "
+                f"order, got {offset}; leave it out, or give {_negated(offset)} instead"
+            )
+
+
+def _along(axis: int, step: int, num_axes: int) -> Offset:
+    return tuple(step if a == axis else 0 for a in range(num_axes))
+
+
+def _negated(offset: Offset) -> Offset:
+    return tuple(-step for step in offset)
+
+
+def _num_axes_of(offset: Offset) -> int:
+    return sum(step != 0 for step in offset)
+
+
+def _sum_of_faces(left: Faces, right: Faces) -> Faces:
+    """Dirichlet where one is: one wall that holds the value is enough."""
+
+    def of_pair(a: Condition, b: Condition) -> Condition:
+        return "dirichlet" if "dirichlet" in (a, b) else a
+
+    pairs = zip(left, right, strict=True)
+    return tuple((of_pair(a, c), of_pair(b, d)) for (a, b), (c, d) in pairs)
+
+
+def _is_inside(
+    offset: Offset, shape: tuple[int, ...], faces: Faces
+) -> Bool[Array, "..."]:
+    """Whether the cell at an offset is one of the grid."""
+    inside = jnp.ones(shape, bool)
+    for axis, step in enumerate(offset):
+        if step and faces[axis][0] != "periodic":
+            place = lax.broadcasted_iota(jnp.int32, shape, axis)
+            inside &= place != (0 if step < 0 else shape[axis] - 1)
+    return inside
+
+
+def _is_inside_known(
+    offset: Offset, shape: tuple[int, ...], faces: Faces
+) -> Bool[np.ndarray, "..."]:
+    """The same on the host."""
+    inside = np.ones(shape, bool)
+    for axis, step in enumerate(offset):
+        if step and faces[axis][0] != "periodic":
+            end = 0 if step < 0 else shape[axis] - 1
+            inside[(slice(None),) * axis + (end,)] = False
+    return inside
+
+
+def _cells_at(index: np.ndarray, offset: Offset) -> np.ndarray:
+    """The number of the cell at an offset from each, on axes that go round."""
+    return np.roll(index, _negated(offset), axis=tuple(range(index.ndim)))

@@ -3,7 +3,12 @@
 - `_compilation.py`: Compiling functions of modules: arrays are traced, everything else
   is static.
 - `_history.py`: A bounded record of residual norms inside a compiled loop.
-- `_inner_product.py`: The one place where fields are reduced to numbers.
+- `_inner_product.py`: The one place where a solver reduces fields to numbers.
+- `_nullspace.py`: Singular systems: what is orthogonal to the null space of the
+  operator.
+- `_preparation.py`: A system as its solver gets it: finite, compatible, measured, with
+  a start.
+- `_raising.py`: Raising where a solve has failed, outside of `jit` and inside of it.
 - `_recurrence.py`: What methods of short recurrences share: the loop around the step.
 - `_residual.py`: The true residual, from which every solver goes on and every result is
   certified.

@@ -12,6 +12,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PyTree
+from typing_extensions import override
 
 from ...operators._field import Field
 from ._history import History, history_from
@@ -83,6 +84,7 @@ class AbstractRecurrence(AbstractSolver):
     def step(self, system: LinearSystem, x: Field, vectors: PyTree) -> Step:
         """Return what one step makes of the iterate and the vectors."""
 
+    @override
     def start(self, system: LinearSystem, carry: Any) -> RecurrenceState:
         """Begin from the start of the system."""
         del carry
@@ -103,6 +105,7 @@ class AbstractRecurrence(AbstractSolver):
             history=history_from(norm / system.scale, self.max_steps),
         )
 
+    @override
     def advance(
         self, system: LinearSystem, state: RecurrenceState, until: Any
     ) -> RecurrenceState:
@@ -134,6 +137,7 @@ class AbstractRecurrence(AbstractSolver):
             lambda s: is_stepping(s) | is_met(s), run_recurrence, state
         )
 
+    @override
     def unroll(self, system: LinearSystem, carry: Any, num_steps: int) -> Outcome:
         """Take the steps in a loop of fixed length, which JAX can differentiate."""
 
@@ -143,8 +147,8 @@ class AbstractRecurrence(AbstractSolver):
         state, _ = lax.scan(body, self.start(system, carry), length=num_steps)
         return self.finish(system, state)
 
+    @override
     def finish(self, system: LinearSystem, state: RecurrenceState) -> Outcome:
-        """Count the work."""
         work = state.num_steps * self.matvecs_per_step
         products = work + state.num_begun * self.matvecs_per_begin
         calls = work + state.num_begun * self.calls_per_begin

@@ -2,9 +2,9 @@
 
 import jax
 
+from ...operators._arithmetic import subtract
 from ...operators._field import Field
 from ...operators._materialise import materialise
-from ._inner_product import subtract
 from ._solver import LinearSystem
 
 

@@ -19,7 +19,8 @@ class Statistics(eqx.Module):
         residual: ‖b − A x‖, recomputed from the x that is returned.
         relative_residual: the same over ‖b‖; zero for b = 0.
         history: residual norms over ‖b‖ as the iteration saw them, after 0,
-            `history_stride`, 2 `history_stride`, ... steps; NaN where it did not get.
+            `history_stride`, 2 `history_stride`, ... steps; NaN in the entries beyond
+            the last step.
         history_stride: 1 for up to 511 steps, doubling from there on.
     """
 

@@ -12,6 +12,7 @@ import equinox as eqx
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from ...operators import AbstractLinearOperator, AbstractOperator
+from ...operators._arithmetic import zeros_like
 from ...operators._field import Field, Structure
 from ._history import History
 from ._inner_product import InnerProduct
@@ -37,6 +38,18 @@ class LinearSystem(eqx.Module):
     r0: Field
     target: Float[Array, ""]
     scale: Float[Array, ""]
+
+    def restarted(self, r: Field) -> "LinearSystem":
+        """Return the system A e = r, from zero."""
+        return LinearSystem(
+            operator=self.operator,
+            preconditioner=self.preconditioner,
+            b=r,
+            x0=zeros_like(r),
+            r0=r,
+            target=self.target,
+            scale=self.scale,
+        )
 
 
 class Outcome(eqx.Module):

@@ -97,6 +97,8 @@ def first_of(
     code = jnp.asarray(RUNNING, jnp.int32)
     # From the last to the first; `jnp.select` makes an array of the conditions.
     for condition, case in reversed(cases):
-        told = jnp.asarray(int(case) if isinstance(case, Status) else case, jnp.int32)
-        code = lax.select(jnp.asarray(condition), told, code)
+        reported = jnp.asarray(
+            int(case) if isinstance(case, Status) else case, jnp.int32
+        )
+        code = lax.select(jnp.asarray(condition), reported, code)
     return code

@@ -3,6 +3,7 @@
 from typing import Any
 
 import equinox as eqx
+from typing_extensions import override
 
 from ...operators import AbstractLinearOperator, AbstractOperator
 from ...operators._field import Structure
@@ -16,61 +17,61 @@ class AbstractWrapper(AbstractSolver):
     solver: eqx.AbstractVar[AbstractSolver]
 
     @property
+    @override
     def rtol(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """That of the solver; it may be traced."""
         return self.solver.rtol
 
     @property
+    @override
     def atol(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """That of the solver, likewise."""
         return self.solver.atol
 
     @property
+    @override
     def max_steps(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """That of the solver."""
         return self.solver.max_steps
 
     @property
+    @override
     def inner_product(self) -> InnerProduct:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """That of the solver."""
         return self.solver.inner_product
 
     @property
+    @override
     def is_flexible(self) -> bool:
-        """As the solver."""
         return self.solver.is_flexible
 
     @property
+    @override
     def has_carry(self) -> bool:
-        """As the solver."""
         return self.solver.has_carry
 
+    @override
     def initial_carry(self, structure: Structure) -> Any:
-        """That of the solver."""
         return self.solver.initial_carry(structure)
 
+    @override
     def prepare(
         self, A: AbstractLinearOperator, preconditioner: AbstractOperator | None
     ) -> AbstractOperator | None:
-        """Prepare the solver."""
         return self.solver.prepare(A, preconditioner)
 
+    @override
     def start(self, system: LinearSystem, carry: Any) -> Any:
-        """Start the solver."""
         return self.solver.start(system, carry)
 
+    @override
     def advance(self, system: LinearSystem, state: Any, until: Any) -> Any:
-        """Advance the solver."""
         return self.solver.advance(system, state, until)
 
+    @override
     def finish(self, system: LinearSystem, state: Any) -> Outcome:
-        """Finish the solver."""
         return self.solver.finish(system, state)
 
+    @override
     def unroll(self, system: LinearSystem, carry: Any, num_steps: int) -> Outcome:
-        """Unroll the solver."""
         return self.solver.unroll(system, carry, num_steps)
 
+    @override
     def run(self, system: LinearSystem, carry: Any) -> Outcome:
-        """Run the solver."""
         return self.solver.run(system, carry)

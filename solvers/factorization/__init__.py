@@ -11,10 +11,8 @@
   their numbers.
 - `_incomplete_inverse.py`: Making incomplete factors, and finding a shift.
 - `_incomplete_lu.py`: The incomplete LU factorisation without fill, ILU(0).
-- `_line.py`: The factors of a separable operator: one hermitian matrix per axis.
 - `_lu.py`: LU factorisation with partial pivoting of a general square operator, P A = L
   U.
-- `_separable.py`: The separable form of an operator, a sum of one-dimensional ones.
 """
 
 from ._cholesky import Cholesky as Cholesky

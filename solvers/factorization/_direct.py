@@ -13,8 +13,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ...operators import AbstractLinearOperator, AbstractOperator
+from ...operators._arithmetic import add, select
 from ...operators._field import Field
-from ..core._inner_product import add, select
 from ..core._recurrence import AbstractRecurrence, Step
 from ..core._residual import true_residual
 from ..core._solver import LinearSystem

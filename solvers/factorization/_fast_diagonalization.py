@@ -6,7 +6,8 @@ H. Thomas, Numer. Math. 6 (1964), doi:10.1007/BF01386067.
 
 Differs from the paper:
 1. Zero eigenvalues are left out, which gives the pseudo-inverse of a singular operator.
-2. Operators that are not separable are averaged: _separable.py.
+2. Operators that are not separable are averaged: `separable` of the operators.
+3. With a Kronecker product for the sum eigenvalues multiply.
 """
 
 from functools import reduce
@@ -20,22 +21,22 @@ from jaxtyping import Array, Inexact
 
 from ...operators import AbstractLinearOperator
 from ...operators._field import Structure, array_structure
+from ...operators._separable import Separable
 from ..core._compilation import compile_modules
 from ..core._inner_product import InnerProduct
 from ..core._stopping import require_settings
 from ._direct import AbstractDirect
-from ._separable import Separable, separable_form
 
 
 class FastDiagonalization(AbstractDirect):
     """Direct solver of separable operators, and preconditioner of nearby ones.
 
     For `Laplacian`, `Diffusion` and `Helmholtz` with a constant coefficient (k² may be
-    complex, which damps), `KroneckerSum` of hermitian factors, their multiples, and
-    sums with `Identity`. `FastDiagonalization()` as a preconditioner, or
-    `FastDiagonalization()(B)` of a separable B near A, suits coefficients that vary
-    mildly. As a solver of an operator that is not separable it is a fixed-point
-    iteration, which may not converge.
+    complex, which damps), `Kronecker` and `KroneckerSum` of hermitian factors, their
+    multiples, sums with `Identity`, and any operator that answers `separable`.
+    `FastDiagonalization()` as a preconditioner, or `FastDiagonalization()(B)` of a
+    separable B near A, suits coefficients that vary mildly. As a solver of an operator
+    that is not separable it is a fixed-point iteration, which may not converge.
 
     Args:
         rtol: relative tolerance on the true residual, in units of ‖b‖.
@@ -78,7 +79,17 @@ class FastDiagonalization(AbstractDirect):
     @compile_modules
     def __call__(self, A: AbstractLinearOperator) -> "FastDiagonalInverse":
         """Return the inverse of A, or of a separable operator near it."""
-        return _inverse(separable_form(A), A.tags - {"singular"})
+        form = A.separable
+        if form is None or not form.lines:
+            raise ValueError(
+                "fast diagonalisation knows Laplacian, Diffusion, Helmholtz, hermitian "
+                "Kronecker and KroneckerSum, with real coefficients, and their real "
+                f"multiples and sums with Identity, got {type(A).__name__}; give it a "
+                "nearby operator of these:"
+                " preconditioner=FastDiagonalization()(B)"
+            )
+        dtype = jnp.result_type(*jax.tree.leaves(A.in_structure))
+        return _inverse(form, dtype, A.tags - {"singular"})
 
 
 class FastDiagonalInverse(AbstractLinearOperator):
@@ -108,9 +119,13 @@ class FastDiagonalInverse(AbstractLinearOperator):
         return x
 
 
-def _inverse(form: Separable, promised: frozenset[str]) -> FastDiagonalInverse:
+def _inverse(
+    form: Separable, dtype: jnp.dtype, promised: frozenset[str]
+) -> FastDiagonalInverse:
     values, vectors = zip(*[line.eigenpairs() for line in form.lines], strict=True)
-    sums = form.shift + reduce(jnp.add.outer, values).astype(form.shift.dtype)
+    combine = jnp.multiply.outer if form.is_product else jnp.add.outer
+    sums = reduce(combine, values).astype(dtype)
+    sums = sums if form.shift is None else form.shift.astype(dtype) + sums
     size = jnp.max(jnp.abs(sums))
     # Above the rounding of `eigh`, at most 2 eps for 512 points a side, and below the
     # smallest eigenvalue of a Laplacian, (π/n)²/12 of the largest.

@@ -14,12 +14,12 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Inexact, PyTree
 
-from ...operators import AbstractLinearOperator, Sparse
+from ...operators import AbstractLinearOperator
+from ...operators._arithmetic import zeros_like
 from ...operators._field import real_dtype, structure_of
-from ...operators.grids._grid_stencil import stencil_of
 from ...operators.grids._stencil import Stencil
 from ..core._compilation import compile_modules
-from ..core._inner_product import zeros_like
+from ..sweeps._grid_sweeps import GridSweeps
 from ..sweeps._sweeps import AbstractSweeps
 from ..sweeps._swept_inverse import SweptInverse
 from ..sweeps._wavefront import incomplete_pivots, wavefront_sweeps
@@ -68,16 +68,11 @@ def incomplete_inverse(
         ValueError: A is another operator, or its pattern is being traced.
     """
     of_T = not promised & {"symmetric", "hermitian"}
-    if isinstance(A, Sparse):
-        pattern = incomplete_pattern(A, of_T, wanted_by)
+    if A.sparse is not None:
+        pattern = incomplete_pattern(A.sparse, of_T, wanted_by)
         made = _of_sparse(A, pattern, sizes, first_try)
-    elif (stencil := stencil_of(A)) is not None:
-        made = _of_stencil(stencil, sizes, first_try, of_T)
     else:
-        raise ValueError(
-            f"{wanted_by} knows Sparse and operators on grids, got "
-            f"{type(A).__name__}; build it as Sparse, or use another preconditioner"
-        )
+        made = _of_grid(A, sizes, first_try, of_T, wanted_by)
     sweeps, sweeps_of_T, inverse_pivots = made
     return SweptInverse(sweeps, sweeps_of_T, inverse_pivots, promised)
 
@@ -85,10 +80,35 @@ def incomplete_inverse(
 # Compiled as one: this runs before the solve, where its hundred operations, one after
 # another, took 5 s to compile.
 @compile_modules
-def _of_sparse(
-    A: Sparse, pattern: IncompletePattern, sizes: Sizes, first_try: int
+def _of_grid(
+    A: AbstractLinearOperator, sizes: Sizes, first_try: int, of_T: bool, wanted_by: str
 ) -> Made:
-    stored, diagonal = lax.stop_gradient((A.values, A.diagonal()))
+    stencil = A.stencil
+    if stencil is None:
+        raise ValueError(
+            f"{wanted_by} knows Sparse and operators on grids, got "
+            f"{type(A).__name__}; build it as Sparse, or use another preconditioner"
+        )
+    if stencil.is_axial:
+        return _of_stencil(stencil, sizes, first_try, of_T)
+    matrix = stencil.as_sparse()
+    pattern = incomplete_pattern(matrix, of_T, wanted_by)
+    sweeps, sweeps_of_T, inverse_pivots = _of_sparse(matrix, pattern, sizes, first_try)
+    return (
+        GridSweeps(sweeps, stencil.shape),
+        None if sweeps_of_T is None else GridSweeps(sweeps_of_T, stencil.shape),
+        inverse_pivots.reshape(stencil.shape),
+    )
+
+
+@compile_modules
+def _of_sparse(
+    A: AbstractLinearOperator,
+    pattern: IncompletePattern,
+    sizes: Sizes,
+    first_try: int,
+) -> Made:
+    stored, diagonal = lax.stop_gradient((A.sparse.values, A.diagonal()))
 
     def factorise(shift: Float[Array, ""]) -> Factor:
         values = incomplete_values(stored, pattern, shift)
@@ -101,17 +121,16 @@ def _of_sparse(
     return sweeps, sweeps_of_T, 1 / pivots
 
 
-@compile_modules
 def _of_stencil(stencil: Stencil, sizes: Sizes, first_try: int, of_T: bool) -> Made:
     stencil = lax.stop_gradient(stencil)
 
     # On a grid no three cells are neighbours of each other, but on a periodic axis of
     # three cells: L and U are those of A, and the pivots a recurrence.
     def factorise(shift: Float[Array, ""]) -> Factor:
-        diagonal = (1 + shift).astype(stencil.centre.dtype) * stencil.centre
-        return None, incomplete_pivots(stencil, diagonal)
+        return None, incomplete_pivots(stencil, (1 + shift).astype(dtype) * diagonal)
 
-    _, pivots = _shifted(factorise, stencil.centre, sizes, first_try)
+    diagonal, dtype = stencil.diagonal(), stencil.centre.dtype
+    _, pivots = _shifted(factorise, diagonal, sizes, first_try)
     sweeps_of_T = wavefront_sweeps(stencil.T, pivots) if of_T else None
     return wavefront_sweeps(stencil, pivots), sweeps_of_T, 1 / pivots
 

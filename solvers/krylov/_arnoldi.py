@@ -7,12 +7,12 @@ compiled program serves every step of a cycle.
 import equinox as eqx
 import jax.numpy as jnp
 from jax import lax
-from jax.lax import Precision
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Bool, Float, Inexact, Int
 
+from ...operators._arithmetic import combine, matmul, root, scale, subtract
 from ...operators._field import Field
-from ..core._inner_product import InnerProduct, combine, root, scale, subtract
+from ..core._inner_product import InnerProduct
 
 
 def orthogonalise(
@@ -74,7 +74,7 @@ class LeastSquares(eqx.Module):
         self, h: Inexact[Array, " m1"], below: Float[Array, ""], j: Int[Array, ""]
     ) -> "LeastSquares":
         """Return the problem with column j: h in rows 0..j and `below` in row j+1."""
-        column = jnp.matmul(self.Qh, h, precision=Precision.HIGHEST)
+        column = matmul(self.Qh, h)
         a = column[j]
         modulus = jnp.abs(a)
         size = root(modulus**2 + below**2)
@@ -86,7 +86,7 @@ class LeastSquares(eqx.Module):
         def rotate(rows: Array) -> Array:
             pair = lax.dynamic_slice_in_dim(rows, j, 2)
             rotation = jnp.array([[cosine, sine], [-jnp.conj(sine), cosine]])
-            pair = jnp.matmul(rotation, pair, precision=Precision.HIGHEST)
+            pair = matmul(rotation, pair)
             return lax.dynamic_update_slice_in_dim(rows, pair, j, 0)
 
         index = jnp.arange(self.R.shape[1], dtype=jnp.int32)

@@ -14,9 +14,10 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Inexact, Int
 
+from ...operators._arithmetic import combine, power_of_two, reciprocal, scale
 from ...operators._field import Field
 from ..core._history import History
-from ..core._inner_product import InnerProduct, combine, power_of_two, scale
+from ..core._inner_product import InnerProduct
 from ..core._solver import LinearSystem
 from ._arnoldi import LeastSquares, orthogonalise, start_least_squares
 from ._lanes import any_lane, in_active_lane
@@ -58,7 +59,7 @@ def start_cycle(
 ) -> Cycle:
     """Begin with residual r, orthogonal to the `first` rows of W, and Ḡ = diagonal."""
     norm = inner_product.norm(r)
-    v = scale(jnp.where(norm > 0, 1 / jnp.where(norm > 0, norm, 1), 0), r)
+    v = scale(reciprocal(norm), r)
     return Cycle(
         W=set_row(W, first, v),
         S=S,

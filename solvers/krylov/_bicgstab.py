@@ -19,9 +19,11 @@ import equinox as eqx
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Inexact, Int
+from typing_extensions import override
 
+from ...operators._arithmetic import add_scaled, power_of_two, ratio, scale, select
 from ...operators._field import Field
-from ..core._inner_product import InnerProduct, add_scaled, power_of_two, scale, select
+from ..core._inner_product import InnerProduct
 from ..core._recurrence import AbstractRecurrence, Step
 from ..core._solver import LinearSystem
 from ..core._status import Status, first_of
@@ -86,6 +88,7 @@ class BiCGStab(AbstractRecurrence):
     def __check_init__(self):
         require_settings(self)
 
+    @override
     def begin(self, system: LinearSystem, r: Field) -> _Vectors:
         """Start with the residual as its own shadow."""
         rr = self.inner_product.dot(r, r)
@@ -101,20 +104,21 @@ class BiCGStab(AbstractRecurrence):
             num_restarts=jnp.zeros((), jnp.int32),
         )
 
+    @override
     def step(self, system: LinearSystem, x: Field, vectors: _Vectors) -> Step:
         """Take a step of BiCG and one of minimal residual."""
         dots, shadow = self.inner_product.dots, vectors.shadow
         p_hat, v = _products(system, vectors.p)
-        alpha = _ratio(vectors.rho, self.inner_product.dot(shadow, v))
+        alpha = ratio(vectors.rho, self.inner_product.dot(shadow, v))
         s = add_scaled(vectors.r, -alpha, v)
         s_hat, As = _products(system, s)
         size = power_of_two(jnp.abs(lax.stop_gradient(alpha))).astype(alpha.dtype)
         t = scale(size, As)
         ts, tt, ss = dots((t, s), (t, t), (s, s))
-        omega = _ratio(ts, tt)
+        omega = ratio(ts, tt)
         r = add_scaled(s, -omega, t)
         rho, rr = dots((shadow, r), (r, r))
-        beta = _ratio(rho, vectors.rho) * _ratio(alpha / size, omega)
+        beta = ratio(rho, vectors.rho) * ratio(alpha / size, omega)
         p = add_scaled(r, beta, add_scaled(vectors.p, -omega * size, v))
         advanced = _Vectors(
             r=r,
@@ -178,9 +182,3 @@ def _is_rounding(
     """Whether |⟨x, y⟩| ≤ eps ‖x‖ ‖y‖."""
     xx, yy = lax.stop_gradient((xx, yy))
     return jnp.abs(dot) <= jnp.finfo(xx.dtype).eps * jnp.sqrt(xx) * jnp.sqrt(yy)
-
-
-def _ratio(above: Inexact[Array, ""], below: Inexact[Array, ""]) -> Inexact[Array, ""]:
-    """The quotient, zero where the divisor is."""
-    is_zero = below == 0
-    return jnp.where(is_zero, 0, above / jnp.where(is_zero, 1, below))

@@ -19,9 +19,11 @@ import equinox as eqx
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
+from typing_extensions import override
 
+from ...operators._arithmetic import add_scaled, zeros_like
 from ...operators._field import Field
-from ..core._inner_product import InnerProduct, add_scaled, zeros_like
+from ..core._inner_product import InnerProduct
 from ..core._recurrence import AbstractRecurrence, Step
 from ..core._solver import LinearSystem
 from ..core._status import Status, first_of
@@ -87,15 +89,18 @@ class CG(AbstractRecurrence):
         require_settings(self)
 
     @property
+    @override
     def matvecs_per_begin(self) -> int:
         """One with a single reduction, which looks ahead by a product."""
         return int(self.single_reduction)
 
     @property
+    @override
     def calls_per_begin(self) -> int:
         """As many as products."""
         return int(self.single_reduction)
 
+    @override
     def begin(self, system: LinearSystem, r: Field) -> Any:
         """Start from the steepest descent direction."""
         if self.single_reduction:
@@ -103,6 +108,7 @@ class CG(AbstractRecurrence):
         rr = jnp.real(self.inner_product.dot(r, r))
         return _Vectors(r, zeros_like(r), rr, jnp.full_like(rr, jnp.inf))
 
+    @override
     def step(self, system: LinearSystem, x: Field, vectors: Any) -> Step:
         """Minimise the error along a direction conjugate to those before it."""
         if self.single_reduction:

@@ -19,9 +19,11 @@ import equinox as eqx
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
+from typing_extensions import override
 
+from ...operators._arithmetic import add_scaled, scale, subtract, zeros_like
 from ...operators._field import Field, is_traced
-from ..core._inner_product import InnerProduct, add_scaled, scale, subtract, zeros_like
+from ..core._inner_product import InnerProduct
 from ..core._recurrence import AbstractRecurrence, Step
 from ..core._solver import LinearSystem
 from ..core._status import Status, first_of
@@ -47,7 +49,7 @@ class Chebyshev(AbstractRecurrence):
     residual falls as 2 ((√κ-1)/(√κ+1))^steps with κ = largest/smallest; no inner
     product steers it, so that a step does the same for every right-hand side, and the
     one reduction only measures the residual. Eigenvalues below `smallest` are reduced
-    more slowly; one above `largest` makes the iteration grow, which is told as
+    more slowly; one above `largest` makes the iteration grow, which is reported as
     `stagnated`. `spectral_bounds` estimates both.
 
     Args:
@@ -98,15 +100,18 @@ class Chebyshev(AbstractRecurrence):
         _require_bounds(self.smallest, self.largest, self.num_bound_steps)
 
     @property
+    @override
     def matvecs_per_begin(self) -> int:
         """Those that measure the bounds."""
         return self.num_bound_steps
 
     @property
+    @override
     def calls_per_begin(self) -> int:
         """One more than products."""
         return self.num_bound_steps + 1 if self.num_bound_steps else 0
 
+    @override
     def begin(self, system: LinearSystem, r: Field) -> _Vectors:
         """Place the interval."""
         smallest, largest = self._bounds(system, r)
@@ -119,6 +124,7 @@ class Chebyshev(AbstractRecurrence):
             norm=self.inner_product.norm(lax.stop_gradient(r)),
         )
 
+    @override
     def step(self, system: LinearSystem, x: Field, vectors: _Vectors) -> Step:
         """Extend the polynomial by one degree."""
         centre, radius = vectors.centre, vectors.radius

@@ -16,8 +16,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
+from ...operators._arithmetic import add_scaled, zeros_like
 from ...operators._field import Field
-from ..core._inner_product import InnerProduct, add_scaled, zeros_like
+from ..core._inner_product import InnerProduct
 from ..core._recurrence import Step
 from ..core._solver import LinearSystem
 from ..core._status import Status, first_of

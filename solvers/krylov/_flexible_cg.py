@@ -17,9 +17,11 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
+from typing_extensions import override
 
+from ...operators._arithmetic import add_scaled, combine, subtract
 from ...operators._field import Field
-from ..core._inner_product import InnerProduct, add_scaled, combine, subtract
+from ..core._inner_product import InnerProduct
 from ..core._recurrence import AbstractRecurrence, Step
 from ..core._solver import LinearSystem
 from ..core._status import Status, first_of
@@ -88,10 +90,12 @@ class FlexibleCG(AbstractRecurrence):
             )
 
     @property
+    @override
     def is_flexible(self) -> bool:
         """True, since directions are made conjugate explicitly."""
         return True
 
+    @override
     def begin(self, system: LinearSystem, r: Field) -> _Vectors:
         """Start without directions."""
         m = self.truncation
@@ -99,6 +103,7 @@ class FlexibleCG(AbstractRecurrence):
         ones = jnp.ones((m,), system.target.dtype)
         return _Vectors(r, rows, rows, ones, jnp.zeros((), jnp.int32))
 
+    @override
     def step(self, system: LinearSystem, x: Field, vectors: _Vectors) -> Step:
         """Minimise the error along a direction conjugate to the last m."""
         r, P, AP = vectors.r, vectors.P, vectors.AP

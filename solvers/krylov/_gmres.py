@@ -17,10 +17,12 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
+from typing_extensions import override
 
+from ...operators._arithmetic import add, select
 from ...operators._field import Field
 from ..core._history import History, history_from
-from ..core._inner_product import InnerProduct, add, select
+from ..core._inner_product import InnerProduct
 from ..core._residual import true_residual
 from ..core._solver import AbstractSolver, LinearSystem, Outcome
 from ..core._status import RUNNING, Status, first_of
@@ -97,18 +99,20 @@ class GMRES(AbstractSolver):
         require_settings(self)
         require_restart(self.restart)
 
+    @override
     def start(self, system: LinearSystem, carry: Any) -> _State:
-        """Measure A M⁻¹."""
         return _start(self, system)
 
+    @override
     def advance(self, system: LinearSystem, state: _State, until: Any) -> _State:
-        """Take whole cycles."""
         return _advance(self, system, state, until)
 
+    @override
     def finish(self, system: LinearSystem, state: _State) -> Outcome:
         """Count the work: one call more per cycle, on the correction as a whole."""
         return _finish(system, state, state.num_steps + state.num_cycles + 1)
 
+    @override
     def unroll(self, system: LinearSystem, carry: Any, num_steps: int) -> Outcome:
         """Take whole cycles of m steps and a last one of what is left."""
         return self.finish(system, _unroll(self, system, num_steps))
@@ -162,22 +166,24 @@ class FGMRES(AbstractSolver):
         require_restart(self.restart)
 
     @property
+    @override
     def is_flexible(self) -> bool:
         """True, since M⁻¹V is stored."""
         return True
 
+    @override
     def start(self, system: LinearSystem, carry: Any) -> _State:
-        """Measure A M⁻¹."""
         return _start(self, system)
 
+    @override
     def advance(self, system: LinearSystem, state: _State, until: Any) -> _State:
-        """Take whole cycles."""
         return _advance(self, system, state, until)
 
+    @override
     def finish(self, system: LinearSystem, state: _State) -> Outcome:
-        """Count the work."""
         return _finish(system, state, state.num_steps + 1)
 
+    @override
     def unroll(self, system: LinearSystem, carry: Any, num_steps: int) -> Outcome:
         """Take whole cycles of m steps and a last one of what is left."""
         return self.finish(system, _unroll(self, system, num_steps))

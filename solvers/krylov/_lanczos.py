@@ -17,15 +17,16 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from ...operators._field import Field
-from ..core._inner_product import (
-    InnerProduct,
+from ...operators._arithmetic import (
     add_scaled,
     power_of_two,
+    reciprocal,
     root,
     scale,
     zeros_like,
 )
+from ...operators._field import Field
+from ..core._inner_product import InnerProduct
 from ..core._solver import LinearSystem
 
 
@@ -86,10 +87,10 @@ def _normalise(
     z = y if system.preconditioner is None else system.preconditioner(y)
     yz = jnp.real(inner_product.dot(y, z))
     beta = root(jnp.maximum(yz, 0))
-    reciprocal = jnp.where(beta > 0, 1 / jnp.where(beta > 0, beta, 1), 0)
+    factor = reciprocal(beta)
     return Lanczos(
-        v=scale(reciprocal, y),
-        Mv=None if system.preconditioner is None else scale(reciprocal, z),
+        v=scale(factor, y),
+        Mv=None if system.preconditioner is None else scale(factor, z),
         v_before=v_before,
         alpha=alpha,
         beta=beta,

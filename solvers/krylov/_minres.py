@@ -19,10 +19,12 @@ import equinox as eqx
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
+from typing_extensions import override
 
 from ...operators import AbstractLinearOperator, AbstractOperator
+from ...operators._arithmetic import add_scaled, root, scale, zeros_like
 from ...operators._field import Field
-from ..core._inner_product import InnerProduct, add_scaled, root, scale, zeros_like
+from ..core._inner_product import InnerProduct
 from ..core._recurrence import AbstractRecurrence, Step
 from ..core._solver import LinearSystem
 from ..core._status import Status, first_of
@@ -59,7 +61,7 @@ class MINRES(AbstractRecurrence):
     solution is solved as it is. One that has none ends as `breakdown`, or, where
     rounding hides the end of the Krylov space (about a thousand unknowns or more), only
     at max_steps with a large part of x in the null space: declare the null space on the
-    operator, and the incompatible right-hand side is told at once.
+    operator, and the incompatible right-hand side is reported at once.
 
     Args:
         rtol: relative tolerance on the true residual, in units of ‖b‖.
@@ -98,10 +100,12 @@ class MINRES(AbstractRecurrence):
         require_settings(self)
 
     @property
+    @override
     def calls_per_begin(self) -> int:
         """One, to measure the residual in the M⁻¹-norm."""
         return 1
 
+    @override
     def prepare(
         self, A: AbstractLinearOperator, preconditioner: AbstractOperator | None
     ) -> AbstractOperator | None:
@@ -113,8 +117,8 @@ class MINRES(AbstractRecurrence):
             )
         return preconditioner
 
+    @override
     def begin(self, system: LinearSystem, r: Field) -> Vectors:
-        """Start the Lanczos recurrence."""
         lanczos, psi = start_lanczos(system, r, self.inner_product)
         zero, one = jnp.zeros_like(psi), jnp.ones_like(psi)
         return Vectors(
@@ -127,6 +131,7 @@ class MINRES(AbstractRecurrence):
             largest=zero,
         )
 
+    @override
     def step(self, system: LinearSystem, x: Field, vectors: Vectors) -> Step:
         """Add a column to T and rotate it into the triangle."""
         Az = system.operator.mv(vectors.lanczos.z)

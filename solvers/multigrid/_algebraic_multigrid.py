@@ -4,15 +4,9 @@ By default smoothed aggregation: P. Vaněk, J. Mandel, M. Brezina, Algebraic mul
 smoothed aggregation for second and fourth order elliptic problems, Computing 56 (1996),
 doi:10.1007/BF02238511, as in N. Bell, L. N. Olson, J. Schroder, B. Southworth, PyAMG:
 algebraic multigrid solvers in Python, J. Open Source Softw. 8 (2023),
-doi:10.21105/joss.05495. On each level
-
-    x ← S b,    x ← x + P M_c R (b - A x),    x ← x + Sᴴ (b - A x),
-
-where M_c is the same on the level below and the inverse on the last.
-
-Smoothing S is Jacobi with the steps of a Chebyshev polynomial on [ρ/4, ρ], where ρ =
-‖D⁻¹A‖_∞ bounds the spectrum of D⁻¹A: for definite A it reduces every error, so that the
-cycle is definite and CG may use it.
+doi:10.21105/joss.05495. The cycle is that of _cycle.py, the smoother that of
+_jacobi_sweeps.py on [ρ/4, ρ], where ρ = ‖D⁻¹A‖_∞ bounds the spectrum of D⁻¹A: for
+definite A it reduces every error, so that the cycle is definite and CG may use it.
 
 Differs from the sources:
 1. PyAMG scales its Jacobi steps by a spectral radius that it estimates from a random
@@ -24,21 +18,16 @@ from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
 import scipy.sparse
-from jax.lax import Precision
-from jaxtyping import Array, Float, Inexact
 
 from ...operators import AbstractLinearOperator, Sparse
-from ...operators._field import Structure, is_traced, on_device, real_dtype
-from ...operators._materialise import materialise
+from ...operators._field import is_traced, on_device
 from ...operators._sparse_product import rows_of_slots
-
-RATIO = 4
-"""ρ over the smallest eigenvalue that smoothing shall damp; PyAMG's default is 30, with
-which PyAMG's CG took 14 steps for Poisson on 64 × 64 points instead of 9."""
+from ._coarse_inverse import CoarseInverse
+from ._cycle import MultigridCycle
+from ._jacobi_sweeps import JacobiSweeps, chebyshev_steps, require_sweeps
+from ._level import Level
 
 THRESHOLD = 0.08
 """Couplings below it are weak on the finest level, half of it on the next, as Vaněk
@@ -65,7 +54,7 @@ class AlgebraicMultigrid(eqx.Module):
             `partial(pyamg.smoothed_aggregation_solver, B=B)`.
 
     Returns:
-        When called with an operator: an `AlgebraicMultigridCycle`, hermitian positive
+        When called with an operator: a `MultigridCycle`, hermitian positive
         definite if the operator is, and R = Pᴴ on every level.
 
     Raises:
@@ -93,94 +82,27 @@ class AlgebraicMultigrid(eqx.Module):
     build: Callable[[Any], Any] | None = eqx.field(static=True, default=None)
 
     def __check_init__(self):
-        if self.num_sweeps < 1:
-            raise ValueError(f"num_sweeps must be at least 1, got {self.num_sweeps}")
+        require_sweeps(self.num_sweeps)
 
-    def __call__(self, A: AbstractLinearOperator) -> "AlgebraicMultigridCycle":
+    def __call__(self, A: AbstractLinearOperator) -> MultigridCycle:
         """Return the preconditioner of A."""
         build = _aggregated if self.build is None else self.build
-        dtype = jnp.result_type(*jax.tree.leaves(A.in_structure))
         *levels, last = build(_as_scipy(A)).levels
+        # On the levels below they follow where all transfers are adjoint.
+        tags = A.tags - {"singular"} if all(map(_is_adjoint, levels)) else frozenset()
         is_hermitian = "hermitian" in A.tags
-        coarse_inverse = np.linalg.pinv(last.A.toarray(), hermitian=is_hermitian)
-        is_adjoint = all((level.R != level.P.conj().T).nnz == 0 for level in levels)
-        promised = A.tags - {"singular"} if is_adjoint and is_hermitian else frozenset()
-        return AlgebraicMultigridCycle(
-            levels=tuple(_as_level(level, dtype, self.num_sweeps) for level in levels),
-            coarse_inverse=on_device(coarse_inverse.astype(dtype)),
-            promised=promised,
+        inverse = np.linalg.pinv(last.A.toarray(), hermitian=is_hermitian)
+        fields: Any = A.in_structure
+        return MultigridCycle(
+            [_as_level(level, self.num_sweeps, fields, tags) for level in levels],
+            CoarseInverse(
+                on_device(inverse.astype(fields.dtype)), last.A.shape[:1], tags
+            ),
         )
 
 
-class Level(eqx.Module):
-    """A level above the last one.
-
-    Attributes:
-        A: the matrix.
-        P: from the level below.
-        R: to the level below.
-        inverse_diagonal: of A.
-        steps: of the Jacobi sweeps before the coarse correction; after it in reverse.
-    """
-
-    A: Sparse
-    P: Sparse
-    R: Sparse
-    inverse_diagonal: Inexact[Array, " n"]
-    steps: Float[Array, " sweeps"]
-
-    @property
-    def T(self) -> "Level":
-        """The level of the transposed cycle."""
-        return Level(self.A.T, self.R.T, self.P.T, self.inverse_diagonal, self.steps)
-
-
-class AlgebraicMultigridCycle(AbstractLinearOperator):
-    """One V-cycle from zero, as a linear operator; made by `AlgebraicMultigrid`."""
-
-    levels: tuple[Level, ...]
-    coarse_inverse: Inexact[Array, "m m"]
-    promised: frozenset[str] = eqx.field(static=True)
-
-    @property
-    def in_structure(self) -> Structure:
-        """A vector of the finest level."""
-        if self.levels:
-            return self.levels[0].A.in_structure
-        return jax.eval_shape(lambda: self.coarse_inverse[0])
-
-    @property
-    def tags(self) -> frozenset[str]:
-        """Those of the matrix, if P and R are adjoint."""
-        return self.promised
-
-    @property
-    def T(self) -> "AlgebraicMultigridCycle":
-        """The cycle of the transposed matrices, of which it is the transpose."""
-        if "symmetric" in self.tags:
-            return self
-        levels = tuple(level.T for level in self.levels)
-        return AlgebraicMultigridCycle(levels, self.coarse_inverse.T, self.promised)
-
-    def mv(self, x: Inexact[Array, " n"]) -> Inexact[Array, " n"]:
-        """Return the result of a V-cycle for the right-hand side x, from zero."""
-        return self._cycle(0, x)
-
-    def _cycle(self, depth: int, b: Inexact[Array, " n"]) -> Inexact[Array, " n"]:
-        if depth == len(self.levels):
-            return jnp.matmul(self.coarse_inverse, b, precision=Precision.HIGHEST)
-        level = self.levels[depth]
-        A, weight = level.A, level.inverse_diagonal
-        first, *others = level.steps.astype(b.dtype)
-        x = materialise(first * (weight * b))
-        for step in others:
-            x = materialise(x + step * (weight * (b - A.mv(x))))
-        r = materialise(b - A.mv(x))
-        e = self._cycle(depth + 1, materialise(level.R.mv(r)))
-        x = materialise(x + level.P.mv(e))
-        for step in (*reversed(others), first):
-            x = materialise(x + step * (weight * (b - A.mv(x))))
-        return x
+AlgebraicMultigridCycle = MultigridCycle
+"""What `AlgebraicMultigrid` makes."""
 
 
 def _aggregated(matrix: Any) -> Any:
@@ -228,25 +150,22 @@ def _as_scipy(A: Any) -> scipy.sparse.csr_array:
     return matrix
 
 
-def _as_level(level: Any, dtype: np.dtype, num_sweeps: int) -> Level:
+def _as_level(level: Any, num_sweeps: int, fields: Any, tags: frozenset[str]) -> Level:
     inverse = 1 / level.A.diagonal()
     bound = np.max(abs(level.A).sum(axis=1) * abs(inverse))
-    A, P, R = (
-        Sparse.from_scipy(matrix.tocsr().astype(dtype))
-        for matrix in (level.A, level.P, level.R)
-    )
-    steps = _chebyshev_steps(num_sweeps) / bound
+    weights = (2 / bound * inverse).astype(fields.dtype)
+
+    def as_operator(matrix: Any, tags: frozenset[str] = frozenset()) -> Sparse:
+        return Sparse.from_scipy(matrix.tocsr().astype(fields.dtype), tags=tags)
+
     return Level(
-        A,
-        P,
-        R,
-        on_device(inverse.astype(dtype)),
-        on_device(steps.astype(real_dtype(A.in_structure))),
+        as_operator(level.A, tags),
+        JacobiSweeps(on_device(weights), chebyshev_steps(num_sweeps)),
+        as_operator(level.R),
+        as_operator(level.P),
+        is_adjoint=_is_adjoint(level),
     )
 
 
-def _chebyshev_steps(num_sweeps: int) -> np.ndarray:
-    """Inverse roots of the Chebyshev polynomial on [1/RATIO, 1]."""
-    angles = np.pi * (np.arange(num_sweeps) + 0.5) / num_sweeps
-    centre, radius = (1 + 1 / RATIO) / 2, (1 - 1 / RATIO) / 2
-    return 1 / (centre + radius * np.cos(angles))
+def _is_adjoint(level: Any) -> bool:
+    return (level.R != level.P.conj().T).nnz == 0

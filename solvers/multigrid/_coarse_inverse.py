@@ -2,40 +2,81 @@
 
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.lax import Precision
 from jaxtyping import Array, Inexact
+from typing_extensions import override
 
+from ...operators import AbstractLinearOperator
+from ...operators._field import Structure, array_structure
 from ...operators.grids._boundary import has_dirichlet
-from ._level import Level
+from ._grid_level import Grid
 
 
-def coarse_inverse(level: Level, tags: frozenset[str]) -> Inexact[Array, "n n"]:
-    """The inverse; of a singular level the pseudo-inverse, which takes far longer.
+class CoarseInverse(AbstractLinearOperator):
+    """A dense matrix as an operator on the fields of the coarsest level.
+
+    Attributes:
+        matrix: for fields that are flat.
+        shape: of the fields.
+        known: its tags.
+    """
+
+    matrix: Inexact[Array, "n n"]
+    shape: tuple[int, ...] = eqx.field(static=True)
+    known: frozenset[str] = eqx.field(static=True)
+
+    @property
+    @override
+    def in_structure(self) -> Structure:
+        return array_structure(self.shape, self.matrix.dtype)
+
+    @property
+    @override
+    def tags(self) -> frozenset[str]:
+        return self.known
+
+    @property
+    @override
+    def T(self) -> "CoarseInverse":
+        if "symmetric" in self.known:
+            return self
+        return CoarseInverse(self.matrix.T, self.shape, self.known)
+
+    @override
+    def mv(self, x: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
+        product = jnp.matmul(self.matrix, x.reshape(-1), precision=Precision.HIGHEST)
+        return product.reshape(x.shape)
+
+
+def inverse_matrix(grid: Grid, tags: frozenset[str]) -> Inexact[Array, "n n"]:
+    """The inverse; of a singular operator the pseudo-inverse, which takes far longer.
 
     Args:
-        level: of few cells.
+        grid: of few cells.
         tags: those of the operator on the finest grid.
     """
-    volumes = jnp.asarray(level.volumes(), level.inverse.dtype)
+    volumes = jnp.asarray(grid.volumes(), grid.inverse.dtype)
 
     def column(unit: Inexact[Array, " n"]) -> Inexact[Array, " n"]:
-        return level.operator.mv(unit.reshape(level.shape)).reshape(-1)
+        return grid.operator.mv(unit.reshape(grid.shape)).reshape(-1)
 
     units = jnp.eye(volumes.size, dtype=volumes.dtype)
     # Symmetric in terms of contents of cells; cells of none are kept regular.
     matrix = volumes[:, None] * jax.vmap(column, out_axes=1)(units)
     matrix = matrix + jnp.diag((jnp.diagonal(matrix) == 0).astype(matrix.dtype))
-    return _inverse(matrix, level, tags) * volumes[None, :]
+    return _inverse(matrix, grid, tags) * volumes[None, :]
 
 
 def _inverse(
-    matrix: Inexact[Array, "n n"], level: Level, tags: frozenset[str]
+    matrix: Inexact[Array, "n n"], grid: Grid, tags: frozenset[str]
 ) -> Inexact[Array, "n n"]:
     if "positive_definite" in tags:
         return _definite_inverse(matrix)
-    if "symmetric" not in tags and has_dirichlet(level.operator.faces):
+    if "symmetric" not in tags and has_dirichlet(grid.operator.faces):
         return _pivoted_inverse(matrix)
     # A complex network is symmetric, but not hermitian.
     is_hermitian = "symmetric" in tags and not jnp.iscomplexobj(matrix)

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Inexact
 
+from ...operators._arithmetic import ratio
 from ...operators._materialise import materialise
 from ...operators.grids._boundary import Faces
 from ...operators.grids._network import Network, make_network, wall_conductances
@@ -111,11 +112,6 @@ def copy_pairs(x: Inexact[Array, "..."], axis: int, size: int):
     return lax.slice_in_dim(copies, 0, size, axis=axis)
 
 
-def invert(x: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
-    """Return 1/x, and zero for zero."""
-    return jnp.where(x == 0, 0, 1 / jnp.where(x == 0, 1, x))
-
-
 def _closed_sides(link: Inexact[Array, "..."], axis: int) -> Inexact[Array, "..."]:
     # A wrap, stored at the last cell, closes the ring.
     is_open = link != 0
@@ -128,11 +124,11 @@ def _closed_sides(link: Inexact[Array, "..."], axis: int) -> Inexact[Array, "...
 def _half(inner: Inexact[Array, "..."], face: Inexact[Array, "..."]):
     """Resistance between a merged cell's value and a face of it."""
     stronger = jnp.where(jnp.abs(face) > jnp.abs(inner), face, inner)
-    return jnp.where(inner == 0, 0, 0.5 * invert(stronger))
+    return jnp.where(inner == 0, 0, 0.5 * ratio(1, stronger))
 
 
 def _series(conductance: Inexact[Array, "..."], resistance: Inexact[Array, "..."]):
-    return jnp.where(conductance == 0, 0, invert(invert(conductance) + resistance))
+    return jnp.where(conductance == 0, 0, ratio(1, ratio(1, conductance) + resistance))
 
 
 def _sums(parts: tuple[Inexact[Array, "..."], ...], axis: int):

@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
+from ...operators._arithmetic import ratio
 from ...operators._materialise import materialise
 from ...operators.grids._network import Network, make_network, wall_conductances
 from ...operators.grids._stencil import Stencil, neighbour
@@ -28,20 +29,19 @@ from ._conductances import (
     Conductances,
     coarsen,
     conductances_of,
-    invert,
     split_pairs,
     sum_pairs,
 )
-from ._level import Level, axes_to_coarsen
+from ._grid_level import Grid, axes_to_coarsen
 
 Faces: TypeAlias = tuple[Inexact[Array, "..."], ...]
 """Per axis, what belongs to the face to the next cell."""
 
 
-def levels_of_stencil(stencil: Stencil, coarsest: int) -> tuple[Level, ...]:
+def levels_of_stencil(stencil: Stencil, coarsest: int) -> tuple[Grid, ...]:
     """Return the levels from a stencil's grid to one of at most `coarsest` cells."""
     links, flows = _links_and_flows(stencil)
-    ground = wall_conductances(Network(stencil.centre, links, stencil.faces))
+    ground = wall_conductances(Network(stencil.diagonal(), links, stencil.faces))
     # Where the flow brings in more than it takes away there is no wall.
     gain = jnp.where(jnp.real(ground) < 0, ground, 0)
     parts = conductances_of(make_network(ground - gain, links, stencil.faces), gain)
@@ -73,19 +73,19 @@ def _coarsen_flows(flows: Faces, along: int) -> Faces:
     )
 
 
-def _level(parts: Conductances, flows: Faces) -> Level:
+def _level(parts: Conductances, flows: Faces) -> Grid:
     links = tuple(map(_raised, parts.links, flows))
     network = Conductances(links, parts.walls, parts.shift, parts.faces).network()
     low, high = [], []
     for axis, (link, flow) in enumerate(zip(links, flows, strict=True)):
         low.append(-neighbour(link + flow / 2, axis, "low", parts.faces))
         high.append(flow / 2 - link)
-    stencil = Stencil(network.centre, tuple(low), tuple(high), parts.faces)
+    stencil = Stencil.along_axes(network.centre, low, high, parts.faces)
     stencil = jax.tree.map(materialise, stencil)
-    return Level(stencil, invert(stencil.centre), None, stencil.centre.shape)
+    return Grid(stencil, ratio(1, stencil.centre), None, stencil.centre.shape)
 
 
 def _raised(link: Inexact[Array, "..."], flow: Inexact[Array, "..."]):
     """The link, at least half the flow in size."""
-    factor = jnp.maximum(1, jnp.abs(flow) * invert(2 * jnp.abs(link)))
+    factor = jnp.maximum(1, jnp.abs(flow) * ratio(1, 2 * jnp.abs(link)))
     return factor.astype(link.dtype) * link

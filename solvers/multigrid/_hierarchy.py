@@ -11,47 +11,54 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Inexact
 
-from ...operators import Diffusion, Helmholtz, Laplacian, MaskedPoisson
-from ...operators.grids._grid_stencil import stencil_of
+from ...operators._arithmetic import ratio
+from ...operators._line import UniformLine
 from ...operators.grids._network import Network
 from ...operators.grids._stencil import Stencil
-from ._conductances import Conductances, coarsen, conductances_of, invert
+from ._conductances import Conductances, coarsen, conductances_of
 from ._flow_levels import levels_of_stencil
-from ._level import Level, axes_to_coarsen
+from ._grid_level import Grid, axes_to_coarsen
 
 
-def build_levels(A: Any, coarsest: int) -> tuple[Level, ...]:
+def build_levels(A: Any, coarsest: int) -> tuple[Grid, ...]:
     """Return the levels from A's grid to one of at most `coarsest` cells.
 
     Raises:
         ValueError: A is of another kind.
     """
-    if isinstance(A, Laplacian):
-        return _levels_of_lines(A, coarsest)
-    if isinstance(A, Diffusion | MaskedPoisson):
-        return _levels_of_network(
-            A.network, jnp.zeros((), A.network.centre.dtype), coarsest
+    form, stencil = A.separable, A.stencil
+    if form is not None and form.lines and form.is_laplacian:
+        return _levels_of_lines(A, form.lines, coarsest)
+    if stencil is None or not stencil.offsets:
+        raise ValueError(
+            "Multigrid knows Laplacian, Diffusion, Helmholtz, MaskedPoisson, "
+            "ConvectionDiffusion, their multiples and sums, and operators with a "
+            f"stencil, got {type(A).__name__}; use Jacobi, AlgebraicMultigrid of a "
+            "Sparse matrix, or multigrid of a nearby operator: "
+            "preconditioner=Multigrid()(nearby)"
         )
-    if isinstance(A, Helmholtz):
-        return _levels_of_network(A.diffusion.network, -A.wavenumber_squared, coarsest)
-    stencil = stencil_of(A)
-    if stencil is not None:
+    if not stencil.is_axial:
+        raise ValueError(
+            "Multigrid coarsens couplings along the axes alone, got a stencil with "
+            "diagonal ones; use AlgebraicMultigrid()(A.stencil.as_sparse()) or "
+            "multigrid of a nearby operator: preconditioner=Multigrid()(nearby)"
+        )
+    if not stencil.is_symmetric:
         return levels_of_stencil(stencil, coarsest)
-    raise ValueError(
-        "Multigrid knows Laplacian, Diffusion, Helmholtz, MaskedPoisson, "
-        "ConvectionDiffusion, their multiples and sums, got "
-        f"{type(A).__name__}; use Jacobi, AlgebraicMultigrid of a Sparse matrix, or "
-        "multigrid of a nearby operator: preconditioner=Multigrid()(nearby)"
-    )
+    links = tuple(-high for high in stencil.high)
+    network = Network(stencil.centre, links, stencil.faces)
+    no_shift = jnp.zeros((), network.centre.dtype)
+    shift = no_shift if stencil.shift is None else stencil.shift
+    return _levels_of_network(network, shift, coarsest)
 
 
 def _levels_of_network(
     network: Network, shift: Inexact[Array, "..."], coarsest: int
-) -> tuple[Level, ...]:
+) -> tuple[Grid, ...]:
     parts = conductances_of(network, shift)
     is_linked = _is_linked(parts)
     found = parts.network()
-    levels = [Level(found, invert(found.centre), is_linked, found.centre.shape)]
+    levels = [Grid(found, ratio(1, found.centre), is_linked, found.centre.shape)]
     parts = Conductances(
         parts.links,
         tuple(jnp.where(is_linked, wall, 0) for wall in parts.walls),
@@ -62,7 +69,7 @@ def _levels_of_network(
         for axis in axes:
             parts = coarsen(parts, axis)
         found = parts.network()
-        levels.append(Level(found, invert(found.centre), None, found.centre.shape))
+        levels.append(Grid(found, ratio(1, found.centre), None, found.centre.shape))
     return tuple(levels)
 
 
@@ -78,8 +85,7 @@ class _Line(eqx.Module):
 
     positions: np.ndarray
     widths: np.ndarray
-    end: int
-    pair: tuple[str, str]
+    finest: UniformLine
 
     def coarsened(self) -> "_Line":
         """Pairs merge into their middle."""
@@ -88,67 +94,72 @@ class _Line(eqx.Module):
             np.ones_like(self.positions), np.arange(0, len(self.positions), 2)
         )
         widths = np.add.reduceat(self.widths, np.arange(0, len(self.widths), 2))
-        return _Line(means / counts, widths, self.end, self.pair)
+        return _Line(means / counts, widths, self.finest)
 
     def weights(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Weights of the previous neighbour, the point and the next one."""
         inner = 1 / np.diff(self.positions)
-        wrap = 1 / (self.positions[0] + self.end - self.positions[-1])
+        end, pair = self.finest.size, self.finest.faces
+        wrap = 1 / (self.positions[0] + end - self.positions[-1])
         # Dirichlet walls are one spacing outside.
-        walls = (1 / (self.positions[0] + 1), 1 / (self.end - self.positions[-1]))
+        walls = (1 / (self.positions[0] + 1), 1 / (end - self.positions[-1]))
         beyond = [
             {"dirichlet": wall, "neumann": 0.0, "periodic": wrap}[face]
-            for wall, face in zip(walls, self.pair, strict=True)
+            for wall, face in zip(walls, pair, strict=True)
         ]
         low, high = np.r_[beyond[0], inner], np.r_[inner, beyond[1]]
         centre = low + high
-        if self.pair[0] != "periodic":
+        if pair[0] != "periodic":
             low, high = np.r_[0.0, inner], np.r_[inner, 0.0]
         return low / self.widths, centre / self.widths, high / self.widths
 
 
-def _levels_of_lines(A: Laplacian, coarsest: int) -> tuple[Level, ...]:
+def _levels_of_lines(
+    A: Any, uniform: tuple[Any, ...], coarsest: int
+) -> tuple[Grid, ...]:
     lines = [
-        _Line(np.arange(size, dtype=float), np.ones(size), size, pair)
-        for size, pair in zip(A.shape, A.faces, strict=True)
+        _Line(np.arange(line.size, dtype=float), np.ones(line.size), line)
+        for line in uniform
     ]
-    levels = [_level_of_lines(A, lines, A)]
+    levels = [_level_of_lines(lines, A)]
     while axes := axes_to_coarsen(levels[-1].shape, coarsest):
         lines = [
             line.coarsened() if axis in axes else line
             for axis, line in enumerate(lines)
         ]
-        levels.append(_level_of_lines(A, lines))
+        levels.append(_level_of_lines(lines))
     return tuple(levels)
 
 
-def _level_of_lines(A: Laplacian, lines: list[_Line], operator: Any = None) -> Level:
+def _level_of_lines(lines: list[_Line], operator: Any = None) -> Grid:
+    num_axes = len(lines)
     low, centre, high = zip(
         *[
-            [_scaled(w, A, axis) for w in line.weights()]
+            [_scaled(w, line.finest.weight, axis, num_axes) for w in line.weights()]
             for axis, line in enumerate(lines)
         ],
         strict=True,
     )
     diagonal = reduce(jnp.add, centre)
     if operator is None:
-        operator = Stencil(
-            diagonal, tuple(-w for w in low), tuple(-w for w in high), A.faces
+        faces: Any = tuple(line.finest.faces for line in lines)
+        operator = Stencil.along_axes(
+            diagonal, [-w for w in low], [-w for w in high], faces
         )
-    return Level(
+    return Grid(
         operator,
-        invert(diagonal),
+        ratio(1, diagonal),
         None,
         tuple(len(line.positions) for line in lines),
         tuple(tuple(line.widths.tolist()) for line in lines),
     )
 
 
-def _scaled(weights: np.ndarray, A: Laplacian, axis: int) -> Inexact[Array, "..."]:
+def _scaled(
+    weights: np.ndarray, unit: Inexact[Array, ""], axis: int, num_axes: int
+) -> Inexact[Array, "..."]:
     """Weights along an axis over h², of a shape that broadcasts."""
     if np.ptp(weights) == 0:
         weights = weights[:1]
-    shape = [-1 if a == axis else 1 for a in range(len(A.shape))]
-    return A.weights[axis].astype(A.dtype) * jnp.asarray(
-        weights.reshape(shape), A.dtype
-    )
+    shape = [-1 if a == axis else 1 for a in range(num_axes)]
+    return unit * jnp.asarray(weights.reshape(shape), unit.dtype)

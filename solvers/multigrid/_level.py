@@ -1,80 +1,221 @@
-"""A grid of a multigrid hierarchy, with the ways from and to the next one."""
+"""A level of a multigrid cycle: its operator, smoother, and transfers to the next."""
 
-from functools import reduce
-from typing import Any
+from abc import abstractmethod
 
 import equinox as eqx
-import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Bool, Inexact
+from typing_extensions import override
 
-from ...operators._materialise import materialise
-from ._conductances import copy_pairs, sum_pairs
+from ...operators import AbstractLinearOperator
+from ...operators._field import Field, Structure, describe
+from ...operators._tags import is_real
 
 
-class Level(eqx.Module):
-    """A grid of the hierarchy.
+class AbstractSmoother(eqx.Module):
+    """What damps the errors that the coarser levels cannot represent.
 
-    Attributes:
-        operator: A on this grid, with `mv`.
-        inverse: the inverse of its diagonal, of a shape that broadcasts.
-        is_linked: which cells have a link, if not all: others have no place on coarser
-            grids and are left to the smoother.
-        shape: of its fields.
-        widths: per axis, the sizes of the cells where fields are densities, and
-            averages go down; `None` where they are contents, and sums go down.
+    Both methods are linear in the fields that they take, and `after` leaves a solution
+    as it is. The level is given to them, so that a smoother need not hold the operator
+    a second time; a learned smoother may hold its weights alone.
+
+    Examples:
+        >>> import jax.numpy as jnp, krylax as kx
+        >>> class Richardson(kx.solvers.AbstractSmoother):
+        ...     step: float
+        ...     def before(self, level, b):
+        ...         return self.step * b
+        ...     def after(self, level, x, b):
+        ...         return x + self.step * (b - level.mv(x))
+        ...     @property
+        ...     def is_adjoint(self):
+        ...         return True
     """
 
-    operator: Any
-    inverse: Inexact[Array, "..."]
-    is_linked: Bool[Array, "..."] | None
-    shape: tuple[int, ...] = eqx.field(static=True)
-    widths: tuple[tuple[float, ...], ...] | None = eqx.field(static=True, default=None)
+    @abstractmethod
+    def before(self, level: "AbstractLevel", b: Field) -> Field:
+        """Return S b, what smoothing from zero makes of A x = b."""
 
-    def restrict(self, r: Inexact[Array, "..."], shape: tuple[int, ...]):
-        """Return a field of the next grid from one of this."""
-        if self.is_linked is not None:
-            r = jnp.where(self.is_linked, r, 0)
-        for axis, size in enumerate(self.shape):
-            if shape[axis] == size:
-                continue
-            if self.widths is not None:
-                r = _along(_shares(self.widths[axis]), axis, r) * r
-            r = sum_pairs(r, axis)
-        return r
+    @abstractmethod
+    def after(self, level: "AbstractLevel", x: Field, b: Field) -> Field:
+        """Return x + S' (b - A x), what smoothing makes of x."""
 
-    def volumes(self) -> np.ndarray:
-        """The sizes of the cells, flat."""
-        if self.widths is None:
-            return np.ones(int(np.prod(self.shape)))
-        return reduce(np.multiply.outer, [np.array(w) for w in self.widths]).ravel()
+    @property
+    def is_adjoint(self) -> bool:
+        """Whether S' = Sᴴ for a hermitian A, and S' = Sᵀ for a symmetric one."""
+        return False
 
-    def prolong(self, e: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
-        """Return a field of this grid from one of the next."""
-        # The contiguous axis first, and held: the others then copy whole rows, in 1
-        # instead of 4 ms to 128³ points.
-        for axis in reversed(range(len(self.shape))):
-            if e.shape[axis] != self.shape[axis]:
-                e = copy_pairs(e, axis, self.shape[axis])
-            if axis == len(self.shape) - 1:
-                e = materialise(e)
-        return e if self.is_linked is None else jnp.where(self.is_linked, e, 0)
+    @property
+    def is_convergent(self) -> bool:
+        """Whether `before` reduces the energy norm of every error.
+
+        That is, ‖(I - S A) e‖_A < ‖e‖_A for e ≠ 0 where A is positive definite, and at
+        most ‖e‖_A where it is semidefinite.
+        """
+        return False
+
+    @property
+    def T(self) -> "AbstractSmoother | None":
+        """The smoother of the transposed level, `None` where it is not known.
+
+        Its `before` is S'ᵀ, and its `after` adds Sᵀ (b - Aᵀ x).
+        """
+        return None
 
 
-def axes_to_coarsen(shape: tuple[int, ...], coarsest: int) -> list[int]:
-    """The axes along which the next grid is coarser, none if this is the last."""
-    if int(np.prod(shape)) <= coarsest:
-        return []
-    return [axis for axis, size in enumerate(shape) if size > 2]
+class AbstractLevel(eqx.Module):
+    """A level above the last one, for `MultigridCycle`.
+
+    All maps are linear. Where a grid has cells of different sizes, what is said to be
+    hermitian or adjoint may be so in inner products that are weighted by the sizes, of
+    which the finest grid's is the plain one.
+
+    Attributes:
+        smoother: what damps the errors that the coarser levels cannot represent.
+    """
+
+    smoother: eqx.AbstractVar[AbstractSmoother]
+
+    @property
+    @abstractmethod
+    def in_structure(self) -> Structure:
+        """Structure of the fields on this level."""
+
+    @property
+    @abstractmethod
+    def coarse_structure(self) -> Structure:
+        """Structure of the fields on the next level."""
+
+    @abstractmethod
+    def mv(self, x: Field) -> Field:
+        """Return A x."""
+
+    @abstractmethod
+    def restrict(self, r: Field) -> Field:
+        """Return the residual on the next level."""
+
+    @abstractmethod
+    def prolong(self, e: Field) -> Field:
+        """Return the correction on this level from one on the next."""
+
+    @property
+    def tags(self) -> frozenset[str]:
+        """What is known of A, such as `hermitian` or `positive_definite`."""
+        return frozenset()
+
+    @property
+    def has_adjoint_transfers(self) -> bool:
+        """Whether `restrict` is the adjoint of `prolong`, and real if A is symmetric.
+
+        A positive factor between the two is allowed if M_c has its inverse.
+        """
+        return False
+
+    @property
+    def T(self) -> "AbstractLevel | None":
+        """The level of the transposed cycle, `None` where it is not known.
+
+        It has Aᵀ, Pᵀ for the restriction, Rᵀ for the prolongation, and the smoother's
+        `T`. The cycle is transposed by `jax.linear_transpose` if it is not known.
+        """
+        return None
 
 
-def _shares(widths: tuple[float, ...]) -> np.ndarray:
-    """Each cell's part of the pair that it merges into."""
-    pairs = np.add.reduceat(np.array(widths), np.arange(0, len(widths), 2))
-    shares = np.array(widths) / np.repeat(pairs, 2)[: len(widths)]
-    return shares[:1] if np.ptp(shares) == 0 else shares
+class Level(AbstractLevel):
+    """A level that is made of linear operators.
 
+    Args:
+        operator: A on this level.
+        smoother: what damps the errors that the coarser levels cannot represent.
+        restriction: R, from this level to the next.
+        prolongation: P, from the next level to this; Rᴴ if it is not given.
+        is_adjoint: whether a prolongation that is given is Rᴴ.
 
-def _along(values: np.ndarray, axis: int, like: Inexact[Array, "..."]):
-    shape = [-1 if a == axis else 1 for a in range(like.ndim)]
-    return jnp.asarray(values.reshape(shape), like.dtype)
+    Raises:
+        ValueError: operators whose fields do not fit together.
+    """
+
+    operator: AbstractLinearOperator
+    smoother: AbstractSmoother
+    restriction: AbstractLinearOperator
+    prolongation: AbstractLinearOperator | None
+    is_adjoint: bool = eqx.field(static=True)
+
+    def __init__(
+        self,
+        operator: AbstractLinearOperator,
+        smoother: AbstractSmoother,
+        restriction: AbstractLinearOperator,
+        prolongation: AbstractLinearOperator | None = None,
+        *,
+        is_adjoint: bool = False,
+    ):
+        self.operator = operator
+        self.smoother = smoother
+        self.restriction = restriction
+        self.prolongation = prolongation
+        self.is_adjoint = is_adjoint
+
+    def __check_init__(self):
+        fine, coarse = self.in_structure, self.coarse_structure
+        expected = [("operator", self.operator, fine, fine)]
+        expected += [("restriction", self.restriction, fine, coarse)]
+        if self.prolongation is not None:
+            expected += [("prolongation", self.prolongation, coarse, fine)]
+        for name, A, taken, returned in expected:
+            if (A.in_structure, A.out_structure) != (taken, returned):
+                raise ValueError(
+                    f"the {name} must map {describe(taken)} to {describe(returned)}, "
+                    f"as the level's other operators do, got one from "
+                    f"{describe(A.in_structure)} to {describe(A.out_structure)}"
+                )
+
+    @property
+    @override
+    def in_structure(self) -> Structure:
+        return self.operator.in_structure
+
+    @property
+    @override
+    def coarse_structure(self) -> Structure:
+        return self.restriction.out_structure
+
+    @override
+    def mv(self, x: Field) -> Field:
+        return self.operator.mv(x)
+
+    @override
+    def restrict(self, r: Field) -> Field:
+        return self.restriction.mv(r)
+
+    @override
+    def prolong(self, e: Field) -> Field:
+        P = self.restriction.H if self.prolongation is None else self.prolongation
+        return P.mv(e)
+
+    @property
+    @override
+    def tags(self) -> frozenset[str]:
+        tags = self.operator.tags - {"singular"}
+        # Complex transfers that are adjoint are not transposed.
+        return tags if is_real(self.in_structure) else tags - {"symmetric"}
+
+    @property
+    @override
+    def has_adjoint_transfers(self) -> bool:
+        return self.prolongation is None or self.is_adjoint
+
+    @property
+    @override
+    def T(self) -> "Level | None":
+        smoother = self.smoother.T
+        if smoother is None:
+            return None
+        if self.prolongation is None:
+            # Its adjoint is the transposed restriction.
+            return Level(self.operator.T, smoother, self.restriction.H.T)
+        return Level(
+            self.operator.T,
+            smoother,
+            self.prolongation.T,
+            self.restriction.T,
+            is_adjoint=self.is_adjoint,
+        )

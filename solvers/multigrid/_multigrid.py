@@ -7,27 +7,19 @@ the upper part of the spectrum of D⁻¹A, so that the cycle is symmetric, as CG
 with equal steps of 4/5 where A is not symmetric.
 """
 
-from typing import Any, Literal, get_args
-
 import equinox as eqx
-import jax.numpy as jnp
-import numpy as np
-from jax import lax
-from jax.lax import Precision
-from jaxtyping import Array, Inexact
 
 from ...operators import AbstractLinearOperator
-from ...operators._field import Structure, array_structure
 from ...operators._lowered import lower
-from ...operators._materialise import materialise
-from ._coarse_inverse import coarse_inverse
+from ..core._compilation import compile_modules
+from ._coarse_inverse import CoarseInverse, inverse_matrix
+from ._cycle import MultigridCycle, Shape, require_shape
+from ._grid_level import levels_of_grids
 from ._hierarchy import build_levels
-from ._level import Level
+from ._jacobi_sweeps import chebyshev_steps, equal_steps, require_sweeps
 
 COARSEST = 64
-"""Unknowns up to which a level is solved by its dense inverse."""
-
-Shape = Literal["V", "W", "F"]
+"""Unknowns up to which a grid is solved by its dense inverse."""
 
 
 class Multigrid(eqx.Module):
@@ -51,8 +43,8 @@ class Multigrid(eqx.Module):
             around it keeps its own.
 
     Returns:
-        When called with an operator: a `MultigridCycle`, symmetric and positive
-        definite if the operator is.
+        When called with an operator: a `MultigridCycle`; V- and W-cycles are symmetric
+        if the operator is, and V-cycles positive definite.
 
     Raises:
         ValueError: num_sweeps below 1, an unknown shape, or, when called, another kind
@@ -75,115 +67,22 @@ class Multigrid(eqx.Module):
     single_precision: bool = eqx.field(static=True, default=False)
 
     def __check_init__(self):
-        if self.num_sweeps < 1:
-            raise ValueError(f"num_sweeps must be at least 1, got {self.num_sweeps}")
-        if self.shape not in get_args(Shape):
-            raise ValueError(
-                f"shape must be one of {get_args(Shape)}, got {self.shape!r}"
-            )
+        require_sweeps(self.num_sweeps)
+        require_shape(self.shape)
 
-    def __call__(self, A: AbstractLinearOperator) -> "MultigridCycle":
+    @compile_modules
+    def __call__(self, A: AbstractLinearOperator) -> MultigridCycle:
         """Return the preconditioner of A."""
-        levels = build_levels(A, COARSEST)
-        symmetric = frozenset() if self.shape == "F" else A.tags - {"singular"}
-        inverse = coarse_inverse(levels[-1], A.tags)
-        dtype = inverse.dtype
+        grids = build_levels(A, COARSEST)
+        matrix = inverse_matrix(grids[-1], A.tags)
+        dtype = matrix.dtype
         if self.single_precision:
-            levels, inverse = lower(levels), lower(inverse)
+            grids, matrix = lower(grids), lower(matrix)
+        is_symmetric = "symmetric" in A.tags
+        steps = chebyshev_steps if is_symmetric else equal_steps
         return MultigridCycle(
-            levels=levels,
-            coarse_inverse=inverse,
-            steps=_steps(self.num_sweeps, "symmetric" in A.tags),
+            levels_of_grids(grids, steps(self.num_sweeps), A.tags),
+            CoarseInverse(matrix, grids[-1].shape, A.tags - {"singular"}),
             shape=self.shape,
             dtype=dtype,
-            promised=symmetric,
         )
-
-
-class MultigridCycle(AbstractLinearOperator):
-    """One cycle from zero, as a linear operator; made by `Multigrid`."""
-
-    levels: tuple[Level, ...]
-    coarse_inverse: Inexact[Array, "n n"]
-    steps: tuple[float, ...] = eqx.field(static=True)
-    shape: Shape = eqx.field(static=True)
-    dtype: jnp.dtype = eqx.field(static=True)
-    promised: frozenset[str] = eqx.field(static=True)
-
-    @property
-    def in_structure(self) -> Structure:
-        """That of the finest grid."""
-        return array_structure(self.levels[0].shape, self.dtype)
-
-    @property
-    def tags(self) -> frozenset[str]:
-        """Those of the operator that it approximates."""
-        return self.promised
-
-    def mv(self, x: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
-        """Return the result of a cycle for the right-hand side x, from zero."""
-        inner = x
-        if x.dtype != self.coarse_inverse.dtype:
-            inner = materialise(x.astype(self.coarse_inverse.dtype))
-        return self._cycle(0, inner, self.shape).astype(x.dtype)
-
-    def _cycle(
-        self, index: int, b: Inexact[Array, "..."], shape: Shape
-    ) -> Inexact[Array, "..."]:
-        """Smooth, correct from the next grid, smooth."""
-        level = self.levels[index]
-        if index == len(self.levels) - 1:
-            flat = b.reshape(-1)
-            product = jnp.matmul(self.coarse_inverse, flat, precision=Precision.HIGHEST)
-            return product.reshape(b.shape)
-        x = self.steps[0] * (level.inverse * b)
-        if level.inverse.size > 1:
-            # A multiple of b alone costs less to compute anew.
-            x = materialise(x)
-        x = _smooth(level, x, b, self.steps[1:])
-        r = materialise(b - level.operator.mv(x))
-        coarse = materialise(level.restrict(r, self.levels[index + 1].shape))
-        e = self._correct(index + 1, coarse, shape)
-        x = materialise(x + level.prolong(e))
-        return _smooth(level, x, b, self.steps[::-1])
-
-    def _correct(
-        self, index: int, b: Inexact[Array, "..."], shape: Shape
-    ) -> Inexact[Array, "..."]:
-        """Visit a coarser grid as often as the shape says."""
-        if shape == "V" or index == len(self.levels) - 1:
-            return self._cycle(index, b, shape)
-        operator = self.levels[index].operator
-        if shape == "F":
-            x = self._cycle(index, b, "F")
-            r = materialise(b - operator.mv(x))
-            return materialise(x + self._cycle(index, r, "V"))
-
-        def visit(x: Inexact[Array, "..."], _: None) -> tuple[Any, None]:
-            r = materialise(b - operator.mv(x))
-            return x + self._cycle(index, r, "W"), None
-
-        # A loop, since a program that holds every visit grows as 2^levels.
-        return lax.scan(visit, jnp.zeros_like(b), length=2)[0]
-
-
-def _smooth(
-    level: Level,
-    x: Inexact[Array, "..."],
-    b: Inexact[Array, "..."],
-    steps: tuple[float, ...],
-) -> Inexact[Array, "..."]:
-    """Jacobi sweeps, each with its step."""
-    for step in steps:
-        x = materialise(x + step * (level.inverse * (b - level.operator.mv(x))))
-    return x
-
-
-def _steps(num_sweeps: int, is_symmetric: bool) -> tuple[float, ...]:
-    """Inverse roots of the Chebyshev polynomial on [1/2, 2], or of its middle alone.
-
-    A flow moves eigenvalues off the real axis, to 1 ± i, where unequal steps amplify.
-    """
-    angles = np.pi * (np.arange(num_sweeps) + 0.5) / num_sweeps
-    spread = 0.75 if is_symmetric else 0.0
-    return tuple(float(1 / (1.25 + spread * np.cos(angle))) for angle in angles)

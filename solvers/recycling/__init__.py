@@ -2,7 +2,12 @@
 
 - `_conjugate_basis.py`: A basis of a given space that is orthonormal in the inner
   product of A.
+- `_cycle_rows.py`: The blocks of vectors of a cycle of GCRO-DR, in which the recycled
+  ones come first.
 - `_deflated_cg.py`: CG beside a space that one solve hands to the next.
+- `_deflated_minres.py`: MINRES for the projected operator, which records its Lanczos
+  vectors as it goes.
+- `_deflation_pair.py`: The pair that deflates MINRES, and how it is made.
 - `_deflation.py`: A preconditioner that solves exactly in the span of given vectors.
 - `_gcrodr.py`: GCRO-DR, restarted GMRES that keeps a subspace.
 - `_lanczos_window.py`: What MINRES found hardest, gathered from a window of its Lanczos

@@ -6,13 +6,12 @@ W Wᴴ = U (UᴴAU)⁻¹ Uᴴ. Blocks of vectors are stacked along the first axi
 """
 
 import equinox as eqx
-import jax.numpy as jnp
-from jax.lax import Precision
 from jaxtyping import Array, Inexact, Int
 
 from ...operators import AbstractLinearOperator
+from ...operators._arithmetic import combine, matmul, recombine, subtract
 from ...operators._field import Field
-from ..core._inner_product import InnerProduct, combine, recombine, subtract
+from ..core._inner_product import InnerProduct
 from ._recycle_space import whitening
 
 
@@ -45,6 +44,4 @@ def conjugate_basis(
     # Of vectors that are nearly dependent once leaves too much rounding.
     second, num_vectors = whitening(inner_product.gram(W, Z))
     W, Z = recombine(second, W), recombine(second, Z)
-    return ConjugateBasis(W, Z, num_vectors), jnp.matmul(
-        first, second, precision=Precision.HIGHEST
-    )
+    return ConjugateBasis(W, Z, num_vectors), matmul(first, second)

@@ -23,11 +23,10 @@ import equinox as eqx
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Int
+from typing_extensions import override
 
 from ...operators import AbstractLinearOperator
-from ...operators._field import Field, Structure
-from ..core._inner_product import (
-    InnerProduct,
+from ...operators._arithmetic import (
     add,
     combine,
     recombine,
@@ -35,13 +34,21 @@ from ..core._inner_product import (
     subtract,
     zeros_like,
 )
+from ...operators._field import Field, Structure
+from ..core._inner_product import InnerProduct
+from ..core._nullspace import complement_of
 from ..core._recurrence import RecurrenceState
 from ..core._solver import AbstractSolver, LinearSystem, Outcome
 from ..core._status import RUNNING
 from ..core._stopping import require_settings
 from ..krylov._cg import CG
 from ._conjugate_basis import ConjugateBasis, conjugate_basis
-from ._recycle_space import RecycleSpace, empty_space, orthonormalise_images
+from ._recycle_space import (
+    RecycleSpace,
+    empty_space,
+    orthonormalise_images,
+    require_counts,
+)
 from ._search_directions import (
     Block,
     SearchDirections,
@@ -62,14 +69,15 @@ class _State(eqx.Module):
     found: SearchDirections
     num_products: Int[Array, ""]  # that renewed the basis
 
+    # `Any`: `Batched` replaces these, and `eqx.tree_at` puts markers in their place.
     @property
     def status(self) -> Any:
-        """That of CG; for `Batched`, which also replaces it, one for each lane."""
+        """The status of CG."""
         return self.cg.status
 
     @property
     def num_steps(self) -> Any:
-        """Those of CG, likewise."""
+        """The number of steps of CG."""
         return self.cg.num_steps
 
 
@@ -81,9 +89,11 @@ class _DeflatedOperator(AbstractLinearOperator):
     inner_product: InnerProduct
 
     @property
+    @override
     def in_structure(self) -> Structure:
         return self.operator.in_structure
 
+    @override
     def mv(self, x: Field) -> Field:
         return self.basis.project_residual(self.operator.mv(x), self.inner_product)
 
@@ -142,24 +152,19 @@ class DeflatedCG(AbstractSolver):
 
     def __check_init__(self):
         require_settings(self)
-        for name in ("num_recycled", "num_directions"):
-            if getattr(self, name) < 1:
-                raise ValueError(
-                    f"{name} must be at least 1, got {getattr(self, name)}; without "
-                    "recycling it is CG"
-                )
+        require_counts(self, "CG")
 
     @property
+    @override
     def has_carry(self) -> bool:
-        """The space is handed on."""
         return True
 
+    @override
     def initial_carry(self, structure: Structure) -> RecycleSpace:
-        """An empty recycle space, so that all solves share one compiled program."""
         return empty_space(structure, self.num_recycled)
 
+    @override
     def start(self, system: LinearSystem, carry: RecycleSpace) -> _State:
-        """Renew the basis for this operator, and solve in its span."""
         basis, Y = self._renew(system, carry)
         x, r = system.x0, system.r0
         is_met = self.inner_product.norm(r) <= system.target
@@ -180,8 +185,8 @@ class DeflatedCG(AbstractSolver):
             num_products=jnp.where(carry.num_vectors > 0, self.num_recycled, 0),
         )
 
+    @override
     def advance(self, system: LinearSystem, state: _State, until: Any) -> _State:
-        """Step, confirm what meets the target, and gather after every l steps."""
         deflated = self._deflated(system, state.basis, state.r)
 
         def is_stepping(s: _State) -> Bool[Array, ""]:
@@ -207,8 +212,8 @@ class DeflatedCG(AbstractSolver):
 
         return lax.while_loop(lambda s: is_stepping(s) | is_met(s), run_window, state)
 
+    @override
     def finish(self, system: LinearSystem, state: _State) -> Outcome:
-        """Leave the deflated system, count the work, and hand on what was found."""
         outcome = self._cg.finish(system, state.cg)
         e = state.basis.project_direction(outcome.value, self.inner_product)
         kept = self._gather(state).kept
@@ -241,37 +246,25 @@ class DeflatedCG(AbstractSolver):
     ) -> tuple[ConjugateBasis, Field]:
         """The basis of the carried space for this operator, and M times it."""
         zero = zeros_like(carry.U)
-        nothing = ConjugateBasis(zero, zero, jnp.zeros((), jnp.int32)), zero
+        empty = ConjugateBasis(zero, zero, jnp.zeros((), jnp.int32)), zero
 
         def renewed() -> tuple[ConjugateBasis, Field]:
-            U = self._beside_nullspace(system.operator, carry.U)
+            # Null vectors that rounding adds would look most worth keeping.
+            complement = complement_of(system.operator, self.inner_product)
+            U = complement.project_rows(carry.U)
             basis, T = conjugate_basis(system.operator, U, self.inner_product)
             # Of input that is not finite nothing may reach x.
             is_sound = jnp.all(jnp.isfinite(T))
-            return select(is_sound, (basis, recombine(T, carry.Y)), nothing)
+            return select(is_sound, (basis, recombine(T, carry.Y)), empty)
 
-        return lax.cond(carry.num_vectors > 0, renewed, lambda: nothing)
-
-    def _beside_nullspace(self, A: AbstractLinearOperator, U: Field) -> Field:
-        """Remove what rounding adds of null vectors; they look most worth keeping."""
-        if A.nullspace is None:
-            return U
-        along = self.inner_product.gram(A.nullspace, U)
-        return subtract(U, recombine(along, A.nullspace))
+        return lax.cond(carry.num_vectors > 0, renewed, lambda: empty)
 
     def _deflated(
         self, system: LinearSystem, basis: ConjugateBasis, r: Field
     ) -> LinearSystem:
         """The system that CG solves, from zero."""
-        return LinearSystem(
-            operator=_DeflatedOperator(system.operator, basis, self.inner_product),
-            preconditioner=system.preconditioner,
-            b=r,
-            x0=zeros_like(r),
-            r0=r,
-            target=system.target,
-            scale=system.scale,
-        )
+        A = _DeflatedOperator(system.operator, basis, self.inner_product)
+        return eqx.tree_at(lambda s: s.operator, system, A).restarted(r)
 
     def _step(self, deflated: LinearSystem, state: _State) -> _State:
         """A step of CG, from zero, so that α p is known without rounding."""

@@ -21,13 +21,14 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float
+from typing_extensions import override
 
 from ...operators import AbstractLinearOperator
+from ...operators._arithmetic import add, combine, conj, scale, subtract
 from ...operators._field import Field, Structure, array_structure, as_field, describe
 from ..core._compilation import compile_modules
-from ..core._inner_product import InnerProduct, add, combine, scale, subtract
+from ..core._inner_product import InnerProduct
 from ..krylov._spectral_bounds import spectral_bounds
 from ._conjugate_basis import ConjugateBasis, conjugate_basis
 from ._recycle_space import RecycleSpace
@@ -130,26 +131,29 @@ class DeflatedInverse(AbstractLinearOperator):
     promised: frozenset[str] = eqx.field(static=True)
 
     @property
+    @override
     def in_structure(self) -> Structure:
-        """That of the operator that it was made for."""
         return _row_structure(self.basis.W)
 
     @property
+    @override
     def tags(self) -> frozenset[str]:
         """Those that A and M⁻¹ share."""
         return self.promised
 
     @property
+    @override
     def T(self) -> "DeflatedInverse":
         """That of the conjugate of A, and of the transpose of M⁻¹."""
         if "symmetric" in self.tags:
             return self
         M = None if self.preconditioner is None else self.preconditioner.T
-        basis = jax.tree.map(jnp.conj, self.basis)
+        basis = conj(self.basis)
         return DeflatedInverse(
             basis, M, self.largest, self.inner_product, self.promised
         )
 
+    @override
     def mv(self, x: Field) -> Field:
         """Return P⁻¹ x."""
         basis = self.basis

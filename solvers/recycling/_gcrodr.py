@@ -24,75 +24,42 @@ Differs from the paper:
 5. A cycle that makes no progress drops the recycled space; without one the solve stops.
 6. One product more per system measures A M⁻¹, in whose units the small problem is kept:
    its squares then neither overflow nor vanish, in float32 too.
-7. A space that the next operator no longer shrinks is dropped, see _DRIFT.
+7. A space that the next operator no longer shrinks is dropped, see _recycle_space.py.
 8. Within a solve the recycled vectors stay in the first rows of the blocks that hold
    the others too, and their inner products are carried over from cycle to cycle: a new
    choice takes three products of matrices.
 """
 
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
+from typing_extensions import override
 
+from ...operators._arithmetic import add, select
 from ...operators._field import Field, Structure, structure_of
 from ..core._history import History, history_from
-from ..core._inner_product import (
-    InnerProduct,
-    add,
-    combine,
-    recombine,
-    scale,
-    select,
-    subtract,
-)
+from ..core._inner_product import InnerProduct
 from ..core._residual import true_residual
 from ..core._solver import AbstractSolver, LinearSystem, Outcome
 from ..core._status import RUNNING, Status, first_of
 from ..core._stopping import require_settings
-from ..krylov._arnoldi import project
 from ..krylov._arnoldi_cycle import (
     Cycle,
     correction,
-    extend_rows,
     is_stuck,
     measure_unit,
     run_cycle,
     start_cycle,
 )
-from ._recycle_selection import Selection, Small, choose
-from ._recycle_space import (
-    RecycleSpace,
-    empty_space,
-    inverse_lengths,
-    orthonormalise_images,
-    reciprocal,
-    scale_rows,
-)
+from ._cycle_rows import CycleRows, rows_from_space
+from ._recycle_selection import Selection
+from ._recycle_space import RecycleSpace, empty_space, renew, require_choice
 
 Refresh = Literal["cycle", "system", "never"]
-
-_DRIFT = 8.0
-"""Growth of ‖A U z‖ from one system to the next, z of equal weights in scaled vectors,
-above which the space is dropped. In sorted sequences of waves, flows, Darcy's equation
-and the operator as released it grows by up to 2.9, from a system to one with permuted
-unknowns by 14 to 113 (48 x 48, k = 20).
-"""
-
-
-class _Rows(eqx.Module):
-    """The recycled pair, and room for the other vectors of a cycle behind it.
-
-    Between systems A U = C; within one the vectors are scaled, see `Small`.
-    """
-
-    W: Field  # m+1 rows: C, then room
-    S: Field | None  # m rows: U, then room; None where nothing is recycled
-    Y: Field | None  # k rows: M U
-    small: Small
 
 
 class _State(eqx.Module):
@@ -101,7 +68,7 @@ class _State(eqx.Module):
     x: Field
     r: Field
     norm: Float[Array, ""]
-    rows: _Rows
+    rows: CycleRows
     is_first: Bool[Array, ""]  # of its sequence: it began without a recycled space
     unit: Float[Array, ""]  # in which A M⁻¹ is measured, a power of two
     num_steps: Int[Array, ""]
@@ -176,31 +143,28 @@ class GCRODR(AbstractSolver):
                 f"num_recycled >= 0, got restart={self.restart} and num_recycled="
                 f"{self.num_recycled}; for instance restart=40, num_recycled=20"
             )
-        for name, kind in (("selection", Selection), ("refresh", Refresh)):
-            if getattr(self, name) not in get_args(kind):
-                raise ValueError(
-                    f"{name} must be one of {get_args(kind)}, got "
-                    f"{getattr(self, name)!r}"
-                )
+        require_choice(self, "selection", Selection)
+        require_choice(self, "refresh", Refresh)
 
     @property
+    @override
     def is_flexible(self) -> bool:
-        """True where vectors are recycled, since M⁻¹V is then stored."""
+        # M⁻¹V is stored where vectors are recycled.
         return self.num_recycled > 0
 
     @property
+    @override
     def has_carry(self) -> bool:
-        """The space is handed on."""
         return True
 
+    @override
     def initial_carry(self, structure: Structure) -> RecycleSpace | None:
-        """An empty recycle space, so that all solves share one compiled program."""
         if self.num_recycled == 0:
             return None
         return empty_space(structure, self.num_recycled)
 
+    @override
     def start(self, system: LinearSystem, carry: RecycleSpace | None) -> _State:
-        """Renew the recycled pair for this operator."""
         norm = self.inner_product.norm(system.r0)
         zero = num_matvecs = jnp.zeros((), jnp.int32)
         space = empty_space(structure_of(system.b), self.num_recycled)
@@ -208,14 +172,14 @@ class GCRODR(AbstractSolver):
         if carry is not None and self.num_recycled > 0:
             space, num_matvecs = lax.cond(
                 carry.num_vectors > 0,
-                lambda: self._renew(system, carry),
+                lambda: renew(system.operator, carry, self.inner_product),
                 lambda: (space, zero),
             )
         return _State(
             x=system.x0,
             r=system.r0,
             norm=norm,
-            rows=self._rows(space, unit),
+            rows=rows_from_space(space, self.restart, unit, self.inner_product),
             is_first=space.num_vectors == 0,
             unit=unit,
             num_steps=zero,
@@ -224,16 +188,17 @@ class GCRODR(AbstractSolver):
             history=history_from(norm / system.scale, self.max_steps),
         )
 
+    @override
     def advance(self, system: LinearSystem, state: _State, until: Any) -> _State:
-        """Take whole cycles."""
+        # Whole cycles.
         return lax.while_loop(
             lambda s: (s.status == RUNNING) & (s.num_steps < until),
             lambda s: self._cycle(system, s),
             state,
         )
 
+    @override
     def finish(self, system: LinearSystem, state: _State) -> Outcome:
-        """Count the work and hand on the space."""
         # The preconditioner acts once to measure A M⁻¹, once per step, and for GMRES
         # once per cycle; the products of GMRES are one more, one per step and cycle.
         is_gmres = self.num_recycled == 0
@@ -247,79 +212,24 @@ class GCRODR(AbstractSolver):
             num_matvecs=state.num_matvecs,
             num_preconditioner_calls=calls * int(system.preconditioner is not None),
             history=state.history,
-            carry=None if is_gmres else self._carry(state),
-        )
-
-    def _renew(
-        self, system: LinearSystem, carry: RecycleSpace
-    ) -> tuple[RecycleSpace, Int[Array, ""]]:
-        """The carried vectors with the pair A U = C of the new operator, or nothing.
-
-        Where they have drifted one product tells, so that k are not spent on them.
-        """
-        k = self.num_recycled
-        empty = empty_space(structure_of(system.b), k)
-
-        def renewed() -> RecycleSpace:
-            images = system.operator.mm(carry.U)
-            return orthonormalise_images(carry, images, self.inner_product)
-
-        lengths = jnp.sqrt(jax.vmap(self._square)(carry.Y))
-        factors = reciprocal(lengths)
-        z = combine(factors.astype(jnp.result_type(*jax.tree.leaves(carry.U))), carry.U)
-        image = self.inner_product.norm(system.operator.mv(z))
-        # Not a number is no drift: it shall be told.
-        has_drifted = image > _DRIFT * jnp.sqrt(jnp.sum(factors**2))
-        space = lax.cond(has_drifted, lambda: empty, renewed)
-        return space, jnp.where(has_drifted, 1, k + 1).astype(jnp.int32)
-
-    def _square(self, x: Field) -> Float[Array, ""]:
-        return jnp.real(self.inner_product.dot(x, x))
-
-    def _rows(self, space: RecycleSpace, unit: Float[Array, ""]) -> _Rows:
-        """The space scaled, and room behind it."""
-        W = extend_rows(space.C, self.restart + 1)
-        if self.num_recycled == 0:
-            none = jnp.zeros((0, 0), unit.dtype)
-            return _Rows(W, None, None, Small(none.ravel(), none, space.num_vectors))
-        Y = scale(unit, space.Y)
-        YY = self.inner_product.gram(Y, Y)
-        factors = inverse_lengths(YY)
-        D = factors.astype(YY.dtype)
-        small = Small(factors, D[:, None] * YY * D[None, :], space.num_vectors)
-        S = extend_rows(scale_rows(factors, space.U), self.restart)
-        return _Rows(W, S, scale_rows(factors, Y), small)
-
-    def _carry(self, state: _State) -> RecycleSpace:
-        """The space as it is handed on."""
-        rows, k = state.rows, self.num_recycled
-        count = rows.small.num_vectors
-        sizes = reciprocal(rows.small.factors)
-        is_used = (jnp.arange(k, dtype=jnp.int32) < count).astype(sizes.dtype)
-        U, C = (jax.tree.map(lambda a: a[:k], block) for block in (rows.S, rows.W))
-        return RecycleSpace(
-            U=scale_rows(sizes, U),
-            C=scale_rows(is_used, C),
-            Y=scale_rows(sizes / state.unit, rows.Y),
-            num_vectors=count,
+            carry=None if is_gmres else state.rows.as_space(state.unit),
         )
 
     def _cycle(self, system: LinearSystem, state: _State) -> _State:
         """Deflate, take Arnoldi steps, update x, and choose the next space."""
-        first = state.rows.small.num_vectors
-        x, r = self._deflate(state)
-        cycle = self._start_cycle(state, r)
+        x, cycle = self._deflated_cycle(state)
         cycle = run_cycle(system, cycle, self.max_steps, self.inner_product)
         x = add(x, correction(system, cycle))
         r = true_residual(system, x)
         norm = self.inner_product.norm(r)
         stuck = is_stuck(norm, state.norm, cycle.residual)
+        is_plain = state.rows.num_vectors == 0
         status = first_of(
             (norm <= system.target, Status.converged),
             (~jnp.isfinite(norm), Status.nonfinite),
             (cycle.num_steps >= self.max_steps, Status.max_steps_reached),
-            (stuck & cycle.is_exhausted & (first == 0), Status.breakdown),
-            (stuck & (first == 0), Status.stagnated),
+            (stuck & cycle.is_exhausted & is_plain, Status.breakdown),
+            (stuck & is_plain, Status.stagnated),
         )
         return _State(
             x=select(jnp.isfinite(norm), x, state.x),
@@ -334,34 +244,22 @@ class GCRODR(AbstractSolver):
             history=cycle.history,
         )
 
-    def _deflate(self, state: _State) -> tuple[Field, Field]:
-        """Solve in the recycled space: x + U Cᴴ r and r - C Cᴴ r."""
-        rows, x, r = state.rows, state.x, state.r
-        if rows.S is None:
-            return x, r
-        along = project(r, rows.W, rows.small.num_vectors, self.inner_product)
-        sizes = jnp.pad(
-            reciprocal(rows.small.factors), (0, self.restart - self.num_recycled)
-        )
-        x = add(x, combine(along[:-1] * sizes.astype(along.dtype), rows.S))
-        return x, subtract(r, combine(along, rows.W))
-
-    def _start_cycle(self, state: _State, r: Field) -> Cycle:
+    def _deflated_cycle(self, state: _State) -> tuple[Field, Cycle]:
+        """Minimise over U; return x, and the cycle that starts from its residual."""
         rows = state.rows
-        dtype = jnp.result_type(*jax.tree.leaves(r))
-        diagonal = jnp.zeros((self.restart,), dtype)
-        factors = rows.small.factors.astype(dtype)
-        return start_cycle(
+        x, r = rows.deflate(state.x, state.r, self.inner_product)
+        cycle = start_cycle(
             r,
             W=rows.W,
             S=rows.S,
-            diagonal=diagonal.at[: self.num_recycled].set(factors),
-            first=rows.small.num_vectors,
+            diagonal=rows.diagonal(jnp.result_type(*jax.tree.leaves(r))),
+            first=rows.num_vectors,
             unit=state.unit,
             num_steps=state.num_steps,
             history=state.history,
             inner_product=self.inner_product,
         )
+        return x, cycle
 
     def _next_rows(
         self,
@@ -369,46 +267,25 @@ class GCRODR(AbstractSolver):
         cycle: Cycle,
         status: Int[Array, ""],
         stuck: Bool[Array, ""],
-    ) -> _Rows:
+    ) -> CycleRows:
         """The space for the next cycle or system, by the rule of `refresh`."""
-        before, Y = state.rows, state.rows.Y
-        if Y is None:
-            return _Rows(cycle.W, None, None, before.small)
-        kept = _Rows(cycle.W, cycle.S, Y, before.small)
+        before = state.rows
+        kept = CycleRows(cycle.W, cycle.S, before.Y, before.gram)
+        if self.num_recycled == 0:
+            return kept
+
+        def chosen() -> CycleRows:
+            return kept.chosen(cycle, self.selection, self.inner_product)
+
         if self.refresh == "cycle":
-            after = self._chosen(kept, cycle)
+            after = chosen()
         else:
             is_due = state.is_first
             if self.refresh == "system":
                 is_due = is_due | (status != RUNNING)
-            after = lax.cond(is_due, lambda: self._chosen(kept, cycle), lambda: kept)
+            after = lax.cond(is_due, chosen, lambda: kept)
         # Without progress the space is of no use, but may serve the next system.
-        nothing = jax.tree.map(jnp.zeros_like, before.small)
+        nothing = jax.tree.map(jnp.zeros_like, before.gram)
         is_dropped = stuck & (status == RUNNING)
-        small = select(is_dropped, nothing, after.small)
-        return eqx.tree_at(lambda rows: rows.small, after, small)
-
-    def _chosen(self, rows: _Rows, cycle: Cycle) -> _Rows:
-        """The best part of the search space of a cycle."""
-        small, k = rows.small, self.num_recycled
-        choice = choose(small, cycle, rows.Y, self.selection, self.inner_product)
-        # One product for what C and Y take from W, which is so read once.
-        is_krylov = jnp.arange(self.restart, dtype=jnp.int32) >= small.num_vectors
-        krylov_part = jnp.where(is_krylov[:, None], choice.U, 0)
-        krylov_part = jnp.pad(krylov_part, ((0, 1), (0, 0)))
-        both = recombine(jnp.concatenate([choice.C, krylov_part], axis=1), rows.W)
-        recycled_part = jnp.where(is_krylov[:k, None], 0, choice.U[:k])
-        return _Rows(
-            W=_set_leading(rows.W, jax.tree.map(lambda a: a[:k], both)),
-            S=_set_leading(rows.S, recombine(choice.U, rows.S)),
-            Y=add(
-                recombine(recycled_part, rows.Y), jax.tree.map(lambda a: a[k:], both)
-            ),
-            small=choice.small,
-        )
-
-
-def _set_leading(rows: Field, leading: Field) -> Field:
-    return jax.tree.map(
-        lambda a, b: lax.dynamic_update_slice_in_dim(a, b, 0, axis=0), rows, leading
-    )
+        gram = select(is_dropped, nothing, after.gram)
+        return eqx.tree_at(lambda rows: rows.gram, after, gram)

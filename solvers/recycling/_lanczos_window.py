@@ -27,60 +27,24 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.lax import Precision
 from jax.scipy.linalg import block_diag, solve_triangular
 from jaxtyping import Array, Bool, Float, Inexact, Int
 
-from ...operators._field import Field
-from ..core._inner_product import (
-    InnerProduct,
+from ...operators._arithmetic import (
     add,
-    combine,
+    matmul,
     recombine,
     scale,
     select,
-    subtract,
 )
+from ...operators._field import Field
+from ..core._inner_product import InnerProduct
 from ..krylov._lanczos import Lanczos
+from ._deflation_pair import DeflationPair
 from ._search_directions import write_row
 
 # How many vectors are left out between windows.
 _GAP = 2
-
-
-class DeflationPair(eqx.Module):
-    """A U = C with CᴴM⁻¹C = I; vectors beyond `num_vectors` are zero.
-
-    Attributes:
-        U: k fields.
-        C: A U.
-        Y: M U, `None` without a preconditioner.
-        D: M⁻¹C, likewise.
-        num_vectors: how many of the k count.
-    """
-
-    U: Field
-    C: Field
-    Y: Field | None
-    D: Field | None
-    num_vectors: Int[Array, ""]
-
-    @property
-    def MU(self) -> Field:
-        """M U."""
-        return self.U if self.Y is None else self.Y
-
-    @property
-    def dual(self) -> Field:
-        """M⁻¹C."""
-        return self.C if self.D is None else self.D
-
-    def project(
-        self, y: Field, inner_product: InnerProduct
-    ) -> tuple[Field, Inexact[Array, " k"]]:
-        """Return (I - C CᴴM⁻¹) y, and the coefficients of what was taken away."""
-        along = inner_product.block_dot(self.dual, y)
-        return subtract(y, combine(along, self.C)), along
 
 
 class LanczosWindow(eqx.Module):
@@ -197,9 +161,9 @@ def gather(
     is_kept = jnp.arange(k, dtype=jnp.int32) < num_vectors
     y = solve_triangular(triangle, jnp.where(is_kept, vectors[:, ::-1][:, :k], 0))
     old, new = y[:k], y[k:]
-    beside = old - _multiply(B, new)
+    beside = old - matmul(B, new)
     inside = jnp.pad(new / window.unit.astype(dtype), ((1, 2), (0, 0)))
-    image = jnp.pad(_multiply(T, new), ((0, 1), (0, 0)))
+    image = jnp.pad(matmul(T, new), ((0, 1), (0, 0)))
 
     def joined(a: Array, rows: Field | None, b: Array, others: Field | None):
         if rows is None or others is None:
@@ -228,10 +192,10 @@ def _products(
     S, MS = scale(window.unit, kept.U), scale(window.unit, kept.MU)
     SMS = inner_product.gram(S, MS)
     SV = jnp.where(is_used, inner_product.gram(S, window.V)[:, 1:-2], 0)
-    across = SV - _multiply(SMS, B)
-    back = _multiply(SV.conj().T, B)
+    across = SV - matmul(SMS, B)
+    back = matmul(SV.conj().T, B)
     new = jnp.diag(is_used).astype(B.dtype) - back - back.conj().T
-    new = new + _multiply(B.conj().T, _multiply(SMS, B))
+    new = new + matmul(B.conj().T, matmul(SMS, B))
     return jnp.block([[SMS, across], [across.conj().T, new]])
 
 
@@ -247,7 +211,3 @@ def _tridiagonal(columns: Float[Array, "l 3"]) -> Float[Array, "l2 l"]:
 def _over(matrix: Inexact[Array, "m m"], triangle: Inexact[Array, "m m"]):
     """Matrix times R⁻¹."""
     return solve_triangular(triangle.T, matrix.T, lower=True).T
-
-
-def _multiply(a: Array, b: Array) -> Array:
-    return jnp.matmul(a, b, precision=Precision.HIGHEST)

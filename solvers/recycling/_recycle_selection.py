@@ -9,22 +9,22 @@ from typing import Literal, TypeAlias
 
 import equinox as eqx
 import jax.numpy as jnp
-from jax.lax import Precision
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Bool, Float, Inexact, Int
 
+from ...operators._arithmetic import matmul, select
 from ...operators._field import Field
-from ..core._inner_product import InnerProduct, select
+from ..core._inner_product import InnerProduct
 from ..krylov._arnoldi_cycle import Cycle
 from ._recycle_space import inverse_lengths
 
 Selection: TypeAlias = Literal["svd", "harmonic"]
 
 
-class Small(eqx.Module):
-    """What is known of a recycle space without its vectors.
+class ScaledGram(eqx.Module):
+    """The scaling of a recycle space, and the Gram matrix of the scaled vectors.
 
-    Within a solve they are scaled so that A U = C D with the vectors of Y = M U unit: U
+    Within a solve A U = C D, where D makes the vectors of Y = M U of length one: else U
     grows as the inverse of the eigenvalues that it holds, and would ruin the small
     problems of a cycle (Parks et al., Algorithm 2, step 22).
 
@@ -45,55 +45,55 @@ class Choice(eqx.Module):
     Attributes:
         U: their coefficients in S, and those of Y in [Y, V].
         C: those of A U D⁻¹ in W.
-        small: what follows of them.
+        gram: the scaling and the products of what they make.
     """
 
     U: Inexact[Array, "m k"]
     C: Inexact[Array, "m1 k"]
-    small: Small
+    gram: ScaledGram
 
 
 def choose(
-    small: Small,
+    gram: ScaledGram,
     cycle: Cycle,
     Y: Field,
     selection: Selection,
     inner_product: InnerProduct,
 ) -> Choice:
     """Return what to keep of a cycle: as it was, where rounding leaves no choice."""
-    m, k = cycle.problem.R.shape[1], small.factors.shape[0]
+    m, k = cycle.problem.R.shape[1], gram.factors.shape[0]
     is_used = cycle.problem.is_used(cycle.j)
     triangle = cycle.problem.triangle(is_used)
     Q = jnp.where(is_used, cycle.problem.Qh.conj().T[:, :-1], 0)
-    WV, VV = _products(small, cycle, Y, is_used, inner_product)
+    WV, VV = _products(gram, cycle, Y, is_used, inner_product)
     num_vectors = jnp.minimum(k, jnp.sum(is_used, dtype=jnp.int32))
     chosen = choose_subspace(selection, triangle, Q, WV, VV, k, num_vectors)
     P = solve_triangular(triangle, chosen)
-    factors = inverse_lengths(_multiply(P.conj().T, _multiply(VV, P)))
+    factors = inverse_lengths(matmul(P.conj().T, matmul(VV, P)))
     P = P * factors[None, :].astype(P.dtype)
-    YY = _multiply(P.conj().T, _multiply(VV, P))
-    found = Choice(P, _multiply(Q, chosen), Small(factors, YY, num_vectors))
-    same = Choice(jnp.eye(m, k, dtype=P.dtype), jnp.eye(m + 1, k, dtype=P.dtype), small)
+    YY = matmul(P.conj().T, matmul(VV, P))
+    found = Choice(P, matmul(Q, chosen), ScaledGram(factors, YY, num_vectors))
+    same = Choice(jnp.eye(m, k, dtype=P.dtype), jnp.eye(m + 1, k, dtype=P.dtype), gram)
     return select(jnp.all(jnp.isfinite(P)), found, same)
 
 
 def _products(
-    small: Small,
+    gram: ScaledGram,
     cycle: Cycle,
     Y: Field,
     is_used: Bool[Array, " m"],
     inner_product: InnerProduct,
 ) -> tuple[Inexact[Array, "m1 m"], Inexact[Array, "m m"]]:
     """Inner products of W and of the search vectors [Y, V] with the latter."""
-    k, m = small.factors.shape[0], is_used.shape[0]
+    k, m = gram.factors.shape[0], is_used.shape[0]
     index = jnp.arange(m + 1, dtype=jnp.int32)
-    is_krylov = is_used & (index[:-1] >= small.num_vectors)
+    is_krylov = is_used & (index[:-1] >= gram.num_vectors)
     WY = jnp.pad(inner_product.gram(cycle.W, Y), ((0, 0), (0, m - k)))
     WY = jnp.where((index <= cycle.j)[:, None], WY, 0)
     unit = jnp.diag(is_krylov).astype(WY.dtype)
     cross = jnp.where(is_krylov[:, None], WY[:-1], 0)
     WV = WY + jnp.pad(unit, ((0, 1), (0, 0)))
-    YY = jnp.pad(small.YY, ((0, m - k), (0, m - k)))
+    YY = jnp.pad(gram.YY, ((0, m - k), (0, m - k)))
     return WV, YY + cross + cross.conj().T + unit
 
 
@@ -128,7 +128,7 @@ def choose_subspace(
         half = _over(VV, triangle)
         _, vectors = jnp.linalg.eigh(_over(half.conj().T, triangle))
         return jnp.where(is_kept, vectors[:, ::-1][:, :num_kept], 0)
-    projected = _over(_multiply(Q.conj().T, WV), triangle)
+    projected = _over(matmul(Q.conj().T, WV), triangle)
     values, vectors = jnp.linalg.eig(projected)
     order = jnp.argsort(-jnp.abs(values), stable=True)[:num_kept]
     vectors = jnp.where(is_kept, vectors[:, order], 0)
@@ -148,7 +148,3 @@ def _span(vectors: Inexact[Array, "m k"], dtype: jnp.dtype):
     # Where a conjugate pair is cut in two, k+1 directions remain; the k leading ones
     # stay.
     return jnp.linalg.svd(parts, full_matrices=False)[0][:, : vectors.shape[1]]
-
-
-def _multiply(a: Array, b: Array) -> Array:
-    return jnp.matmul(a, b, precision=Precision.HIGHEST)

@@ -5,14 +5,25 @@ Krylov subspaces for sequences of linear systems, SIAM J. Sci. Comput. 28 (2006)
 doi:10.1137/040607277. Blocks of vectors are stacked along the first axis.
 """
 
+from typing import Any, get_args
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Inexact, Int
 
+from ...operators import AbstractLinearOperator
+from ...operators._arithmetic import combine, reciprocal, recombine
 from ...operators._field import Field, Structure
-from ..core._inner_product import InnerProduct, recombine
+from ..core._inner_product import InnerProduct
+
+_DRIFT = 8.0
+"""Growth of ‖A U z‖ from one system to the next, z of equal weights in scaled vectors,
+above which the space is dropped. In sorted sequences of waves, flows, Darcy's equation
+and the operator as released it grows by up to 2.9, from a system to one with permuted
+unknowns by 14 to 113 (48 x 48, k = 20).
+"""
 
 
 class RecycleSpace(eqx.Module):
@@ -38,6 +49,54 @@ def empty_space(structure: Structure, num_recycled: int) -> RecycleSpace:
         lambda s: jnp.zeros((num_recycled, *s.shape), s.dtype), structure
     )
     return RecycleSpace(rows, rows, rows, jnp.zeros((), jnp.int32))
+
+
+def renew(
+    A: AbstractLinearOperator, carry: RecycleSpace, inner_product: InnerProduct
+) -> tuple[RecycleSpace, Int[Array, ""]]:
+    """Return the carried vectors with the pair A U = C of a new operator, or none.
+
+    One product shows whether they have drifted, so that k are not spent on them; the
+    number of products is returned too.
+    """
+    k = jax.tree.leaves(carry.U)[0].shape[0]
+    empty = jax.tree.map(jnp.zeros_like, carry)
+
+    def renewed() -> RecycleSpace:
+        return orthonormalise_images(carry, A.mm(carry.U), inner_product)
+
+    squares = jax.vmap(lambda y: jnp.real(inner_product.dot(y, y)))(carry.Y)
+    factors = reciprocal(jnp.sqrt(squares))
+    z = combine(factors.astype(jnp.result_type(*jax.tree.leaves(carry.U))), carry.U)
+    image = inner_product.norm(A.mv(z))
+    # NaN is no drift: it is reported as input that is not finite.
+    has_drifted = image > _DRIFT * jnp.sqrt(jnp.sum(factors**2))
+    num_matvecs = jnp.where(has_drifted, 1, k + 1).astype(jnp.int32)
+    return lax.cond(has_drifted, lambda: empty, renewed), num_matvecs
+
+
+def require_counts(solver: Any, plain: str) -> None:
+    """Check the counts of a solver that recycles; without recycling it is `plain`.
+
+    Raises:
+        ValueError: num_recycled or num_directions is below 1.
+    """
+    for name in ("num_recycled", "num_directions"):
+        if getattr(solver, name) < 1:
+            raise ValueError(
+                f"{name} must be at least 1, got {getattr(solver, name)}; without "
+                f"recycling it is {plain}"
+            )
+
+
+def require_choice(solver: Any, name: str, kind: Any) -> None:
+    """Check that a setting is one of the literals of a type.
+
+    Raises:
+        ValueError: it is another one.
+    """
+    if (value := getattr(solver, name)) not in get_args(kind):
+        raise ValueError(f"{name} must be one of {get_args(kind)}, got {value!r}")
 
 
 def orthonormalise_images(
@@ -84,8 +143,7 @@ def whitening(
     """A matrix T with Tᴴ G T = I, zero in the columns of dependent directions."""
     size = gram.shape[0]
     lengths = jnp.sqrt(jnp.real(jnp.diagonal(gram)))
-    inverse = jnp.where(lengths > 0, 1 / jnp.where(lengths > 0, lengths, 1), 0)
-    inverse = inverse.astype(gram.dtype)
+    inverse = reciprocal(lengths).astype(gram.dtype)
     values, vectors = jnp.linalg.eigh(inverse[:, None] * gram * inverse[None, :])
     values, vectors = values[::-1], vectors[:, ::-1]
     # Eigenvalues are squares of singular values: below this they are rounding.
@@ -98,16 +156,3 @@ def whitening(
 def inverse_lengths(gram: Inexact[Array, "k k"]) -> Float[Array, " k"]:
     """One over the lengths of the vectors with these products; zero for zero ones."""
     return reciprocal(jnp.sqrt(jnp.real(jnp.diagonal(gram))))
-
-
-def reciprocal(sizes: Float[Array, " k"]) -> Float[Array, " k"]:
-    """One over numbers that are not negative; zero for zero."""
-    is_used = sizes > 0
-    return jnp.where(is_used, 1 / jnp.where(is_used, sizes, 1), 0)
-
-
-def scale_rows(factors: Float[Array, " k"], rows: Field) -> Field:
-    """Every field times its factor."""
-    return jax.tree.map(
-        lambda a: factors.reshape(-1, *[1] * (a.ndim - 1)).astype(a.dtype) * a, rows
-    )

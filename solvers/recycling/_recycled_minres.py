@@ -23,52 +23,30 @@ Differs from the paper:
    recurrence meets the target, and if it does not, all begins anew from it.
 """
 
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool, Float, Int
+from typing_extensions import override
 
 from ...operators import AbstractLinearOperator, AbstractOperator
+from ...operators._arithmetic import add, zeros_like
 from ...operators._field import Field, Structure
-from ..core._inner_product import (
-    InnerProduct,
-    add,
-    combine,
-    recombine,
-    select,
-    subtract,
-    zeros_like,
-)
-from ..core._recurrence import AbstractRecurrence, RecurrenceState, Step
+from ..core._inner_product import InnerProduct
+from ..core._recurrence import RecurrenceState
 from ..core._residual import true_residual
 from ..core._solver import AbstractSolver, LinearSystem, Outcome
 from ..core._status import RUNNING, Status, first_of
 from ..core._stopping import require_settings
-from ..krylov._minres import MINRES, Vectors
-from ._lanczos_window import (
-    DeflationPair,
-    LanczosWindow,
-    gather,
-    next_window,
-    open_window,
-    record,
-)
-from ._recycle_space import (
-    RecycleSpace,
-    empty_space,
-    orthonormalise_images,
-    whitening,
-)
+from ..krylov._minres import MINRES
+from ._deflated_minres import DeflatedMINRES
+from ._deflation_pair import DeflationPair, renew
+from ._lanczos_window import gather, next_window
+from ._recycle_space import RecycleSpace, empty_space, require_choice, require_counts
 
 Refresh = Literal["system", "never"]
-
-
-class _Vectors(eqx.Module):
-    minres: Vectors
-    window: LanczosWindow
 
 
 class _State(eqx.Module):
@@ -82,58 +60,16 @@ class _State(eqx.Module):
     num_products: Int[Array, ""]  # besides those of the steps
     num_calls: Int[Array, ""]
 
+    # `Any`: `Batched` replaces these, and `eqx.tree_at` puts markers in their place.
     @property
     def status(self) -> Any:
-        """That of MINRES; for `Batched`, which also replaces it, one for each lane."""
+        """The status of MINRES."""
         return self.recurrence.status
 
     @property
     def num_steps(self) -> Any:
-        """Those of MINRES, likewise."""
+        """The number of steps of MINRES."""
         return self.recurrence.num_steps
-
-
-class _DeflatedMINRES(AbstractRecurrence):
-    """MINRES for P A e = P r, which records its Lanczos vectors."""
-
-    minres: MINRES
-    pair: DeflationPair
-    num_directions: int = eqx.field(static=True)
-    rtol: float = 0.0
-    atol: float = 0.0
-    max_steps: int = eqx.field(static=True, default=10_000)
-    inner_product: InnerProduct = InnerProduct()
-
-    @property
-    def calls_per_begin(self) -> int:
-        """As MINRES."""
-        return self.minres.calls_per_begin
-
-    def begin(self, system: LinearSystem, r: Field) -> _Vectors:
-        """Start the Lanczos recurrence, and a window with it."""
-        minres = self.minres.begin(system, r)
-        dtype = jnp.result_type(*jax.tree.leaves(r))
-        window = open_window(minres.lanczos, self.pair, self.num_directions, dtype)
-        return _Vectors(minres, window)
-
-    def step(self, system: LinearSystem, x: Field, vectors: _Vectors) -> Step:
-        """A step of MINRES, with the projected product."""
-        before = vectors.minres
-        Az = system.operator.mv(before.lanczos.z)
-        PAz, along = lax.cond(
-            self.pair.num_vectors > 0,
-            lambda: self.pair.project(Az, self.inner_product),
-            lambda: (Az, jnp.zeros_like(vectors.window.B[0])),
-        )
-        step = self.minres.step_along(system, x, before, PAz)
-        window = record(
-            vectors.window,
-            before.lanczos,
-            step.vectors.lanczos,
-            along,
-            step.is_taken,
-        )
-        return eqx.tree_at(lambda s: s.vectors, step, _Vectors(step.vectors, window))
 
 
 class RecycledMINRES(AbstractSolver):
@@ -195,52 +131,44 @@ class RecycledMINRES(AbstractSolver):
 
     def __check_init__(self):
         require_settings(self)
-        for name in ("num_recycled", "num_directions"):
-            if getattr(self, name) < 1:
-                raise ValueError(
-                    f"{name} must be at least 1, got {getattr(self, name)}; without "
-                    "recycling it is MINRES"
-                )
-        if self.refresh not in get_args(Refresh):
-            raise ValueError(
-                f"refresh must be one of {get_args(Refresh)}, got {self.refresh!r}"
-            )
+        require_counts(self, "MINRES")
+        require_choice(self, "refresh", Refresh)
 
     @property
+    @override
     def has_carry(self) -> bool:
-        """The space is handed on."""
         return True
 
+    @override
     def initial_carry(self, structure: Structure) -> RecycleSpace:
-        """An empty recycle space, so that all solves share one compiled program."""
         return empty_space(structure, self.num_recycled)
 
+    @override
     def prepare(
         self, A: AbstractLinearOperator, preconditioner: AbstractOperator | None
     ) -> AbstractOperator | None:
-        """Refuse what is known not to be hermitian."""
+        # Refuses what is known not to be hermitian.
         return self._minres.prepare(A, preconditioner)
 
+    @override
     def start(self, system: LinearSystem, carry: RecycleSpace) -> _State:
-        """Renew the pair for this operator, and solve in its span."""
-        pair = self._renew(system, carry)
+        pair = renew(system, carry, self.inner_product)
         is_met = self.inner_product.norm(system.r0) <= system.target
-        x, r = self._deflate(pair, system.x0, system.r0, is_met)
-        is_carried = carry.num_vectors > 0
-        num_products = jnp.where(is_carried, self.num_recycled, 0).astype(jnp.int32)
-        has_calls = system.preconditioner is not None
+        x, r = pair.deflate(system.x0, system.r0, is_met, self.inner_product)
+        num_products = jnp.where(carry.num_vectors > 0, self.num_recycled, 0)
+        num_products = num_products.astype(jnp.int32)
         return _State(
-            recurrence=self._deflated(pair).start(_remaining(system, r), None),
+            recurrence=self._deflated(pair).start(system.restarted(r), None),
             x=x,
             pair=pair,
             kept=pair,
             is_warm=pair.num_vectors > 0,
             num_products=num_products,
-            num_calls=num_products * int(has_calls),
+            num_calls=num_products * int(system.preconditioner is not None),
         )
 
+    @override
     def advance(self, system: LinearSystem, state: _State, until: Any) -> _State:
-        """Step, confirm what meets the target, and gather what was recorded."""
         deflated = self._deflated(state.pair)
 
         def is_stepping(s: _State) -> Bool[Array, ""]:
@@ -260,19 +188,17 @@ class RecycledMINRES(AbstractSolver):
         def run_window(s: _State) -> _State:
             s = lax.while_loop(lambda s: is_stepping(s) & ~is_full(s), step, s)
             s = lax.cond(is_met(s), lambda s: self._confirm(system, s), lambda s: s, s)
-            return lax.cond(is_full(s), lambda s: self._emptied(s), lambda s: s, s)
+            return lax.cond(is_full(s), self._next_window, lambda s: s, s)
 
         return lax.while_loop(lambda s: is_stepping(s) | is_met(s), run_window, state)
 
+    @override
     def finish(self, system: LinearSystem, state: _State) -> Outcome:
-        """Leave the deflated system, count the work, and hand on what was found."""
         has_converged = state.status == Status.converged
         state = lax.cond(
-            has_converged, lambda s: s, lambda s: self._leave(system, s), state
+            has_converged, lambda s: s, lambda s: self._update_x(system, s), state
         )
         recurrence = self._deflated(state.pair).finish(system, state.recurrence)
-        kept = self._gathered(state)
-        space = RecycleSpace(kept.U, kept.C, kept.MU, kept.num_vectors)
         return Outcome(
             value=state.x,
             residual=recurrence.residual,
@@ -284,7 +210,7 @@ class RecycledMINRES(AbstractSolver):
                 recurrence.num_preconditioner_calls + state.num_calls
             ),
             history=recurrence.history,
-            carry=orthonormalise_images(space, space.C, self.inner_product),
+            carry=self._next_pair(state).as_space(self.inner_product),
         )
 
     @property
@@ -292,8 +218,8 @@ class RecycledMINRES(AbstractSolver):
         # The tolerances are in the system's target.
         return MINRES(max_steps=self.max_steps, inner_product=self.inner_product)
 
-    def _deflated(self, pair: DeflationPair) -> _DeflatedMINRES:
-        return _DeflatedMINRES(
+    def _deflated(self, pair: DeflationPair) -> DeflatedMINRES:
+        return DeflatedMINRES(
             minres=self._minres,
             pair=pair,
             num_directions=self.num_directions,
@@ -301,78 +227,12 @@ class RecycledMINRES(AbstractSolver):
             inner_product=self.inner_product,
         )
 
-    def _renew(self, system: LinearSystem, carry: RecycleSpace) -> DeflationPair:
-        """The pair of the carried space for this operator and preconditioner."""
-        M = system.preconditioner
-        zero = zeros_like(carry.U)
-        dual = None if M is None else zero
-        nothing = DeflationPair(zero, zero, dual, dual, jnp.zeros((), jnp.int32))
-
-        def renewed() -> DeflationPair:
-            U = self._beside_nullspace(system.operator, carry.U)
-            Y = U if M is None else carry.Y
-            space = RecycleSpace(U, U, Y, carry.num_vectors)
-            images = system.operator.mm(U)
-            space = orthonormalise_images(space, images, self.inner_product)
-            pair = DeflationPair(space.U, space.C, None, None, space.num_vectors)
-            if M is not None:
-                pair = self._orthonormalise(space, jax.vmap(M)(space.C))
-            # Of input that is not finite nothing may reach x.
-            sound = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(pair)]
-            return select(jnp.all(jnp.stack(sound)), pair, nothing)
-
-        return lax.cond(carry.num_vectors > 0, renewed, lambda: nothing)
-
-    def _beside_nullspace(self, A: AbstractLinearOperator, U: Field) -> Field:
-        """Remove what rounding adds of null vectors; they look most worth keeping."""
-        if A.nullspace is None:
-            return U
-        along = self.inner_product.gram(A.nullspace, U)
-        return subtract(U, recombine(along, A.nullspace))
-
-    def _orthonormalise(self, space: RecycleSpace, D: Field) -> DeflationPair:
-        """The pair with CᴴM⁻¹C = I, of the space and D = M⁻¹C."""
-        U, C, Y, num_vectors = space.U, space.C, space.Y, space.num_vectors
-        # Once leaves rounding, as much as M is ill-conditioned on C.
-        for _ in range(2):
-            T, num_vectors = whitening(self.inner_product.gram(C, D))
-            U, C, Y, D = (recombine(T, rows) for rows in (U, C, Y, D))
-        return DeflationPair(U, C, Y, D, num_vectors)
-
-    def _deflate(
-        self, pair: DeflationPair, x: Field, r: Field, is_met: Bool[Array, ""]
-    ) -> tuple[Field, Field]:
-        """Minimise the residual over U, twice, to remove what rounding leaves."""
-        for _ in range(2):
-            along = self.inner_product.block_dot(pair.dual, r)
-            along = jnp.where(is_met, 0, along)
-            x = add(x, combine(along, pair.U))
-            r = subtract(r, combine(along, pair.C))
-        return x, r
-
-    def _leave(self, system: LinearSystem, state: _State) -> _State:
-        """Add to x what comes of e, which is zero then."""
-        e = state.recurrence.x
-
-        def freed() -> Field:
-            Ae = system.operator.mv(e)
-            along = self.inner_product.block_dot(state.pair.dual, Ae)
-            return subtract(e, combine(along, state.pair.U))
-
-        x = add(state.x, lax.cond(state.is_warm, freed, lambda: e))
-        num_products = state.num_products + state.is_warm.astype(jnp.int32)
-        return eqx.tree_at(
-            lambda s: (s.x, s.recurrence.x, s.num_products),
-            state,
-            (x, zeros_like(e), num_products),
-        )
-
     def _confirm(self, system: LinearSystem, state: _State) -> _State:
         """Compare with the true residual; go on from it where it is too large."""
-        state = self._leave(system, state)
-        before = state.recurrence
+        state = self._update_x(system, state)
         r = true_residual(system, state.x)
         norm = self.inner_product.norm(r)
+        before = state.recurrence
         status = first_of(
             (norm <= system.target, Status.converged),
             (~jnp.isfinite(norm), Status.nonfinite),
@@ -380,50 +240,61 @@ class RecycledMINRES(AbstractSolver):
             (before.num_steps >= self.max_steps, Status.max_steps_reached),
         )
         goes_on = status == RUNNING
-
-        def anew() -> tuple[Field, Any, Any]:
-            x, rest = self._deflate(state.pair, state.x, r, ~goes_on)
-            minres = self._minres.begin(_remaining(system, rest), rest)
-            closed = eqx.tree_at(
-                lambda w: w.is_open, before.vectors.window, jnp.zeros((), bool)
-            )
-            return x, _Vectors(minres, closed), self.inner_product.norm(rest)
-
         x, vectors, left = lax.cond(
-            goes_on, anew, lambda: (state.x, before.vectors, norm)
+            goes_on,
+            lambda: self._begin_again(system, state, r),
+            lambda: (state.x, before.vectors, norm),
         )
+        confirmed = RecurrenceState(
+            x=before.x,
+            vectors=vectors,
+            norm=left,
+            true_norm=norm,
+            num_steps=before.num_steps,
+            num_begun=before.num_begun + goes_on.astype(jnp.int32),
+            num_confirmed=before.num_confirmed + 1,
+            status=status,
+            history=before.history,
+        )
+        return eqx.tree_at(lambda s: (s.x, s.recurrence), state, (x, confirmed))
+
+    def _update_x(self, system: LinearSystem, state: _State) -> _State:
+        """Add (I - U CᴴM⁻¹A) e to x; e is zero then."""
+        e = state.recurrence.x
+
+        def deflated() -> Field:
+            Ae = system.operator.mv(e)
+            return state.pair.project_direction(e, Ae, self.inner_product)
+
+        x = add(state.x, lax.cond(state.is_warm, deflated, lambda: e))
+        num_products = state.num_products + state.is_warm.astype(jnp.int32)
         return eqx.tree_at(
-            lambda s: (
-                s.x,
-                s.recurrence.vectors,
-                s.recurrence.norm,
-                s.recurrence.true_norm,
-                s.recurrence.num_begun,
-                s.recurrence.num_confirmed,
-                s.recurrence.status,
-            ),
+            lambda s: (s.x, s.recurrence.x, s.num_products),
             state,
-            (
-                x,
-                vectors,
-                left,
-                norm,
-                before.num_begun + goes_on.astype(jnp.int32),
-                before.num_confirmed + 1,
-                status,
-            ),
+            (x, zeros_like(e), num_products),
         )
 
-    def _emptied(self, state: _State) -> _State:
-        """Gather what a window of a first system holds, and make room."""
+    def _begin_again(
+        self, system: LinearSystem, state: _State, r: Field
+    ) -> tuple[Field, Any, Float[Array, ""]]:
+        """Deflate the residual r of x; return x, the vectors, and what is left of r."""
+        never = jnp.zeros((), bool)
+        x, r = state.pair.deflate(state.x, r, never, self.inner_product)
+        deflated, vectors = self._deflated(state.pair), state.recurrence.vectors
+        vectors = deflated.begin_again(system.restarted(r), r, vectors)
+        return x, vectors, self.inner_product.norm(r)
+
+    def _next_window(self, state: _State) -> _State:
+        """Choose from a full window of a first system, and open the next one."""
         window = next_window(state.recurrence.vectors.window)
         return eqx.tree_at(
             lambda s: (s.kept, s.recurrence.vectors.window),
             state,
-            (self._gathered(state), window),
+            (self._next_pair(state), window),
         )
 
-    def _gathered(self, state: _State) -> DeflationPair:
+    def _next_pair(self, state: _State) -> DeflationPair:
+        """What to keep, with what the window holds, by the rule of `refresh`."""
         window = state.recurrence.vectors.window
         is_due = window.num_columns > 0
         if self.refresh == "never":
@@ -433,16 +304,3 @@ class RecycledMINRES(AbstractSolver):
             lambda: gather(state.kept, window, self.inner_product),
             lambda: state.kept,
         )
-
-
-def _remaining(system: LinearSystem, r: Field) -> LinearSystem:
-    """The system of what is still to be found, from zero."""
-    return LinearSystem(
-        operator=system.operator,
-        preconditioner=system.preconditioner,
-        b=r,
-        x0=zeros_like(r),
-        r0=r,
-        target=system.target,
-        scale=system.scale,
-    )

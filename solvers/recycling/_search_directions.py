@@ -25,19 +25,19 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.lax import Precision
 from jaxtyping import Array, Bool, Float, Inexact, Int
 
-from ...operators._field import Field
-from ..core._inner_product import (
-    InnerProduct,
+from ...operators._arithmetic import (
     add_scaled,
+    matmul,
     recombine,
     scale,
     select,
     subtract,
     zeros_like,
 )
+from ...operators._field import Field
+from ..core._inner_product import InnerProduct
 from ..core._recurrence import RecurrenceState
 from ._conjugate_basis import ConjugateBasis
 from ._recycle_space import whitening
@@ -178,10 +178,6 @@ def _ritz_vectors(
 ) -> Inexact[Array, "m k"]:
     """The y of the largest yᴴSMS y / yᴴSAS y, zero beyond the rank of SAS."""
     T, rank = whitening(SAS)
-    _, vectors = jnp.linalg.eigh(_multiply(T.conj().T, _multiply(SMS, T)))
+    _, vectors = jnp.linalg.eigh(matmul(T.conj().T, matmul(SMS, T)))
     is_kept = jnp.arange(num_kept, dtype=jnp.int32) < rank
-    return jnp.where(is_kept, _multiply(T, vectors[:, ::-1][:, :num_kept]), 0)
-
-
-def _multiply(a: Array, b: Array) -> Array:
-    return jnp.matmul(a, b, precision=Precision.HIGHEST)
+    return jnp.where(is_kept, matmul(T, vectors[:, ::-1][:, :num_kept]), 0)

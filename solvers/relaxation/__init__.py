@@ -5,7 +5,6 @@
   diagonal.
 - `_chebyshev_polynomial.py`: The Chebyshev polynomial preconditioner, in the diagonally
   scaled operator.
-- `_diagonal_blocks.py`: Consecutive blocks along the diagonal of an operator's matrix.
 - `_jacobi.py`: The Jacobi preconditioner: division by the diagonal.
 - `_omega.py`: The relaxation factor ω as a number that may be traced.
 - `_relaxation.py`: The splitting that SOR methods share, and its step.

@@ -9,6 +9,7 @@ Differs from the source: nothing known.
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jax.lax import Precision
 from jaxtyping import Array, Inexact
 
@@ -19,11 +20,11 @@ from ...operators._field import (
     Structure,
     freeze,
     ravel,
+    size_of,
     thaw,
     unravel,
 )
 from ..core._compilation import compile_modules
-from ._diagonal_blocks import diagonal_blocks
 
 
 class BlockJacobi(eqx.Module):
@@ -64,7 +65,7 @@ class BlockJacobi(eqx.Module):
     @compile_modules
     def __call__(self, A: AbstractLinearOperator) -> "BlockDiagonal":
         """Return the preconditioner of A."""
-        blocks = diagonal_blocks(A, self.block_size)
+        blocks = _filled(A.diagonal_blocks(self.block_size), A.in_structure)
         inverse = jnp.linalg.inv(blocks)
         if "hermitian" in A.tags:
             # Elimination leaves rounding errors that are not.
@@ -108,3 +109,13 @@ class BlockDiagonal(AbstractLinearOperator):
             precision=Precision.HIGHEST,
         )
         return unravel(products.reshape(-1)[: flat.size], self.in_structure)
+
+
+def _filled(
+    blocks: Inexact[Array, "blocks size size"], structure: Structure
+) -> Inexact[Array, "blocks size size"]:
+    """Put ones on the diagonal of the last block where there are no unknowns."""
+    num_blocks, size, _ = blocks.shape
+    is_missing = np.arange(num_blocks * size) >= size_of(structure)
+    ones = is_missing.reshape(-1, size, 1) * np.eye(size)
+    return blocks + jnp.asarray(ones, blocks.dtype)

@@ -25,9 +25,9 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from ...operators import AbstractLinearOperator
+from ...operators._arithmetic import add, add_scaled, scale, subtract
 from ...operators._field import Field, Structure, as_scalar, is_traced, real_dtype
 from ..core._compilation import compile_modules
-from ..core._inner_product import add, add_scaled, scale, subtract
 from ..krylov._spectral_bounds import spectral_bounds
 from ._jacobi import Jacobi
 

@@ -1,4 +1,15 @@
-"""Sequences of related systems: in which order, and what goes from one to the next."""
+"""Sequences of related systems: their order, and what one solve hands to the next.
+
+- `_features.py`, `_feature_matrix.py`: features, and the distances between them
+- `_greedy_order.py`, `_two_opt.py`, `_hilbert_order.py`, `_kd_order.py`: orders
+- `_trees.py`: spanning trees and trees of medians
+- `_clusters.py`: k-means clusters of systems
+- `_solve_sequence.py`: the driver as a Python loop
+- `_solve_batch.py`: the driver as one compiled program
+- `_solve_tree.py`: the driver along a tree
+- `_learned_space.py`: a recycle space for a whole family
+- `_galerkin_start.py`: starts projected on solved systems
+"""
 
 from ._clusters import Clusters as Clusters
 from ._clusters import cluster as cluster

@@ -1,4 +1,4 @@
-"""A few systems that stand for all: the medoids of k-means in feature space."""
+"""Clusters of systems by k-means in feature space, each represented by a medoid."""
 
 from dataclasses import dataclass
 
@@ -11,11 +11,11 @@ from ._feature_matrix import as_features
 
 @dataclass(frozen=True)
 class Clusters:
-    """Systems that stand for those around them.
+    """Clusters of systems.
 
     Attributes:
-        centres: the systems in the middle of the clusters.
-        sources: of each system the number of its cluster, as `solve_batch` takes it.
+        centres: the medoid of each cluster, the system nearest to its mean.
+        sources: the cluster of each system, as `solve_batch` takes it.
     """
 
     centres: Int[np.ndarray, " clusters"]
@@ -25,12 +25,12 @@ class Clusters:
 def cluster(
     features: Float[np.ndarray, "systems features"], num_clusters: int, seed: int = 0
 ) -> Clusters:
-    """Return clusters of systems that lie near to one another.
+    """Return clusters of systems with similar features.
 
     Args:
         features: one row per system, finite.
-        num_clusters: at most this many; empty ones are left out.
-        seed: of the starting points.
+        num_clusters: maximum number of clusters; empty ones are left out.
+        seed: of the initial centres.
 
     Raises:
         ValueError: features that are not a finite matrix, or num_clusters out of range.

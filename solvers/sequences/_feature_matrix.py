@@ -1,32 +1,33 @@
-"""What every ordering asks of features: a finite matrix, one row per system."""
-
-from typing import Any
+"""Validation of features, and their squared distances."""
 
 import numpy as np
 from jaxtyping import Float
+from numpy.typing import ArrayLike
 
 
-def as_features(features: Any) -> Float[np.ndarray, "systems features"]:
-    """Return the features as float64, less their mean.
+def as_features(features: ArrayLike) -> Float[np.ndarray, "systems features"]:
+    """Return the features as float64, minus their mean.
 
-    Distances are differences of products, which a common offset would spoil.
+    Squared distances are differences of inner products, in which a common offset would
+    cancel digits.
 
     Raises:
         ValueError: they are not a finite matrix.
     """
-    features = np.asarray(features, np.float64)
-    if features.ndim != 2 or not np.all(np.isfinite(features)):
+    rows = np.asarray(features, np.float64)
+    if rows.ndim != 2 or not np.all(np.isfinite(rows)):
         raise ValueError(
             "features must be a finite matrix, one row per system, got shape "
-            f"{features.shape}"
+            f"{rows.shape}"
         )
-    return features - np.mean(features, axis=0) if len(features) else features
+    return rows - np.mean(rows, axis=0) if len(rows) else rows
 
 
 def squared_distances(
-    rows: Float[np.ndarray, "g q"], others: Float[np.ndarray, "h q"]
-) -> Float[np.ndarray, "g h"]:
-    """Return |f_i - f_j|², from one matrix product; rounding may make it negative."""
+    rows: Float[np.ndarray, "rows features"],
+    others: Float[np.ndarray, "others features"],
+) -> Float[np.ndarray, "rows others"]:
+    """Return |f_i - f_j|² from one matrix product; rounding may make it negative."""
     distances = rows @ others.T
     distances *= -2
     distances += np.sum(rows**2, axis=1)[:, None]

@@ -1,15 +1,15 @@
-"""Features of systems: what the distance between two of them is measured on.
+"""Features of systems, on which the distance between two of them is measured.
 
-Short ones make ordering cheap; those of the operator say what matters to a solver.
+Short features make ordering cheap; those of the operator measure what matters to a
+solver.
 """
 
 from collections.abc import Iterable
-from typing import Any
 
 import jax
 import numpy as np
 import scipy.fft
-from jaxtyping import Float
+from jaxtyping import Float, PyTree
 
 from ...operators import AbstractLinearOperator
 from ...operators._field import ravel
@@ -17,15 +17,15 @@ from ._feature_matrix import as_features
 
 
 def low_modes(
-    fields: Float[np.ndarray, "systems ..."], num_modes: int
+    fields: Float[np.ndarray, " systems *grid"], num_modes: int
 ) -> Float[np.ndarray, "systems features"]:
-    """Return the lowest modes of fields, of the orthonormal cosine transform.
+    """Return the lowest coefficients of the orthonormal cosine transform of fields.
 
-    Distances are those of the smoothed fields.
+    Their distances are those of the smoothed fields.
 
     Args:
         fields: one per system, on a grid.
-        num_modes: modes kept per axis.
+        num_modes: number of modes that are kept per axis.
 
     Raises:
         ValueError: num_modes below 1.
@@ -47,11 +47,11 @@ def low_modes(
 def principal_components(
     features: Float[np.ndarray, "systems features"], num_components: int
 ) -> Float[np.ndarray, "systems components"]:
-    """Return the components along the directions in which features vary most.
+    """Return the principal components of the features.
 
     Args:
         features: one row per system, finite.
-        num_components: how many, at most the number of systems and of features.
+        num_components: at most the number of systems and of features.
 
     Raises:
         ValueError: features that are not a finite matrix, or a number out of range.
@@ -78,15 +78,16 @@ def principal_components(
 def random_projection(
     features: Float[np.ndarray, "systems features"], num_features: int, *, seed: int = 0
 ) -> Float[np.ndarray, "systems projected"]:
-    """Return features multiplied by a random matrix, which about keeps distances.
+    """Return a random projection of the features, which nearly preserves distances.
 
-    W. B. Johnson, J. Lindenstrauss, Contemp. Math. 26 (1984): for N systems to within
-    ε, about 8 ln(N) / ε² features are enough, whatever they were before.
+    W. B. Johnson, J. Lindenstrauss, Contemp. Math. 26 (1984): to preserve the distances
+    of N systems within ε, about 8 ln(N) / ε² features are enough, however many there
+    were.
 
     Args:
         features: one row per system, finite.
-        num_features: how many are returned.
-        seed: of the matrix.
+        num_features: number of features that are returned.
+        seed: of the random matrix.
 
     Raises:
         ValueError: features that are not a finite matrix, or num_features below 1.
@@ -105,35 +106,35 @@ def random_projection(
 
 def operator_features(
     operators: Iterable[AbstractLinearOperator],
-    U: Any,
+    U: PyTree,
     *,
     num_features: int = 64,
     seed: int = 0,
 ) -> Float[np.ndarray, "systems features"]:
-    """Return features whose distances are about ‖(A_i − A_j)U‖, the Frobenius norm.
+    """Return features whose distances approximate ‖(A_i − A_j)U‖, the Frobenius norm.
 
-    U is what a solver recycles: systems that act alike on it are alike to the solver.
-    A random projection of A_i U, made of it as soon as it is known.
+    U is the recycle space of a solver: to the solver, operators that act alike on U are
+    alike. The features are random projections of A_i U, of which one at a time is held.
 
     Args:
-        operators: the A_i, on the same fields; complex ones too.
+        operators: the A_i, on the same fields, real or complex.
         U: fields stacked along a first axis, such as `carry.U`.
-        num_features: how many are returned; distances hold to about
-            (8 ln(N) / num_features)^(1/2).
+        num_features: number of features that are returned; distances are preserved
+            within about (8 ln(N) / num_features)^(1/2).
         seed: of the projection.
 
     Raises:
         ValueError: num_features below 1, or no operators.
 
-    Cost: as many products as U has fields, and num_features times the entries of U,
-    per system.
+    Cost: per system, one product for each field of U, and num_features operations for
+    each entry of U.
     """
     _require_positive(num_features, "num_features")
     apply = jax.jit(lambda A, U: A.mm(U))
     matrix, rows = None, []
     for A in operators:
         image = np.asarray(ravel(apply(A, U)))
-        # Modulus and distance of complex numbers are those of their two parts.
+        # Distances of complex numbers are those of their real and imaginary parts.
         image = image.view(np.float64) if np.iscomplexobj(image) else image
         if matrix is None:
             matrix = _projection(image.size, num_features, seed)

@@ -1,32 +1,32 @@
-"""Starts from what was solved before: POD, and projection on a few solutions.
+"""Starts from earlier solutions: POD, and the Galerkin projection on a few fields.
 
-The proper orthogonal decomposition of N snapshots keeps the k directions that hold
-most of them: L. Sirovich, Q. Appl. Math. 45 (1987), doi:10.1090/qam/910462, by the
-eigenvectors of their inner products. In its span x0 = V y solves VᴴA V y = Vᴴb for a
-positive definite A, which is nearest in the norm of A, and otherwise min ‖b - A V y‖.
+The proper orthogonal decomposition of N snapshots keeps the k directions with most of
+their energy, from the eigenvectors of the matrix of inner products: L. Sirovich, Q.
+Appl. Math. 45 (1987), doi:10.1090/qam/910462. In their span, x0 = V y solves
+VᴴA V y = Vᴴb for a positive definite A, which minimises the error in the A-norm, and
+otherwise minimises ‖b - A V y‖.
 """
-
-from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import PyTree
 
 from ...operators import AbstractLinearOperator
+from ...operators._arithmetic import combine, recombine
 from ...operators._field import Field
-from ..core._inner_product import InnerProduct, combine, recombine
+from ..core._inner_product import InnerProduct
 from ..recycling._recycle_space import whitening
 
 
 class GalerkinStart(eqx.Module):
-    """The start of a solve in the span of given fields, for `solve_batch`.
+    """Starts a solve in the span of given fields, for `start=` of `solve_batch`.
 
     Args:
         basis: k fields along a first axis, such as `pod_basis` returns.
-        inner_product: how fields are reduced to numbers.
+        inner_product: the inner product of fields.
 
-    Cost: k matvecs, and for a family with one matrix only once in a batch.
+    Cost: k matvecs per system; once per batch if all systems have the same matrix.
 
     Examples:
         >>> import jax.numpy as jnp, krylax as kx
@@ -41,25 +41,27 @@ class GalerkinStart(eqx.Module):
     basis: Field
     inner_product: InnerProduct = InnerProduct()
 
-    def __call__(self, parameters: Any, A: AbstractLinearOperator, b: Field) -> Field:
-        """Return x0."""
+    def __call__(
+        self, parameters: PyTree, A: AbstractLinearOperator, b: Field
+    ) -> Field:
+        """Return x0; the parameters are not used."""
         V, images = self.basis, A.mm(self.basis)
         tests = V if "positive_definite" in A.tags else images
-        small = self.inner_product.gram(tests, images)
-        T, _ = whitening((small + small.conj().T) / 2)
+        projected = self.inner_product.gram(tests, images)
+        T, _ = whitening((projected + projected.conj().T) / 2)
         y = T @ (T.conj().T @ self.inner_product.block_dot(tests, b))
         return combine(y, V)
 
 
 def pod_basis(
-    solutions: Any, num_modes: int, inner_product: InnerProduct | None = None
+    solutions: PyTree, num_modes: int, inner_product: InnerProduct | None = None
 ) -> Field:
-    """Return the leading orthonormal directions of solutions; zero where none is left.
+    """Return the leading POD modes of solutions, orthonormal; zero beyond their rank.
 
     Args:
         solutions: fields along a first axis.
-        num_modes: k, at most as many as there are solutions.
-        inner_product: how fields are reduced to numbers.
+        num_modes: k, at most the number of solutions.
+        inner_product: the inner product of fields.
 
     Raises:
         ValueError: num_modes out of range.
@@ -76,11 +78,8 @@ def pod_basis(
     gram = (inner_product or InnerProduct()).gram(solutions, solutions)
     values, vectors = jnp.linalg.eigh(gram)
     leading = values[::-1][:num_modes]
-    # Squares of singular values: what is below this is rounding.
+    # The eigenvalues are squared singular values; below this they are rounding.
     is_kept = leading > num_solutions * jnp.finfo(leading.dtype).eps * leading[0]
     factors = jnp.where(is_kept, 1 / jnp.sqrt(jnp.where(is_kept, leading, 1)), 0)
-    return recombine(_times(vectors[:, ::-1][:, :num_modes], factors), solutions)
-
-
-def _times(vectors: Array, factors: Array) -> Array:
-    return vectors * factors[None, :].astype(vectors.dtype)
+    modes = vectors[:, ::-1][:, :num_modes] * factors[None, :].astype(vectors.dtype)
+    return recombine(modes, solutions)

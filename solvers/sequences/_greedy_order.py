@@ -1,4 +1,4 @@
-"""The greedy ordering of a family of systems, by the distance of their features.
+"""The greedy order of a family of systems, by the distances of their features.
 
 Sorting Krylov Recycling: H. Wang et al., Accelerating data generation for neural
 operators via Krylov subspace recycling, ICLR 2024, arXiv:2401.09516, Algorithm 1: start
@@ -6,8 +6,9 @@ anywhere and append the nearest system that is left.
 
 Differs from the paper:
 1. All distances of a group come from one matrix product, |f_i|² + |f_j|² - 2 f_i·f_j.
-2. More than `group_size` systems are first cut into the leaves of a k-d tree; each
-   group starts nearest to where the last one ended. The paper leaves the cutting open.
+2. More than `group_size` systems are first divided into the leaves of a k-d tree; each
+   group starts with the system nearest to the last one of the group before. The paper
+   leaves the division open.
 """
 
 import numpy as np
@@ -20,11 +21,11 @@ from ._kd_order import kd_leaves
 def greedy_order(
     features: Float[np.ndarray, "systems features"], *, group_size: int = 10_000
 ) -> Int[np.ndarray, " systems"]:
-    """Return a permutation that visits the systems along short steps.
+    """Return a permutation in which successive systems are near to each other.
 
     Args:
         features: one row per system, finite.
-        group_size: largest group that is ordered at once.
+        group_size: maximum number of systems that are ordered together.
 
     Raises:
         ValueError: features that are not a finite matrix, or group_size below 2.
@@ -53,7 +54,7 @@ def greedy_order(
 def path_length(
     features: Float[np.ndarray, "systems features"], order: Int[np.ndarray, " systems"]
 ) -> float:
-    """Return the sum of the distances between neighbours in an order.
+    """Return the sum of the distances between successive systems of an order.
 
     Examples:
         >>> import numpy as np

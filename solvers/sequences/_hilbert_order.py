@@ -1,7 +1,8 @@
 """The order of a Hilbert curve through the space of features.
 
-The curve's index is found bit by bit in any number of dimensions: J. Skilling,
-Programming the Hilbert curve, AIP Conf. Proc. 707 (2004), doi:10.1063/1.1751381.
+The index along the curve is computed bit by bit, in any number of dimensions:
+J. Skilling, Programming the Hilbert curve, AIP Conf. Proc. 707 (2004),
+doi:10.1063/1.1751381.
 """
 
 import numpy as np
@@ -18,13 +19,14 @@ def hilbert_order(
 ) -> Int[np.ndarray, " systems"]:
     """Return a permutation that visits the systems along a Hilbert curve.
 
-    Features are reduced to their principal components; the curve has 2¹⁰ steps along
-    each. The order of a system does not depend on the others but through the axes, and
-    the curve may be cut anywhere.
+    Features are reduced to their principal components, along each of which the curve
+    has 2¹⁰ steps. The systems matter to each other only through these axes, and the
+    order may be cut anywhere.
 
     Args:
         features: one row per system, finite.
-        num_axes: principal components that the curve fills, at least 1.
+        num_axes: number of principal components, the dimensions of the curve, at least
+            1.
 
     Raises:
         ValueError: features that are not a finite matrix, or num_axes below 1.
@@ -45,7 +47,7 @@ def hilbert_order(
         return np.zeros(0, np.int64)
     reduced = principal_components(features, min(num_axes, *features.shape))
     low, high = np.min(reduced, axis=0), np.max(reduced, axis=0)
-    # One scale for all: distances shall mean the same along each axis.
+    # One scale for all axes, so that distances mean the same along each of them.
     width = np.max(high - low, initial=0.0)
     steps = (2**_NUM_BITS - 1) * (reduced - low) / (width if width > 0 else 1.0)
     planes = hilbert_index(np.rint(steps).astype(np.int64), _NUM_BITS)
@@ -55,14 +57,14 @@ def hilbert_order(
 def hilbert_index(
     points: Int[np.ndarray, "n axes"], num_bits: int
 ) -> Int[np.ndarray, "digits n"]:
-    """Return the place along the curve as digits, the most significant first.
+    """Return the index along the curve in binary digits, the most significant first.
 
     Args:
-        points: integers of [0, 2^num_bits).
-        num_bits: steps per axis are 2^num_bits.
+        points: integers in [0, 2^num_bits).
+        num_bits: an axis has 2^num_bits steps.
     """
     x = [points[:, axis].copy() for axis in range(points.shape[1])]
-    # Undo, from the largest cube to the smallest, how the curve is turned in it.
+    # Undo the rotation of the curve in each cube, from the largest to the smallest.
     for bit in (1 << place for place in reversed(range(1, num_bits))):
         below = bit - 1
         for axis in range(len(x)):

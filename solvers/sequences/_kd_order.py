@@ -2,10 +2,15 @@
 
 J. L. Bentley, Multidimensional binary search trees used for associative searching,
 Comm. ACM 18 (1975), doi:10.1145/361002.361007.
+
+`kd_order` is the order of the leaves of `scipy.spatial.KDTree`. `kd_leaves` and
+`halves` are written out, since the greedy order and the tree of medians need the ids of
+each half ascending and ties cut by the smaller id, which SciPy does not promise.
 """
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.spatial import KDTree
 
 from ._feature_matrix import as_features
 
@@ -31,9 +36,7 @@ def kd_order(
         >>> kd_order(np.array([[0.0], [5.0], [1.0], [4.0]])).tolist()
         [0, 2, 3, 1]
     """
-    features = as_features(features)
-    leaves = kd_leaves(features, np.arange(len(features)), 1)
-    return np.concatenate([np.zeros(0, np.int64), *leaves])
+    return np.asarray(KDTree(as_features(features), leafsize=1).indices, np.int64)
 
 
 def kd_leaves(
@@ -41,7 +44,7 @@ def kd_leaves(
     members: Int[np.ndarray, " members"],
     leaf_size: int,
 ) -> list[Int[np.ndarray, " leaf"]]:
-    """Return leaves of at most `leaf_size` members; neighbours stay neighbours."""
+    """Return leaves of at most `leaf_size` members, in the order of the tree."""
     if len(members) <= leaf_size:
         return [members]
     low, high = halves(features, members)
@@ -55,7 +58,10 @@ def halves(
     features: Float[np.ndarray, "systems features"],
     members: Int[np.ndarray, " members"],
 ) -> tuple[Int[np.ndarray, " low"], Int[np.ndarray, " high"]]:
-    """Cut at the median of the feature that varies most; ascending ids in both."""
+    """Return the members below and above the median of the feature that varies most.
+
+    The ids ascend in both.
+    """
     widths = np.ptp(features[members], axis=0) if len(members) else np.zeros(1)
     values = features[members, np.argmax(widths)]
     ranked = members[np.argsort(values, kind="stable")]

@@ -1,15 +1,14 @@
-"""A recycle space that serves a whole family: what one operator finds hard.
+"""A recycle space for a whole family, learned from one of its operators.
 
-The space that a solve leaves behind depends on its right-hand side and on how far it
-went. Solves of the same operator with random right-hand sides, each from the space of
+The space that a solve leaves behind depends on its right-hand side and on its number of
+steps. Solves of the same operator with random right-hand sides, each from the space of
 the one before, bring it near to the invariant space of the smallest singular values.
 """
-
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PyTree
 
 from ...operators import AbstractLinearOperator
 from .._solve import Preconditioner, solve
@@ -23,18 +22,18 @@ def learned_space(
     preconditioner: Preconditioner | None = None,
     num_solves: int = 4,
     seed: int = 0,
-) -> Any:
-    """Return the carry of a few solves of one operator, such as the mean of a family.
+) -> PyTree:
+    """Return the carry after a few solves of one operator, such as a family's mean.
 
-    It is what `solve_batch(..., recycle="frozen")` starts every system from, and what
-    a chain begins with instead of nothing.
+    `solve_batch(..., recycle="frozen")` starts every system from it, and a chain can
+    begin with it instead of an empty space.
 
     Args:
         A: the operator.
         solver: one that recycles.
         preconditioner: as in `solve`.
-        num_solves: how many right-hand sides.
-        seed: of their entries, which are normal.
+        num_solves: number of right-hand sides.
+        seed: of their entries, which are normally distributed.
 
     Raises:
         ValueError: a solver that recycles nothing, or num_solves below 1.

@@ -1,7 +1,7 @@
 """The compiled driver: a batch of systems, given by their parameters, in one program.
 
-A loop over systems inside the program instead of around it: a system of 64 x 64 cells
-that takes 0.6 ms to solve takes longer to assemble and to call outside of it.
+The loop over systems is inside the program: a system of 64 x 64 cells that takes 0.6 ms
+to solve takes longer than that to assemble and to call from Python.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,10 +10,12 @@ from typing import Any, Literal, TypeAlias, get_args
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Int, PyTree
 
-from ...operators import AbstractOperator
+from ...operators import AbstractLinearOperator, AbstractOperator
+from ...operators._field import Field
 from .._solve import Preconditioner, solve
 from ..core._compilation import compile_modules
 from ..core._solution import Solution
@@ -21,25 +23,28 @@ from ..core._solver import AbstractSolver
 from ..wrappers._batched import Batched
 
 Recycle: TypeAlias = Literal["chain", "frozen"]
-Assemble: TypeAlias = Callable[[Any], tuple[Any, Any]]
-Start: TypeAlias = Literal["zero", "previous"] | Callable[[Any, Any, Any], Any]
+Assemble: TypeAlias = Callable[[Any], tuple[AbstractLinearOperator, Field]]
+Sources: TypeAlias = Int[Array, " systems"] | Int[np.ndarray, " systems"]
+Start: TypeAlias = (
+    Literal["zero", "previous"] | Callable[[Any, AbstractLinearOperator, Field], Field]
+)
 
 
 class Several(eqx.Module):
-    """Preconditioners for a few clusters of systems, in `solve_batch`.
+    """Several preconditioners, one for each cluster of systems, in `solve_batch`.
 
     Args:
-        operators: one per cluster, alike in all but the numbers, such as those that one
-            factory makes of the clusters' centres.
+        operators: one per cluster, of the same structure, such as those that a factory
+            makes from the systems in the centres of the clusters.
     """
 
     stacked: AbstractOperator
 
-    def __init__(self, operators: Sequence[AbstractOperator]):
+    def __init__(self, operators: Sequence[AbstractOperator]) -> None:
         self.stacked = jax.tree.map(lambda *a: jnp.stack(a), *operators)
 
     def of(self, source: Int[Array, ""]) -> AbstractOperator:
-        """Return that of one cluster."""
+        """Return the preconditioner of a cluster."""
         return jax.tree.map(lambda a: a[source], self.stacked)
 
 
@@ -49,44 +54,45 @@ def solve_batch(
     solver: AbstractSolver,
     *,
     preconditioner: Preconditioner | Several | None = None,
-    carry: Any = None,
-    sources: Int[Array, " systems"] | None = None,
+    carry: PyTree = None,
+    sources: Sources | None = None,
     recycle: Recycle = "chain",
     start: Start = "zero",
     num_lanes: int = 1,
 ) -> Solution:
     """Assemble and solve systems one after the other, in one compiled program.
 
-    For related systems in a good order, see `greedy_order`. Under `jax.vmap` it solves
-    several such sequences side by side.
+    It is for related systems in a good order, see `greedy_order`. Under `jax.vmap` it
+    solves several such sequences side by side.
 
     Args:
-        system: parameters -> (A, b), such as the method of a family; hashable, as the
-            program is kept for it.
+        system: parameters -> (A, b), such as the method of a family; hashable, since
+            the compiled program is cached for it.
         parameters: arrays, stacked along a first axis.
         solver: the method and its tolerances.
-        preconditioner: an operator that serves all systems, `Several` of which each
-            serves those of its cluster, or a factory that makes one from each A.
-        carry: a recycle space to begin with, such as another solution's.
-        sources: the cluster of each system, see `cluster`: which of `Several`
-            preconditioners it takes, and from which space it starts, if `carry` holds
-            several, stacked along a first axis; the latter for "frozen" only.
-        recycle: "chain" hands what a solve learnt to the next one; "frozen" starts
-            every solve from `carry`, so that no solve depends on another.
-        start: each solve from zero, from the "previous" solution, or from what a
-            function of (parameters, A, b) returns, such as a `Galerkin` or a learned
-            operator's prediction; where that is nearer than zero.
-        num_lanes: systems that are iterated together, 1 on a CPU, on a GPU as many as
-            fill it; a lane that has finished takes the next system, and in a "chain"
-            the space of its last one.
+        preconditioner: an operator for all systems, a factory that makes one from each
+            A, or `Several`, one for each cluster of systems.
+        carry: the initial recycle space, such as that of another solution. With
+            `sources` and "frozen", one for each cluster, stacked along a first axis.
+        sources: the cluster of each system, see `cluster`. It selects the
+            preconditioner among `Several`, and the space among those of `carry`.
+        recycle: "chain" hands the recycle space of each solve to the next one; "frozen"
+            starts every solve from `carry`, so that the solves are independent.
+        start: where a solve starts: at "zero", at the "previous" solution, or at the
+            value of a function of (parameters, A, b), such as a `GalerkinStart` or the
+            prediction of a learned operator. A start with a larger residual than zero
+            is not used.
+        num_lanes: number of systems that are iterated together: 1 on a CPU, on a GPU as
+            many as fill it. A lane that has finished takes the next system, in a
+            "chain" with the space of its last one.
 
     Returns:
-        A `Solution` whose entries have the systems along their first axis, but for the
-        carry, which is the last one's, and with several lanes `None`. Failures are told
-        by the statuses, not raised.
+        A `Solution` whose entries have the systems along their first axis, except for
+        the carry, which is that of the last system, or `None` with several lanes.
+        Failures are reported by the statuses, not raised.
 
     Raises:
-        ValueError: parameters of no or of different first axes, an unknown option, or
+        ValueError: parameters without a common first axis, an unknown option, or
             options that do not go together.
 
     Examples:
@@ -104,9 +110,11 @@ def solve_batch(
     num_systems = count_systems(parameters)
     if sources is not None and len(sources) != num_systems:
         raise ValueError(
-            f"sources must name a space for each of the {num_systems} systems, got "
+            f"sources must hold a cluster for each of the {num_systems} systems, got "
             f"{len(sources)}"
         )
+    if sources is not None:
+        sources = jnp.asarray(sources)
     batch = _Batch(system, solver, preconditioner, recycle, start)
     if num_lanes == 1:
         return _one_by_one(batch, parameters, carry, sources)
@@ -117,7 +125,7 @@ def count_systems(parameters: PyTree) -> int:
     """Return the length of the first axis of all parameters.
 
     Raises:
-        ValueError: there is none, or they differ.
+        ValueError: an array has no axis, or the lengths differ.
     """
     sizes = {leaf.shape[:1] for leaf in jax.tree.leaves(parameters)}
     if len(sizes) != 1 or () in sizes:
@@ -128,7 +136,7 @@ def count_systems(parameters: PyTree) -> int:
     return sizes.pop()[0]
 
 
-def _check(recycle: Any, start: Any, num_lanes: int) -> None:
+def _check(recycle: Recycle, start: Start, num_lanes: int) -> None:
     if recycle not in get_args(Recycle):
         raise ValueError(f"recycle must be one of {get_args(Recycle)}, got {recycle!r}")
     if not callable(start) and start not in ("zero", "previous"):
@@ -140,29 +148,38 @@ def _check(recycle: Any, start: Any, num_lanes: int) -> None:
         raise ValueError(f"num_lanes must be at least 1, got {num_lanes}")
     if num_lanes > 1 and start == "previous":
         raise ValueError(
-            'start="previous" needs systems one after the other, num_lanes=1'
+            'start="previous" needs num_lanes=1, since systems are then solved one '
+            f"after the other, got {num_lanes}"
         )
 
 
-def _check_sources(sources: Any, carry: Any, recycle: Any, preconditioner: Any) -> None:
+def _check_sources(
+    sources: Sources | None,
+    carry: PyTree,
+    recycle: Recycle,
+    preconditioner: Preconditioner | Several | None,
+) -> None:
     has_several = isinstance(preconditioner, Several)
     if sources is None and has_several:
-        raise ValueError("Several preconditioners need sources: which one for which")
+        raise ValueError(
+            "Several preconditioners need sources=, the cluster of each system"
+        )
     if sources is None:
         return
     if carry is None and not has_several:
         raise ValueError(
             "sources choose among the spaces of a carry or Several preconditioners: "
-            "give one of them"
+            "give carry= or preconditioner=Several(...)"
         )
     if carry is not None and recycle != "frozen":
         raise ValueError(
-            'sources choose among spaces that stay as they are: recycle="frozen"'
+            "sources choose among spaces that do not change: with a carry they need "
+            f'recycle="frozen", got {recycle!r}'
         )
 
 
 class _Batch(eqx.Module):
-    """What all systems have in common."""
+    """The settings that all systems of a batch share."""
 
     system: Assemble
     solver: AbstractSolver
@@ -170,18 +187,27 @@ class _Batch(eqx.Module):
     recycle: Recycle = eqx.field(static=True)
     start: Start
 
-    def solve(self, p: Any, previous: Any, carry: Any, source: Any) -> Solution:
+    def solve(
+        self,
+        p: PyTree,
+        previous: Field | None,
+        carry: PyTree,
+        source: Int[Array, ""] | None,
+    ) -> Solution:
         """Assemble and solve one system."""
         A, b = self.system(p)
         M = self.preconditioner
-        x0 = {"zero": None, "previous": previous}.get(str(self.start))
+        if isinstance(M, Several):
+            assert source is not None
+            M = M.of(source)
+        x0 = previous if self.start == "previous" else None
         if callable(self.start):
             x0 = self.start(p, A, b)
         return solve(
             A,
             b,
             self.solver,
-            preconditioner=M.of(source) if isinstance(M, Several) else M,
+            preconditioner=M,
             x0=x0,
             carry=carry,
             throw=False,
@@ -190,7 +216,10 @@ class _Batch(eqx.Module):
 
 @compile_modules
 def _one_by_one(
-    batch: _Batch, parameters: PyTree, carry: Any, sources: Any
+    batch: _Batch,
+    parameters: PyTree,
+    carry: PyTree,
+    sources: Int[Array, " systems"] | None,
 ) -> Solution:
     one = jax.tree.map(lambda leaf: leaf[0], parameters)
     structure = jax.eval_shape(lambda p: batch.system(p)[1], one)
@@ -214,26 +243,30 @@ def _one_by_one(
 
 @compile_modules
 def _side_by_side(
-    batch: _Batch, parameters: PyTree, carry: Any, sources: Any, num_lanes: int
+    batch: _Batch,
+    parameters: PyTree,
+    carry: PyTree,
+    sources: Int[Array, " systems"] | None,
+    num_lanes: int,
 ) -> Solution:
     hands_on = batch.recycle == "chain" and batch.solver.has_carry
     lanes = Batched(batch.solver, num_lanes=num_lanes, hands_on=hands_on)
     batch = eqx.tree_at(lambda b: b.solver, batch, lanes)
 
-    def one(p: Any, source: Any) -> Solution:
+    def one(p: PyTree, source: Int[Array, ""] | None) -> Solution:
         space = carry if carry is None else _take(carry, source)
         return with_carry(batch.solve(p, None, space, source), None)
 
     return jax.vmap(one)(parameters, sources)
 
 
-def _take(carry: Any, source: Any) -> Any:
-    """One of several spaces."""
+def _take(carry: PyTree, source: Int[Array, ""] | None) -> PyTree:
+    """Return the space of one cluster."""
     return carry if source is None else jax.tree.map(lambda a: a[source], carry)
 
 
-def with_carry(solution: Solution, carry: Any) -> Solution:
-    """The solution with another carry."""
+def with_carry(solution: Solution, carry: PyTree) -> Solution:
+    """Return the solution with another carry."""
     return eqx.tree_at(
         lambda s: s.carry, solution, carry, is_leaf=lambda leaf: leaf is None
     )

@@ -1,7 +1,8 @@
-"""The driver of a sequence: what a solve learns goes to the next one."""
+"""The driver of a sequence, in which each solve hands its carry to the next one."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+
+from jaxtyping import PyTree
 
 from ...operators import AbstractLinearOperator
 from .._solve import Preconditioner, solve
@@ -10,25 +11,25 @@ from ..core._solver import AbstractSolver
 
 
 def solve_sequence(
-    systems: Iterable[tuple[AbstractLinearOperator, Any]],
+    systems: Iterable[tuple[AbstractLinearOperator, PyTree]],
     solver: AbstractSolver,
     *,
     preconditioner: Preconditioner | None = None,
-    carry: Any = None,
+    carry: PyTree = None,
 ) -> Iterator[Solution]:
     """Solve systems one after the other, each from the carry of the one before.
 
-    Put related systems next to each other, see `greedy_order`. Systems are taken as
-    they are needed, and all of one structure share one compiled program.
+    Put related systems next to each other, see `greedy_order`. Systems are taken from
+    the iterable one by one, and all of one structure share one compiled program.
 
     Args:
         systems: pairs (A, b).
-        solver: one that carries something, such as `GCRODR`; others work too.
+        solver: one with a carry, such as `GCRODR`; others work too.
         preconditioner: an operator, or a factory that makes one from each A.
-        carry: what to start from, for instance the last solution's of another sequence.
+        carry: the initial carry, for instance that of another sequence's last solution.
 
     Yields:
-        A `Solution` per system; failures are told by its status, never raised.
+        A `Solution` per system. Failures are reported by its status, never raised.
 
     Examples:
         >>> import jax.numpy as jnp, krylax as kx

@@ -1,7 +1,7 @@
-"""The driver over a tree: every system starts from the space of its parent.
+"""The driver along a tree: every system starts from the space of its parent.
 
-Where a chain of N systems has N links, a tree of medians has log₂ N levels, and the
-systems of a level wait for nobody.
+A chain of N systems is N solves long. A tree of medians has log₂ N levels, and the
+systems of a level are independent of one another.
 """
 
 from typing import Any
@@ -11,8 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Int, PyTree
+from jaxtyping import Array, Bool, Int, PyTree
 
+from ...operators._field import Field
 from .._solve import Preconditioner, solve
 from ..core._compilation import compile_modules
 from ..core._solution import Solution
@@ -22,7 +23,7 @@ from ._solve_batch import Assemble, count_systems, with_carry
 from ._trees import SystemTree
 
 _CHUNK = 16
-"""Systems of a level that are solved in one call, so that all share one program."""
+"""Number of systems in a call, the same for all levels, which share one program."""
 
 
 def solve_tree(
@@ -32,7 +33,7 @@ def solve_tree(
     solver: AbstractSolver,
     *,
     preconditioner: Preconditioner | None = None,
-    carry: Any = None,
+    carry: PyTree = None,
     starts_from_parent: bool = False,
     num_lanes: int = 1,
 ) -> Solution:
@@ -42,23 +43,24 @@ def solve_tree(
         system: parameters -> (A, b), hashable, as for `solve_batch`.
         parameters: arrays, stacked along a first axis.
         tree: over the systems, such as `median_tree` or `spanning_tree` of features.
-        solver: one that recycles; others work too.
+        solver: one with a recycle space; others work too.
         preconditioner: an operator that serves all systems, or a factory that makes one
             from each A.
-        carry: the space that the root starts from.
-        starts_from_parent: whether solves start from their parent's solution, where
-            that is nearer, instead of from zero.
-        num_lanes: systems of a level that are iterated together, as in `solve_batch`.
+        carry: the recycle space from which the root starts.
+        starts_from_parent: whether a solve starts from the solution of its parent
+            instead of zero, if that has a smaller residual.
+        num_lanes: number of systems of a level that are iterated together, as in
+            `solve_batch`.
 
     Returns:
         A `Solution` whose entries have the systems along their first axis, without
-        carry. Failures are told by the statuses, not raised.
+        carry. Failures are reported by the statuses, not raised.
 
     Raises:
-        ValueError: parameters of no or of different first axes, or of another number of
+        ValueError: parameters without a common first axis, or with another number of
             systems than the tree has.
 
-    Cost: as a chain; the spaces of two levels are held.
+    Cost: that of a chain; the spaces of two levels are kept in memory.
 
     Examples:
         >>> import jax.numpy as jnp, numpy as np, krylax as kx
@@ -80,7 +82,7 @@ def solve_tree(
     structure = jax.eval_shape(lambda p: system(p)[1], one)
     if carry is None and solver.has_carry:
         carry = solver.initial_carry(structure)
-    # Before the root stands a system that was not solved.
+    # The carry and the start of the root stand for a parent that was not solved.
     carries = jax.tree.map(lambda a: jnp.asarray(a)[None], carry)
     values = jax.tree.map(lambda s: jnp.zeros((1, *s.shape), s.dtype), structure)
     level = _Level(system, solver, preconditioner, starts_from_parent, num_lanes)
@@ -97,7 +99,7 @@ def solve_tree(
 
 
 class _Level(eqx.Module):
-    """What all systems have in common."""
+    """The settings that all systems of a tree share."""
 
     system: Assemble
     solver: AbstractSolver
@@ -105,7 +107,7 @@ class _Level(eqx.Module):
     starts_from_parent: bool = eqx.field(static=True)
     num_lanes: int = eqx.field(static=True)
 
-    def solve(self, p: Any, carry: Any, x0: Any) -> Solution:
+    def solve(self, p: PyTree, carry: PyTree, x0: Field) -> Solution:
         """Assemble and solve one system."""
         A, b = self.system(p)
         return solve(
@@ -126,14 +128,14 @@ def _solve_level(
     parameters: PyTree,
     ids: Int[np.ndarray, " systems"],
     sources: Int[np.ndarray, " systems"],
-    carries: Any,
-    values: Any,
+    carries: PyTree,
+    values: Field,
 ) -> Solution:
-    """Solve some systems, each from the space of one of those above."""
+    """Solve the systems of a level, each from the space of one of the level above."""
     size = max(_CHUNK, level.num_lanes)
     parts = []
     for first in range(0, len(ids), size):
-        # One program for all calls: the last one is filled up.
+        # The last call is padded, so that one program serves all calls.
         count = min(size, len(ids) - first)
         rows = first + np.minimum(np.arange(size), count - 1)
         found = _solve_some(
@@ -141,7 +143,7 @@ def _solve_level(
             _take(parameters, ids[rows]),
             _take(carries, sources[rows]),
             _take(values, sources[rows]),
-            np.arange(size) < count,
+            jnp.asarray(np.arange(size) < count),
         )
         parts.append(_take(found, np.arange(count)))
     return jax.tree.map(lambda *a: jnp.concatenate(a), *parts)
@@ -149,7 +151,11 @@ def _solve_level(
 
 @compile_modules
 def _solve_some(
-    level: _Level, parameters: Any, carries: Any, values: Any, is_asked: Any
+    level: _Level,
+    parameters: PyTree,
+    carries: PyTree,
+    values: Field,
+    is_needed: Bool[Array, " systems"],
 ) -> Solution:
     systems = (parameters, carries, values)
     if level.num_lanes > 1:
@@ -159,12 +165,12 @@ def _solve_some(
         lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(level.solve, *one)
     )
 
-    def solve_asked(arguments: Any) -> Solution:
-        is_asked, system = arguments
-        return lax.cond(is_asked, lambda: level.solve(*system), lambda: nothing)
+    def solve_needed(arguments: Any) -> Solution:
+        is_needed, system = arguments
+        return lax.cond(is_needed, lambda: level.solve(*system), lambda: nothing)
 
-    return lax.map(solve_asked, (is_asked, systems))
+    return lax.map(solve_needed, (is_needed, systems))
 
 
-def _take(tree: Any, rows: Int[np.ndarray, " rows"]) -> Any:
+def _take(tree: PyTree, rows: Int[np.ndarray, " rows"]) -> PyTree:
     return jax.tree.map(lambda a: a[rows], tree)

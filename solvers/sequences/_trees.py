@@ -1,14 +1,19 @@
-"""Trees of systems: each starts from its parent instead of from its predecessor.
+"""Trees of systems: each starts from its parent instead of its predecessor.
 
-Systems of a level do not wait for one another. The minimum spanning tree has the
+Systems of a level are independent of one another. The minimum spanning tree has the
 shortest edges (R. C. Prim, Bell Syst. Tech. J. 36, 1957); the tree of medians has
 longer ones, and at most 1 + log₂ N levels.
+
+Prim's algorithm is written out, as `scipy.sparse.csgraph.minimum_spanning_tree` needs
+the N² distances in memory and takes a distance of zero for a missing edge.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import dijkstra
 
 from ._feature_matrix import as_features
 from ._kd_order import halves
@@ -19,8 +24,8 @@ class SystemTree:
     """A rooted tree over systems.
 
     Attributes:
-        parents: of each system, -1 for the root.
-        levels: the systems of each level, from the root on.
+        parents: the parent of each system, -1 for the root.
+        levels: the systems of each level, beginning with the root.
     """
 
     parents: Int[np.ndarray, " systems"]
@@ -51,26 +56,25 @@ def spanning_tree(features: Float[np.ndarray, "systems features"]) -> SystemTree
     """
     features = _require_some(as_features(features))
     n = len(features)
-    neighbours: list[list[int]] = [[] for _ in range(n)]
     nearest, distance = np.zeros(n, int), np.full(n, np.inf)
     is_left, newest = np.ones(n, bool), 0
     is_left[0] = False
     for _ in range(n - 1):
         reached = np.sum((features - features[newest]) ** 2, axis=1)
-        is_nearer = reached < distance
+        is_nearer = is_left & (reached < distance)
         nearest[is_nearer], distance[is_nearer] = newest, reached[is_nearer]
         newest = int(np.argmin(np.where(is_left, distance, np.inf)))
         is_left[newest] = False
-        neighbours[newest].append(int(nearest[newest]))
-        neighbours[int(nearest[newest])].append(newest)
-    return _rooted(neighbours, _centre(neighbours))
+    ends = np.arange(1, n)
+    edges = csr_array((np.ones(n - 1), (ends, nearest[1:])), shape=(n, n))
+    return _rooted(edges, _centre(edges))
 
 
 def median_tree(features: Float[np.ndarray, "systems features"]) -> SystemTree:
     """Return a tree of at most 1 + log₂ N levels.
 
-    The root is the system nearest to the mean of all; the others are cut in two halves
-    at the median of their widest feature, and so on in each half.
+    The root is the system nearest to the mean of all. The others are divided at the
+    median of the feature that varies most, and each half is treated in the same way.
 
     Args:
         features: one row per system, finite, at least one.
@@ -95,7 +99,7 @@ def median_tree(features: Float[np.ndarray, "systems features"]) -> SystemTree:
         for members, parent in groups:
             offsets = features[members] - np.mean(features[members], axis=0)
             squares = np.sum(offsets**2, axis=1)
-            # Two members are equally near, and rounding shall not decide.
+            # Two members are equally near; rounding must not decide between them.
             ranks = np.round(squares / max(np.max(squares), 1e-300), 9)
             head = members[np.argmin(ranks)]
             parents[head] = parent
@@ -113,25 +117,23 @@ def _require_some(features: np.ndarray) -> np.ndarray:
     return features
 
 
-def _centre(neighbours: list[list[int]]) -> int:
-    """The middle of the longest path, from which the tree is least deep."""
-    end = int(_rooted(neighbours, 0).levels[-1][0])
-    tree = _rooted(neighbours, end)
+def _centre(edges: csr_array) -> int:
+    """Return the middle of the longest path, from which the tree is least deep."""
+    end = int(_rooted(edges, 0).levels[-1][0])
+    tree = _rooted(edges, end)
     place = int(tree.levels[-1][0])
     for _ in range((len(tree.levels) - 1) // 2):
         place = int(tree.parents[place])
     return place
 
 
-def _rooted(neighbours: list[list[int]], root: int) -> SystemTree:
-    parents = np.full(len(neighbours), -1)
-    levels, level = [], [root]
-    while level:
-        levels.append(np.array(level))
-        below = []
-        for place in level:
-            children = [other for other in neighbours[place] if other != parents[place]]
-            parents[children] = place
-            below += children
-        level = below
-    return SystemTree(parents, tuple(levels))
+def _rooted(edges: csr_array, root: int) -> SystemTree:
+    """Return the tree of the edges with this root."""
+    depths, parents = dijkstra(
+        edges, directed=False, indices=root, unweighted=True, return_predecessors=True
+    )
+    # SciPy marks the root, which has no parent, by -9999.
+    parents = np.maximum(parents, -1).astype(np.int64)
+    by_depth = np.argsort(depths, kind="stable")
+    counts = np.bincount(depths.astype(int))
+    return SystemTree(parents, tuple(np.split(by_depth, np.cumsum(counts)[:-1])))

@@ -1,12 +1,12 @@
-"""2-opt: an order is shortened by turning pieces of it round.
+"""2-opt: an order is shortened by reversing pieces of it.
 
 G. A. Croes, A method for solving traveling-salesman problems, Oper. Res. 6 (1958),
 doi:10.1287/opre.6.6.791.
 
 Differs from the paper:
-1. The path is open: a piece at an end may be turned round too.
-2. Paths longer than `window` are treated window by window, each with its neighbours
-   fixed, so that memory and time grow with their length only.
+1. The path is open: a piece at an end may be reversed too.
+2. Paths longer than `window` are treated window by window, with the neighbours of each
+   window fixed, so that time grows linearly with the length and memory is bounded.
 """
 
 import numpy as np
@@ -22,19 +22,20 @@ def two_opt(
     window: int = 1000,
     max_sweeps: int = 20,
 ) -> Int[np.ndarray, " systems"]:
-    """Return an order at most as long as the given one.
+    """Return an order whose path is at most as long as that of the given one.
 
     Args:
         features: one row per system, finite.
         order: a permutation, such as `greedy_order` returns.
-        window: how many systems are rearranged together.
-        max_sweeps: looks at all pieces of a window; it ends before where none helps.
+        window: number of systems that are rearranged together.
+        max_sweeps: maximum number of passes over a window; it stops early when no
+            reversal helps.
 
     Raises:
         ValueError: features that are not a finite matrix, an order that is not a
             permutation, a window below 3 or max_sweeps below 1.
 
-    Cost: per sweep N window operations for N systems, and window² numbers.
+    Cost: per pass N window operations for N systems, and window² numbers of memory.
 
     Examples:
         >>> import numpy as np
@@ -56,7 +57,7 @@ def two_opt(
             f"{window} and {max_sweeps}"
         )
     for start in range(0, len(order), window):
-        # The neighbours on both sides come along and stay where they are.
+        # The neighbours on both sides are included and stay in place.
         piece = slice(max(start - 1, 0), start + window + 1)
         members = order[piece]
         distances = np.sqrt(
@@ -72,15 +73,15 @@ def _shorten(
     distances: Float[np.ndarray, "n n"],
     keeps_first: bool,
     keeps_last: bool,
-    sweeps: int,
+    max_sweeps: int,
 ) -> Int[np.ndarray, " n"]:
-    """Turn round, for each first place of a piece, the piece that saves most."""
+    """For each first place, reverse the piece from there that saves most."""
     n = len(distances)
     path = np.arange(n)
     last = n - 1 - int(keeps_last)
-    # What is saved has to be more than rounding.
+    # Savings below this are rounding.
     least = 1e-12 * np.max(distances, initial=0.0)
-    for _ in range(sweeps):
+    for _ in range(max_sweeps):
         has_changed = False
         for i in range(int(keeps_first), last):
             ends = np.arange(i + 1, last + 1)

@@ -2,6 +2,7 @@
 
 - `_colour_sweeps.py`: Sweeps over a grid, one colour of cells after another.
 - `_colouring.py`: Colours for the rows of a matrix such that coupled rows differ.
+- `_grid_sweeps.py`: Sweeps over the matrix of a stencil, as sweeps over its grid.
 - `_level_schedule.py`: An order of computations in which none waits for itself.
 - `_level_sweeps.py`: Triangular sweeps over a sparse matrix, exactly, level after
   level.

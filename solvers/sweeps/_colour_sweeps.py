@@ -7,8 +7,8 @@ from jaxtyping import Array, Inexact, Int32
 
 from ...operators._materialise import materialise
 from ...operators.grids._boundary import Faces
-from ...operators.grids._grid_stencil import GridTriangle, unit_triangles
 from ...operators.grids._stencil import Stencil
+from ...operators.grids._triangles import GridTriangle, unit_triangles
 from ._sweeps import AbstractSweeps
 
 

@@ -4,15 +4,11 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 import equinox as eqx
-import jax
-import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jaxtyping import Array, Inexact
 
-from ...operators import AbstractLinearOperator, Banded, Dense, Diagonal, Sparse
-from ...operators._sparse_product import multiply, rows_of_slots
-from ...operators.grids._grid_stencil import stencil_of, unit_triangles
+from ...operators import AbstractLinearOperator, Diagonal
+from ...operators.grids._triangles import unit_triangles
 from ._sweeps import AbstractSweeps
 
 Triangle: TypeAlias = Callable[[Inexact[Array, "..."]], Inexact[Array, "..."]]
@@ -55,21 +51,12 @@ def triangles(
     Raises:
         ValueError: an operator whose triangles are not known.
     """
-    if (stencil := stencil_of(A)) is not None:
+    if (stencil := A.stencil) is not None:
         return unit_triangles(stencil, pivots)
-    if isinstance(A, Banded):
-        return _band(A, -1, pivots), _band(A, 1, pivots)
-    if isinstance(A, Sparse):
-        rows, columns = rows_of_slots(A.layout), A.layout.columns
-        values = A.values / pivots[rows]
-        lower, upper = (
-            jax.tree_util.Partial(_multiply, jnp.where(is_inside, values, 0), A)
-            for is_inside in (columns < rows, columns > rows)
-        )
-        return lower, upper
-    if isinstance(A, Dense):
-        unit = A.matrix / pivots[:, None]
-        return Dense(jnp.tril(unit, -1)), Dense(jnp.triu(unit, 1))
+    if (found := A.triangles) is not None:
+        lower, upper = found
+        inverse = Diagonal(1 / pivots)
+        return inverse @ lower, inverse @ upper
     raise ValueError(
         "Neumann() knows operators on grids, Banded, Sparse and Dense, got "
         f"{type(A).__name__}; use another preconditioner, such as ChebyshevPolynomial"
@@ -81,15 +68,3 @@ def _truncated_series(
 ) -> Inexact[Array, "..."]:
     """Σ_{k ≤ num_terms} (-triangle)^k b, by Horner's rule."""
     return lax.fori_loop(0, num_terms, lambda _, x: b - triangle(x), b)
-
-
-def _band(A: Banded, sign: int, pivots: Inexact[Array, " n"]) -> Triangle:
-    """The diagonals on one side of the main one, if any."""
-    found = [i for i, offset in enumerate(A.offsets) if offset * sign > 0]
-    rows, offsets = A.diagonals[np.array(found, int)], [A.offsets[i] for i in found]
-    inverse = Diagonal(1 / pivots)
-    return inverse @ Banded(rows, offsets) if found else 0 * inverse
-
-
-def _multiply(values: Inexact[Array, " slots"], A: Sparse, x: Inexact[Array, " n"]):
-    return multiply(values, x, A.layout, A.layout_of_T)

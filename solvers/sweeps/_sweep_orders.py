@@ -14,10 +14,11 @@ import numpy as np
 from jax.lax import Precision
 from jaxtyping import Array, Inexact
 
-from ...operators import AbstractLinearOperator, Dense, Sparse
-from ...operators.grids._grid_stencil import stencil_of
+from ...operators import AbstractLinearOperator, Sparse
+from ...operators.grids._stencil import Stencil
 from ._colour_sweeps import colour_sweeps
 from ._colouring import greedy_colours
+from ._grid_sweeps import GridSweeps
 from ._level_sweeps import LevelPattern, known_pattern, level_pattern
 from ._series_sweeps import SeriesSweeps, triangles
 from ._sweeps import AbstractSweeps
@@ -72,18 +73,21 @@ class Natural(AbstractOrder):
 
     def of(self, A: AbstractLinearOperator) -> AbstractOrder:
         """Return the levels of a `Sparse`."""
-        return _scheduled(A, _row_numbers) if isinstance(A, Sparse) else self
+        matrix = A.sparse
+        return self if matrix is None else _scheduled(matrix, _row_numbers)
 
     def sweeps(
         self, A: AbstractLinearOperator, pivots: Inexact[Array, "..."]
     ) -> AbstractSweeps:
         """Return exact sweeps in natural order."""
-        if isinstance(A, Dense):
-            return _DenseSweeps(A.matrix / pivots[:, None])
-        if isinstance(A, Sparse):
+        if (stencil := A.stencil) is not None:
+            if stencil.is_axial:
+                return wavefront_sweeps(stencil, pivots)
+            return _over_grid(self, stencil, pivots)
+        if A.sparse is not None:
             return self.of(A).sweeps(A, pivots)
-        if (stencil := stencil_of(A)) is not None:
-            return wavefront_sweeps(stencil, pivots)
+        if (matrix := A.dense_matrix) is not None:
+            return _DenseSweeps(matrix / pivots[:, None])
         raise ValueError(
             "Natural() knows operators on grids, Sparse and Dense, got "
             f"{type(A).__name__}; use order=Neumann() for Banded, or another "
@@ -113,20 +117,23 @@ class Multicolour(AbstractOrder):
 
     def of(self, A: AbstractLinearOperator) -> AbstractOrder:
         """Return the colours of a `Sparse`."""
-        return _scheduled(A, _colour_ranks) if isinstance(A, Sparse) else self
+        matrix = A.sparse
+        return self if matrix is None else _scheduled(matrix, _colour_ranks)
 
     def sweeps(
         self, A: AbstractLinearOperator, pivots: Inexact[Array, "..."]
     ) -> AbstractSweeps:
         """Return exact sweeps in the order of the colours."""
-        if isinstance(A, Sparse):
-            return self.of(A).sweeps(A, pivots)
-        if (stencil := stencil_of(A)) is None:
+        if (stencil := A.stencil) is not None:
+            if stencil.is_axial:
+                return colour_sweeps(stencil, pivots)
+            return _over_grid(self, stencil, pivots)
+        if A.sparse is None:
             raise ValueError(
                 "Multicolour() knows operators on grids and Sparse, got "
                 f"{type(A).__name__}; use order=Neumann() for Banded and Dense"
             )
-        return colour_sweeps(stencil, pivots)
+        return self.of(A).sweeps(A, pivots)
 
 
 class Neumann(AbstractOrder):
@@ -165,6 +172,9 @@ class Neumann(AbstractOrder):
         self, A: AbstractLinearOperator, pivots: Inexact[Array, "..."]
     ) -> AbstractSweeps:
         """Return truncated series for both triangles."""
+        stencil = A.stencil
+        if stencil is not None and not stencil.is_axial:
+            return _over_grid(self, stencil, pivots)
         return SeriesSweeps(*triangles(A, pivots), self.num_terms)
 
 
@@ -186,12 +196,13 @@ class Scheduled(AbstractOrder):
         self, A: AbstractLinearOperator, pivots: Inexact[Array, "..."]
     ) -> AbstractSweeps:
         """Return exact sweeps over a matrix of the pattern."""
-        if not isinstance(A, Sparse) or A.values.size != self.num_slots[0]:
+        matrix = A.sparse
+        if matrix is None or matrix.values.size != self.num_slots[0]:
             raise ValueError(
                 "this order was made for another Sparse pattern than that of "
                 f"{type(A).__name__}; make it of one with the same pattern"
             )
-        return self.pattern.sweeps(A.values, pivots)
+        return self.pattern.sweeps(matrix.values, pivots)
 
 
 class _DenseSweeps(AbstractSweeps):
@@ -211,6 +222,14 @@ class _DenseSweeps(AbstractSweeps):
         return jax.scipy.linalg.solve_triangular(
             self.unit, b, lower=is_lower, unit_diagonal=True
         )
+
+
+def _over_grid(
+    order: AbstractOrder, stencil: Stencil, pivots: Inexact[Array, "..."]
+) -> GridSweeps:
+    """The sweeps of the matrix of a stencil, whose pattern is that of its offsets."""
+    sweeps = order.sweeps(stencil.as_sparse(), pivots.reshape(-1))
+    return GridSweeps(sweeps, pivots.shape)
 
 
 def _scheduled(A: Sparse, ranks_of: Callable[[Sparse], np.ndarray]) -> Scheduled:

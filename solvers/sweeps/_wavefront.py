@@ -23,9 +23,9 @@ from jax import lax
 from jaxtyping import Array, Bool, Inexact
 
 from ...operators._materialise import materialise
-from ...operators.grids._grid_stencil import GridTriangle, triangles_of, unit_triangles
 from ...operators.grids._shift import Side, edge_in_zeros, shift_in_zero
 from ...operators.grids._stencil import Stencil
+from ...operators.grids._triangles import GridTriangle, triangles_of, unit_triangles
 from ._sweeps import AbstractSweeps
 
 

@@ -1,4 +1,18 @@
-"""Tuners that learn a solver's parameters, and the drivers that use them."""
+"""Tuners that learn a solver's parameters, and the drivers that use them.
+
+- `_tuner.py`: the interface of tuners, and what their `ask` and `tell` share
+- `_tsallis_inf.py`, `_binned_tsallis.py`: bandits for adversarial costs
+- `_gaussian_thompson.py`: Thompson sampling per arm
+- `_cheb_cb.py`, `_joint_surrogate.py`: regressions on a context
+- `_chebyshev_features.py`: the features of these regressions
+- `_baselines.py`: tuners that do not learn
+- `_method.py`, `_methods_for.py`: methods that tuners choose between
+- `_tune_sequence.py`: the compiled driver, with a backstop
+- `_young_feedback.py`: predictions for every relaxation factor of SOR
+- `_auto_solver.py`: the choice of a method by measured time
+- `_simulate.py`: tuners on tables of costs
+- `_saving.py`: states on disk
+"""
 
 from ._auto_solver import AutoSolver as AutoSolver
 from ._auto_solver import AutoState as AutoState

@@ -1,47 +1,49 @@
-"""A solver that finds out which method is fastest on this machine, as systems come.
+"""A solver that finds the fastest method on this machine while it solves systems.
 
-Each structure of systems (an operator's type, shape and promises) has a tuner of its
-own, whose arms are methods and whose cost is measured seconds. A method that takes much
-longer than the best one known is cut off and the best one finishes the solve.
+Each structure of systems (an operator's type, shapes and tags) has its own tuner, whose
+arms are methods and whose costs are measured seconds. A method that takes much longer
+than the best one known is cut off, and the best one finishes the solve.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ...operators import AbstractLinearOperator
+from ...operators._arithmetic import zeros_like
+from ...operators._field import Field
 from .._solve import solve
 from ..core._compilation import compile_modules
-from ..core._inner_product import zeros_like
 from ..core._solution import Solution
 from ..core._status import SolveError, Status
 from ..wrappers._capped import Capped
 from ._gaussian_thompson import GaussianThompson
 from ._method import Method
-from ._methods_for import applied, methods_for
-from ._tuner import AbstractTuner
+from ._methods_for import methods_for, preconditioner_for
+from ._tuner import AbstractTuner, Choice
 
 Methods = Mapping[str, Method]
 
 FEW_STEPS = 8
-"""Steps after which a method that is new is looked at: what a step takes is then known.
-Methods that work in cycles take a cycle."""
+"""Steps of the trial run of a new method, from which the time per step is estimated.
+Methods with cycles run one cycle."""
 
 
 class Record(NamedTuple):
     """How a system was solved.
 
     Attributes:
-        method: the name of what was tried.
-        is_cut_off: whether another one had to finish it.
-        seconds: of the solve, all methods together; compilation does not count.
-        first_seconds: what the first few steps took of methods that were new.
+        method: the name of the method that was tried first.
+        is_cut_off: whether another method had to finish the solve.
+        seconds: time of the solve with all methods, without compilation.
+        first_seconds: time of the trial runs of new methods.
     """
 
     method: str
@@ -52,36 +54,36 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True)
 class Known:
-    """What has been learnt of systems of one structure.
+    """What has been learnt about systems of one structure.
 
     Attributes:
-        methods: by name, the first is the guess.
-        tuner: whose arms are the methods.
-        learnt: its state.
-        per_step: seconds that a step takes, of the methods that have been tried.
-        seconds: of all solves that began with a method.
-        counts: how many there were.
+        methods: by name; the first one is the guess.
+        tuner: its arms are the methods.
+        learnt: the state of the tuner.
+        per_step: seconds per step of the methods that have been tried.
+        seconds: per method, the total time of the solves that began with it.
+        counts: per method, the number of those solves.
     """
 
     methods: Methods
     tuner: AbstractTuner
-    learnt: Any
+    learnt: PyTree
     per_step: Mapping[str, float] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
 
     def mean_seconds(self, name: str) -> float:
-        """Return what a method has taken in the mean, infinite where not known."""
+        """Return the mean time of a method, infinite if it was never tried."""
         count = self.counts.get(name, 0)
         return self.seconds[name] / count if count else np.inf
 
     @property
     def ranking(self) -> list[str]:
-        """The methods, the one with the least mean first, unknown ones as given."""
+        """The methods by ascending mean time; those never tried come last."""
         return sorted(self.methods, key=self.mean_seconds)
 
     def with_solve(self, record: Record) -> "Known":
-        """Return what is known after a solve."""
+        """Return the knowledge updated with a solve."""
         name = record.method
         seconds = self.seconds.get(name, 0.0) + record.seconds
         counts = self.counts.get(name, 0) + 1
@@ -98,14 +100,14 @@ class AutoState:
 
     Attributes:
         key: of the draws.
-        known: by structure.
+        known: what is known about each structure of systems.
     """
 
-    key: Any
-    known: Mapping[Any, Known] = field(default_factory=dict)
+    key: PRNGKeyArray
+    known: Mapping[Hashable, Known] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        """A line per structure and method."""
+        """One line per structure and method."""
         lines = []
         for known in self.known.values():
             for name in known.ranking:
@@ -117,27 +119,27 @@ class AutoState:
 
 
 def thompson_over(count: int) -> AbstractTuner:
-    """Return a tuner with so many arms that settles quickly."""
+    """Return a tuner with this number of arms that converges quickly."""
     return GaussianThompson(jnp.arange(count, dtype=float))
 
 
 @dataclass(frozen=True)
 class AutoSolver:
-    """Chooses among methods by the clock, and never pays much for a bad one.
+    """Chooses among methods by measured time, at a bounded cost for slow ones.
 
-    Outside of `jax.jit` only, as it measures time. For streams of systems that come
-    from a program: the first system of each structure is solved by the guess, the other
-    methods are tried, and the fastest takes over.
+    It measures time, so it works outside of `jax.jit` only. It is for programs that
+    produce systems one by one. The guess solves the first system of each structure,
+    the other methods are tried on the next ones, and the fastest takes over.
 
     Args:
         methods: A -> methods by name, the guess first, or the methods themselves;
-            `methods_for` if not given. `krylax.datasets.Plan.methods` are those of a
+            `methods_for` by default. `krylax.datasets.Plan.methods` holds those of a
             family.
-        rtol: tolerance of the methods where none are given.
-        factor: at least 1; a method is cut off after this multiple of what the best one
-            takes in the mean, and the best one finishes: a solve takes at most 1 +
-            `factor` times that, and once per method the first few steps, of which
-            one that works in cycles takes a cycle.
+        rtol: tolerance of the default methods.
+        factor: at least 1. A method is cut off after `factor` times the mean time of
+            the best one, which then finishes the solve. A solve thus takes at most 1 +
+            `factor` times that mean, and once per method a trial run of a few steps,
+            or of one cycle.
         tuner: number of methods -> a tuner with as many arms.
 
     Raises:
@@ -162,14 +164,14 @@ class AutoSolver:
         if not self.factor >= 1:
             raise ValueError(f"factor must be at least 1, got {self.factor}")
 
-    def init(self, key: Any) -> AutoState:
-        """Return the state of knowing nothing."""
+    def init(self, key: PRNGKeyArray) -> AutoState:
+        """Return the state before the first system."""
         return AutoState(key)
 
     def solve(
         self,
         A: AbstractLinearOperator,
-        b: Any,
+        b: PyTree,
         state: AutoState,
         *,
         throw: bool = True,
@@ -180,10 +182,10 @@ class AutoSolver:
             A: the operator.
             b: the right-hand side.
             state: from `init` or the solve before.
-            throw: raise where no method solves the system.
+            throw: whether to raise if no method solves the system.
 
         Raises:
-            SolveError: with throw, none did.
+            SolveError: with `throw`, if no method solves the system.
         """
         structure = structure_of_system(A)
         known = state.known.get(structure)
@@ -192,7 +194,7 @@ class AutoSolver:
             key, ours = jax.random.split(key)
             known = self._first(A, ours)
         choice, learnt = _ask(known.tuner, known.learnt)
-        # The guess first, so that there is something to compare with.
+        # The guess comes first, to have a time to compare with.
         arm = int(choice.arm) if known.counts else 0
         name = list(known.methods)[arm]
         solution, known, record = _attempt(A, b, known, name, self.factor)
@@ -207,7 +209,7 @@ class AutoSolver:
             )
         return solution, AutoState(key, {**state.known, structure: known}), record
 
-    def _first(self, A: AbstractLinearOperator, key: Any) -> Known:
+    def _first(self, A: AbstractLinearOperator, key: PRNGKeyArray) -> Known:
         methods = self.methods
         if methods is None:
             methods = methods_for(A, rtol=self.rtol)
@@ -218,25 +220,27 @@ class AutoSolver:
 
 
 @compile_modules
-def _ask(tuner: AbstractTuner, learnt: Any) -> Any:
+def _ask(tuner: AbstractTuner, learnt: PyTree) -> tuple[Choice, PyTree]:
     return tuner.ask(learnt)
 
 
 @compile_modules
-def _tell(tuner: AbstractTuner, learnt: Any, choice: Any, cost: Any) -> Any:
+def _tell(
+    tuner: AbstractTuner, learnt: PyTree, choice: Choice, cost: Float[Array, ""]
+) -> PyTree:
     return tuner.tell(learnt, choice, cost)
 
 
-def structure_of_system(A: AbstractLinearOperator) -> Any:
-    """Return what systems have in common that share compiled programs."""
+def structure_of_system(A: AbstractLinearOperator) -> Hashable:
+    """Return what systems that share compiled programs have in common, hashable."""
     leaves, tree = jax.tree.flatten(A)
     return tree, tuple((jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
 
 
 def _attempt(
-    A: AbstractLinearOperator, b: Any, known: Known, name: str, factor: float
+    A: AbstractLinearOperator, b: Field, known: Known, name: str, factor: float
 ) -> tuple[Solution, Known, Record]:
-    """Solve with a method, within bounds if a better one is known; else with others."""
+    """Solve with a method, cut off if a better one is known; then with the others."""
     best, limit = known.ranking[0], np.inf
     if best != name and known.counts:
         limit = factor * known.mean_seconds(best)
@@ -253,12 +257,17 @@ def _attempt(
 
 
 def _bounded(
-    A: AbstractLinearOperator, b: Any, known: Known, name: str, limit: float, x0: Any
+    A: AbstractLinearOperator,
+    b: Field,
+    known: Known,
+    name: str,
+    limit: float,
+    x0: Field | None,
 ) -> tuple[Solution, Known, float, float]:
-    """Solve within so many seconds; return what that took, and what first steps did."""
+    """Solve within `limit` seconds; return the time, and that of the trial run."""
     method, spent = known.methods[name], 0.0
     if name not in known.per_step:
-        # Once to compile, which does not count.
+        # The first call compiles, which does not count.
         _timed(A, b, method, 1, x0)
         solution, spent = _timed(A, b, method, FEW_STEPS, x0)
         per_step = spent / max(int(solution.stats.num_steps), 1)
@@ -272,14 +281,14 @@ def _bounded(
 
 
 def _timed(
-    A: AbstractLinearOperator, b: Any, method: Method, cap: int, x0: Any
+    A: AbstractLinearOperator, b: Field, method: Method, cap: int, x0: Field | None
 ) -> tuple[Solution, float]:
-    """Solve up to a number of steps, and return the seconds that took."""
+    """Solve with at most `cap` steps, and return the time in seconds."""
     # A start is always given, so that one program serves all calls.
     start = zeros_like(b) if x0 is None else x0
     solver = Capped(method.solver, min(cap, 10**9))
     begun = time.perf_counter()
-    M = applied(method, A)
+    M = preconditioner_for(method, A)
     found = solve(A, b, solver, preconditioner=M, x0=start, throw=False)
     jax.block_until_ready(found.value)
     return found, time.perf_counter() - begun

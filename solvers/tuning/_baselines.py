@@ -1,4 +1,4 @@
-"""Tuners that learn nothing, or know already: what the others are measured against."""
+"""Tuners that do not learn: the baselines for the others."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,7 +6,9 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, PRNGKeyArray
+from typing_extensions import override
 
 from ..relaxation._young import optimal_omega
 from ._tuner import AbstractTuner, Choice, as_arms, draw, pick, require_context
@@ -15,44 +17,49 @@ from ._tuner import AbstractTuner, Choice, as_arms, draw, pick, require_context
 class KeyState(eqx.Module):
     """The key of the next draw."""
 
-    key: Any
+    key: PRNGKeyArray
 
 
 class AbstractBaseline(AbstractTuner):
     """A tuner that learns nothing."""
 
-    def init(self, key: Any) -> KeyState:
-        """Return a state that holds a key."""
+    @override
+    def init(self, key: PRNGKeyArray) -> KeyState:
         return KeyState(key)
 
+    @override
     def tell(
-        self, state: KeyState, choice: Choice, cost: Any, *, predicted: Any = None
+        self,
+        state: KeyState,
+        choice: Choice,
+        cost: ArrayLike,
+        *,
+        predicted: ArrayLike | None = None,
     ) -> KeyState:
-        """Return the state as it is."""
         del choice, cost, predicted
         return state
 
-    def discount(self, state: KeyState, factor: Any) -> KeyState:
-        """Return the state as it is."""
+    @override
+    def discount(self, state: KeyState, factor: ArrayLike) -> KeyState:
         del factor
         return state
 
 
 class Fixed(AbstractBaseline):
-    """Always the same arm.
+    """Chooses the same arm in every round.
 
     Args:
         arms: the candidate values, ascending.
-        index: which of them.
+        index: the position of that arm.
 
     Raises:
-        ValueError: arms that are not ascending, or an index that is none of theirs.
+        ValueError: arms that are not ascending, or an index out of range.
     """
 
     arms: Float[Array, " arms"]
     index: int = eqx.field(static=True)
 
-    def __init__(self, arms: Any, index: int):
+    def __init__(self, arms: ArrayLike, index: int) -> None:
         self.arms = as_arms(arms)
         self.index = index
         if not 0 <= index < self.arms.size:
@@ -60,13 +67,15 @@ class Fixed(AbstractBaseline):
                 f"index must be from 0 to {self.arms.size - 1}, got {index}"
             )
 
-    def ask(self, state: KeyState, context: Any = None) -> tuple[Choice, KeyState]:
-        """Return the arm."""
+    @override
+    def ask(
+        self, state: KeyState, context: ArrayLike | None = None
+    ) -> tuple[Choice, KeyState]:
         return pick(jnp.asarray(self.index, jnp.int32), self.arms, context), state
 
 
 class Uniform(AbstractBaseline):
-    """Every arm with the same probability.
+    """Chooses every arm with the same probability.
 
     Args:
         arms: the candidate values, ascending.
@@ -77,36 +86,43 @@ class Uniform(AbstractBaseline):
 
     arms: Float[Array, " arms"]
 
-    def __init__(self, arms: Any):
+    def __init__(self, arms: ArrayLike) -> None:
         self.arms = as_arms(arms)
 
-    def ask(self, state: KeyState, context: Any = None) -> tuple[Choice, KeyState]:
-        """Draw an arm."""
+    @override
+    def ask(
+        self, state: KeyState, context: ArrayLike | None = None
+    ) -> tuple[Choice, KeyState]:
         key, ours = jax.random.split(state.key)
         even = jnp.full_like(self.arms, 1 / self.arms.size)
         return draw(ours, even, self.arms, context), KeyState(key)
 
 
 class YoungOracle(AbstractBaseline):
-    """Young's optimal ω of each system, whose Jacobi radius is known.
+    """Chooses Young's optimal ω for each system, given its Jacobi radius.
 
     Args:
-        arms: relaxation factors, to name the nearest one.
-        radius: context -> the spectral radius of the Jacobi iteration, below 1.
+        arms: relaxation factors; the nearest one is reported as the arm.
+        radius: a function from the context to the spectral radius of the Jacobi
+            iteration, below 1.
 
     Raises:
         ValueError: arms that are not ascending.
     """
 
     arms: Float[Array, " arms"]
-    radius: Callable[[Any], Any]
+    radius: Callable[[Any], float | Float[Array, ""]]
 
-    def __init__(self, arms: Any, radius: Callable[[Any], Any]):
+    def __init__(
+        self, arms: ArrayLike, radius: Callable[[Any], float | Float[Array, ""]]
+    ) -> None:
         self.arms = as_arms(arms)
         self.radius = radius
 
-    def ask(self, state: KeyState, context: Any = None) -> tuple[Choice, KeyState]:
-        """Return the optimum."""
+    @override
+    def ask(
+        self, state: KeyState, context: ArrayLike | None = None
+    ) -> tuple[Choice, KeyState]:
         require_context(self, context)
         omega = optimal_omega(self.radius(context)).astype(self.arms.dtype)
         arm = jnp.argmin(jnp.abs(self.arms - omega))

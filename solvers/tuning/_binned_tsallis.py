@@ -1,11 +1,11 @@
 """Tsallis-INF with a context: one bandit per bin of its range."""
 
-from typing import Any
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+from typing_extensions import override
 
 from ._tsallis_inf import Evidence, TsallisINF, discounted
 from ._tuner import (
@@ -18,29 +18,30 @@ from ._tuner import (
 
 
 class BinnedState(eqx.Module):
-    """What each bin has learnt, and the key of the next draw."""
+    """The evidence of all bins, and the key of the next draw."""
 
-    key: Any
+    key: PRNGKeyArray
     evidence: Evidence
 
 
 class BinnedTsallis(AbstractTuner):
-    """One `TsallisINF` for each of a few ranges of the context.
+    """One `TsallisINF` for each interval of a partition of the context's range.
 
-    It approaches the best value for each bin, and the more bins the more slowly:
-    O(T^{3/4}) against the best for each context if they grow like T^{1/4}. `ChebCB` and
-    `JointSurrogate` are faster wherever costs vary smoothly with the context.
+    It approaches the best value for each bin, more slowly the more bins there are. With
+    O(T^{1/4}) bins its regret against the best value for each context is O(T^{3/4}).
+    `ChebCB` and `JointSurrogate` learn faster if costs vary smoothly with the context.
 
     Args:
         bandit: the bandit of each bin.
-        low: the lower end of the contexts; those outside count to the bins at the ends.
+        low: the lower end of the range of contexts; contexts outside the range belong
+            to the nearest bin.
         high: the upper end.
-        num_bins: how many.
+        num_bins: number of bins.
 
     Raises:
         ValueError: low not below high, or no bins.
 
-    Cost: as `TsallisINF`.
+    Cost: that of `TsallisINF`.
 
     References:
         M. Khodak, E. Chow, M. F. Balcan, A. Talwalkar, Learning to Relax, ICLR 2024,
@@ -52,7 +53,9 @@ class BinnedTsallis(AbstractTuner):
     high: float
     num_bins: int = eqx.field(static=True)
 
-    def __init__(self, bandit: TsallisINF, low: float, high: float, num_bins: int = 5):
+    def __init__(
+        self, bandit: TsallisINF, low: float, high: float, num_bins: int = 5
+    ) -> None:
         self.bandit = bandit
         self.low, self.high = low, high
         self.num_bins = num_bins
@@ -62,49 +65,56 @@ class BinnedTsallis(AbstractTuner):
 
     @property
     def arms(self) -> Float[Array, " arms"]:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Those of the bandits."""
+        """The arms of the bandit."""
         return self.bandit.arms
 
-    def init(self, key: Any) -> BinnedState:
-        """Return the state of knowing nothing."""
-        nothing = jax.tree.map(
+    @override
+    def init(self, key: PRNGKeyArray) -> BinnedState:
+        evidence = jax.tree.map(
             lambda leaf: jnp.broadcast_to(leaf, (self.num_bins, *leaf.shape)),
-            self.bandit.nothing(),
+            self.bandit.no_evidence(),
         )
-        return BinnedState(key, nothing)
+        return BinnedState(key, evidence)
 
+    @override
     def ask(
-        self, state: BinnedState, context: Any = None
+        self, state: BinnedState, context: ArrayLike | None = None
     ) -> tuple[Choice, BinnedState]:
-        """Ask the bandit of the bin."""
         require_context(self, context)
         key, ours = jax.random.split(state.key)
-        evidence = self._of(state, self._bin(context))
+        evidence = self._evidence_of(state, self._bin(context))
         probabilities = self.bandit.probabilities(evidence)
         return draw(ours, probabilities, self.arms, context), BinnedState(
             key, state.evidence
         )
 
+    @override
     def tell(
-        self, state: BinnedState, choice: Choice, cost: Any, *, predicted: Any = None
+        self,
+        state: BinnedState,
+        choice: Choice,
+        cost: ArrayLike,
+        *,
+        predicted: ArrayLike | None = None,
     ) -> BinnedState:
-        """Tell the bandit of the bin."""
-        place = self._bin(choice.context)
-        learnt = self.bandit.learn(self._of(state, place), choice, cost, predicted)
+        index = self._bin(choice.context)
+        learnt = self.bandit.learn(
+            self._evidence_of(state, index), choice, cost, predicted
+        )
         evidence = jax.tree.map(
-            lambda all_bins, one: all_bins.at[place].set(one), state.evidence, learnt
+            lambda all_bins, one: all_bins.at[index].set(one), state.evidence, learnt
         )
         return BinnedState(state.key, evidence)
 
-    def discount(self, state: BinnedState, factor: Any) -> BinnedState:
-        """Return the state with a part of its evidence."""
+    @override
+    def discount(self, state: BinnedState, factor: ArrayLike) -> BinnedState:
         of_bins = jax.vmap(discounted, in_axes=(0, None))
         return BinnedState(state.key, of_bins(state.evidence, factor))
 
-    def _bin(self, context: Any) -> Int[Array, ""]:
+    def _bin(self, context: ArrayLike | None) -> Int[Array, ""]:
         part = (jnp.asarray(context) - self.low) / (self.high - self.low)
-        place = jnp.floor(part * self.num_bins).astype(jnp.int32)
-        return jnp.clip(place, 0, self.num_bins - 1)
+        index = jnp.floor(part * self.num_bins).astype(jnp.int32)
+        return jnp.clip(index, 0, self.num_bins - 1)
 
-    def _of(self, state: BinnedState, place: Int[Array, ""]) -> Evidence:
-        return jax.tree.map(lambda leaf: leaf[place], state.evidence)
+    def _evidence_of(self, state: BinnedState, index: Int[Array, ""]) -> Evidence:
+        return jax.tree.map(lambda leaf: leaf[index], state.evidence)

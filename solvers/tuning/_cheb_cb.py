@@ -4,23 +4,23 @@ The cost of arm i at context c is modelled as s_i(c) = Σ_j θ_ij T_j(c), fitted
 squares to the rounds in which it was played, and arms are drawn by inverse gap
 weighting (D. J. Foster, A. Rakhlin, Beyond UCB, ICML 2020),
 
-    p_i = 1 / (d + γ (s_i - s*) / s*)  but for the best arm, which has the rest,
+    p_i = 1 / (d + γ (s_i - s*) / s*)  except for the best arm, which has the rest,
 
 (Khodak et al., Algorithm 3).
 
 Differs from the paper:
 1. Ridge terms that grow with the degree, j², in place of the box |θ_j| ≤ const/j.
-2. Gram matrices in place of the history, so that a round costs the same for ever.
-3. Gaps are relative to the best prediction and γ = `exploration` t: its constants are
-   far too cautious, as its authors say.
+2. Gram matrices in place of the history, so that the cost of a round is constant.
+3. Gaps are relative to the best prediction and γ = `exploration` t: the constants of
+   the paper are far too cautious, as its authors say.
 """
-
-from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+from typing_extensions import override
 
 from ._chebyshev_features import chebyshev_features
 from ._tuner import (
@@ -30,27 +30,27 @@ from ._tuner import (
     draw,
     finite_cost,
     require_context,
+    require_fraction,
     require_interval,
-    require_part,
     require_positive,
-    told_unless_unknown,
+    update_if_cost_known,
 )
 
 
 class ChebState(eqx.Module):
-    """What has been learnt.
+    """The regressions of all arms.
 
     Attributes:
         key: of the next draw.
         grams: per arm, Σ φ φᵀ over the features φ of its rounds, discounted.
         sums: per arm, Σ φ cost.
-        counts: per arm, how often it was played.
+        counts: per arm, the number of rounds it was played, discounted.
         weights: per arm, θ.
         num_rounds: t.
-        largest: the largest cost.
+        largest: the largest cost so far.
     """
 
-    key: Any
+    key: PRNGKeyArray
     grams: Float[Array, "arms m m"]
     sums: Float[Array, "arms m"]
     counts: Float[Array, " arms"]
@@ -60,23 +60,23 @@ class ChebState(eqx.Module):
 
 
 class ChebCB(AbstractTuner):
-    """The contextual bandit of the paper, for costs that vary smoothly with a context.
+    """A contextual bandit for costs that vary smoothly with the context.
 
-    It approaches the best arm for each context. Every arm learns by itself, so that the
-    first few hundred rounds are costly: `JointSurrogate` shares what is learnt.
+    It approaches the best arm for each context. Each arm has a regression of its own,
+    so the first few hundred rounds are costly; in `JointSurrogate` all arms share one.
 
     Args:
         arms: the candidate values, ascending.
-        low: the lower end of the contexts; those outside count as the end.
+        low: the lower end of the range of contexts; contexts outside are clipped.
         high: the upper end.
         num_features: number of polynomials, m.
-        exploration: γ / t; the larger, the less is explored.
+        exploration: γ / t; larger values explore less.
         ridge: weight of the ridge terms, in rounds.
-        prediction_weight: weight of what is predicted for arms that were not played.
-        discount: part of the evidence that is kept from round to round.
+        prediction_weight: weight of the predictions for arms that were not played.
+        discount: fraction of the evidence that is kept from round to round.
 
     Raises:
-        ValueError: a setting out of range; when asked, no context.
+        ValueError: a setting out of range, or `ask` without a context.
 
     Cost: O(arms m) per round and one solve with an m by m matrix.
 
@@ -96,7 +96,7 @@ class ChebCB(AbstractTuner):
 
     def __init__(
         self,
-        arms: Any,
+        arms: ArrayLike,
         low: float,
         high: float,
         *,
@@ -105,7 +105,7 @@ class ChebCB(AbstractTuner):
         ridge: float = 0.01,
         prediction_weight: float = 0.1,
         discount: float = 1.0,
-    ):
+    ) -> None:
         self.arms = as_arms(arms)
         self.low, self.high = low, high
         self.num_features = num_features
@@ -113,25 +113,27 @@ class ChebCB(AbstractTuner):
         self.prediction_weight = prediction_weight
         self.memory = discount
         require_interval(low, high)
-        require_part(discount, "discount")
-        require_part(prediction_weight, "prediction_weight")
+        require_fraction(discount, "discount")
+        require_fraction(prediction_weight, "prediction_weight")
         require_positive(num_features=num_features, exploration=exploration)
         require_positive(ridge=ridge)
 
-    def init(self, key: Any) -> ChebState:
-        """Return the state of knowing nothing."""
+    @override
+    def init(self, key: PRNGKeyArray) -> ChebState:
         d, m = self.arms.size, self.num_features
         zeros = lambda *shape: jnp.zeros(shape, self.arms.dtype)  # noqa: E731
         return ChebState(
             key, zeros(d, m, m), zeros(d, m), zeros(d), zeros(d, m), zeros(), zeros()
         )
 
-    def ask(self, state: ChebState, context: Any = None) -> tuple[Choice, ChebState]:
-        """Draw an arm by inverse gap weighting."""
+    @override
+    def ask(
+        self, state: ChebState, context: ArrayLike | None = None
+    ) -> tuple[Choice, ChebState]:
         require_context(self, context)
         key, ours = jax.random.split(state.key)
         costs = state.weights @ self._features(context)
-        # Those that were never played promise most.
+        # Arms that were never played are taken to cost nothing, to be tried first.
         costs = jnp.where(state.counts > 0, jnp.maximum(costs, 0), 0)
         scale = jnp.sum(state.sums[:, 0]) / jnp.maximum(jnp.sum(state.counts), 1)
         best = jnp.argmin(costs)
@@ -143,11 +145,16 @@ class ChebCB(AbstractTuner):
         choice = draw(ours, probabilities, self.arms, context)
         return choice, eqx.tree_at(lambda s: s.key, state, key)
 
+    @override
     def tell(
-        self, state: ChebState, choice: Choice, cost: Any, *, predicted: Any = None
+        self,
+        state: ChebState,
+        choice: Choice,
+        cost: ArrayLike,
+        *,
+        predicted: ArrayLike | None = None,
     ) -> ChebState:
-        """Update the regression of the arm, those of all arms by predictions."""
-        told, (cost, largest) = cost, finite_cost(cost, state.largest)
+        reported, (cost, largest) = cost, finite_cost(cost, state.largest)
         kept = self.discount(state, self.memory)
         features = self._features(choice.context)
         weights = jax.nn.one_hot(choice.arm, self.arms.size, dtype=self.arms.dtype)
@@ -171,10 +178,10 @@ class ChebCB(AbstractTuner):
             weights = jax.vmap(self._fit)(grams, sums)
         num_rounds = kept.num_rounds + 1
         learnt = ChebState(state.key, grams, sums, counts, weights, num_rounds, largest)
-        return told_unless_unknown(told, state.largest, learnt, state)
+        return update_if_cost_known(reported, state.largest, learnt, state)
 
-    def discount(self, state: ChebState, factor: Any) -> ChebState:
-        """Return the state with a part of its evidence."""
+    @override
+    def discount(self, state: ChebState, factor: ArrayLike) -> ChebState:
         factor = jnp.asarray(factor, self.arms.dtype)
         return ChebState(
             state.key,
@@ -186,7 +193,7 @@ class ChebCB(AbstractTuner):
             state.largest,
         )
 
-    def _features(self, context: Any) -> Float[Array, " m"]:
+    def _features(self, context: ArrayLike | None) -> Float[Array, " m"]:
         context = jnp.asarray(context, self.arms.dtype)
         return chebyshev_features(context, self.low, self.high, self.num_features)
 
@@ -194,15 +201,17 @@ class ChebCB(AbstractTuner):
         self, gram: Float[Array, "m m"], sums: Float[Array, " m"]
     ) -> Float[Array, " m"]:
         degrees = jnp.arange(self.num_features, dtype=self.arms.dtype)
-        # The constant is all but free.
+        # The constant is hardly penalised.
         penalty = self.ridge * jnp.where(degrees > 0, degrees**2, 1e-3)
         return jnp.linalg.solve(gram + jnp.diag(penalty), sums)
 
 
 def inverse_gap_weights(
-    gaps: Float[Array, " arms"], best: Any, exploration: Any
+    gaps: Float[Array, " arms"],
+    best: int | Int[Array, ""],
+    exploration: float | Float[Array, ""],
 ) -> Float[Array, " arms"]:
-    """Return 1 / (d + γ gap) for all arms but the best one, which has the rest."""
+    """Return 1 / (d + γ gap) for all arms except the best one, which has the rest."""
     p = 1 / (gaps.size + exploration * jnp.maximum(gaps, 0))
     p = p.at[best].set(0)
     return p.at[best].set(1 - jnp.sum(p))

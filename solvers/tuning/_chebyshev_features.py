@@ -1,19 +1,24 @@
-"""Chebyshev polynomials of a number in an interval, as features of regressions."""
+"""Chebyshev polynomials of a number in an interval, as features of regressions.
 
-from typing import Any
+Tuners evaluate them inside compiled programs, where
+`numpy.polynomial.chebyshev.chebvander` cannot follow and JAX has no counterpart.
+"""
+
+from typing import TypeAlias
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+Number: TypeAlias = float | Float[Array, ""]
+
 
 def chebyshev_features(
-    x: Any, low: Any, high: Any, count: int
-) -> Float[Array, "... count"]:
+    x: Float[Array, "*points"], low: Number, high: Number, count: int
+) -> Float[Array, "*points count"]:
     """Return T_0, ..., T_{count-1} of x, scaled from [low, high] to [-1, 1].
 
-    What lies outside counts as the nearest end, since polynomials do not extrapolate.
+    Points outside are clipped to the interval, since polynomials do not extrapolate.
     """
-    x = jnp.asarray(x)
     x = jnp.clip(2 * (x - low) / (high - low) - 1, -1, 1)
     values = [jnp.ones_like(x), x]
     for _ in range(2, count):

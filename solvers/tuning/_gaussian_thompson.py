@@ -1,20 +1,20 @@
-"""Thompson sampling on arms: each as likely as it is to be the cheapest.
+"""Thompson sampling: an arm is drawn with the probability that it is the cheapest.
 
-The mean cost of an arm is believed to be normal around what was seen, with the variance
-of the costs around their arm's mean over the number of times that it was played (W. R.
-Thompson, On the likelihood that one unknown probability exceeds another in view of the
-evidence of two samples, Biometrika 25, 1933).
+The posterior of the mean cost of an arm is normal. Its mean is the sample mean, and its
+variance the pooled variance of the costs over the number of rounds that the arm was
+played (W. R. Thompson, On the likelihood that one unknown probability exceeds another
+in view of the evidence of two samples, Biometrika 25, 1933).
 
-Differs from the source: normal costs with a variance that all arms share, in units of
-the mean, of which there is always a little.
+Differs from the source: costs are normal with one variance for all arms, which is
+bounded below relative to the mean cost.
 """
-
-from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, PRNGKeyArray
+from typing_extensions import override
 
 from ._tuner import (
     AbstractTuner,
@@ -22,23 +22,23 @@ from ._tuner import (
     as_arms,
     finite_cost,
     pick,
-    require_part,
-    told_unless_unknown,
+    require_fraction,
+    update_if_cost_known,
 )
 
 
 class ThompsonState(eqx.Module):
-    """What each arm has cost.
+    """The statistics of the costs of all arms.
 
     Attributes:
         key: of the next draw.
-        counts: how often each arm was played, discounted.
-        means: of what each arm has cost.
-        squares: sum of the squares of what costs differed from their arm's mean.
-        largest: the largest cost.
+        counts: the number of rounds each arm was played, discounted.
+        means: the mean cost of each arm.
+        squares: sum of the squared deviations of costs from the mean of their arm.
+        largest: the largest cost so far.
     """
 
-    key: Any
+    key: PRNGKeyArray
     counts: Float[Array, " arms"]
     means: Float[Array, " arms"]
     squares: Float[Array, ""]
@@ -46,16 +46,16 @@ class ThompsonState(eqx.Module):
 
 
 class GaussianThompson(AbstractTuner):
-    """Thompson sampling for costs that vary little: it settles quickly.
+    """Thompson sampling for costs that vary little; it converges quickly.
 
-    Arms that were never played come first. No bound holds against costs that an
-    adversary chooses; `TsallisINF` has one.
+    Arms that were never played come first. For costs that an adversary chooses it has
+    no regret bound; `TsallisINF` has one.
 
     Args:
         arms: the candidate values, ascending.
-        least_deviation: standard deviation of the costs, in units of their mean, that
-            is assumed at least.
-        discount: part of the evidence that is kept from round to round.
+        least_deviation: lower bound on the standard deviation of the costs, in units
+            of their mean.
+        discount: fraction of the evidence that is kept from round to round.
 
     Raises:
         ValueError: arms that are not ascending, a discount out of range.
@@ -71,38 +71,45 @@ class GaussianThompson(AbstractTuner):
     memory: float
 
     def __init__(
-        self, arms: Any, *, least_deviation: float = 0.05, discount: float = 1.0
-    ):
+        self, arms: ArrayLike, *, least_deviation: float = 0.05, discount: float = 1.0
+    ) -> None:
         self.arms = as_arms(arms)
         self.least_deviation = least_deviation
         self.memory = discount
-        require_part(discount, "discount")
-        require_part(least_deviation, "least_deviation")
+        require_fraction(discount, "discount")
+        require_fraction(least_deviation, "least_deviation")
 
-    def init(self, key: Any) -> ThompsonState:
-        """Return the state of knowing nothing."""
+    @override
+    def init(self, key: PRNGKeyArray) -> ThompsonState:
         zeros, zero = jnp.zeros_like(self.arms), jnp.zeros((), self.arms.dtype)
         return ThompsonState(key, zeros, zeros, zero, zero)
 
+    @override
     def ask(
-        self, state: ThompsonState, context: Any = None
+        self, state: ThompsonState, context: ArrayLike | None = None
     ) -> tuple[Choice, ThompsonState]:
-        """Return the cheapest arm of a world drawn from what is believed."""
+        """Return the cheapest arm of a sample from the posterior."""
         key, ours = jax.random.split(state.key)
         noise = jax.random.normal(ours, self.arms.shape, self.arms.dtype)
         spread = self._deviation(state) / jnp.sqrt(jnp.maximum(state.counts, 1))
         drawn = state.means + spread * noise
-        # All of those that were never played come before all others.
+        # Arms that were never played come before all others.
         unknown = noise - 2 * (jnp.max(jnp.abs(drawn)) + jnp.max(jnp.abs(noise)))
         arm = jnp.argmin(jnp.where(state.counts > 0, drawn, unknown))
         return pick(arm, self.arms, context), eqx.tree_at(lambda s: s.key, state, key)
 
+    @override
     def tell(
-        self, state: ThompsonState, choice: Choice, cost: Any, *, predicted: Any = None
+        self,
+        state: ThompsonState,
+        choice: Choice,
+        cost: ArrayLike,
+        *,
+        predicted: ArrayLike | None = None,
     ) -> ThompsonState:
-        """Update the mean of the arm; predictions are not used."""
+        """Update the mean of the arm; predictions are ignored."""
         del predicted
-        told, (cost, largest) = cost, finite_cost(cost, state.largest)
+        reported, (cost, largest) = cost, finite_cost(cost, state.largest)
         kept = self.discount(state, self.memory)
         is_arm = jax.nn.one_hot(choice.arm, self.arms.size, dtype=self.arms.dtype)
         counts = kept.counts + is_arm
@@ -112,10 +119,10 @@ class GaussianThompson(AbstractTuner):
         square = surprise * (cost - means[choice.arm])
         squares = kept.squares + square
         learnt = ThompsonState(state.key, counts, means, squares, largest)
-        return told_unless_unknown(told, state.largest, learnt, state)
+        return update_if_cost_known(reported, state.largest, learnt, state)
 
-    def discount(self, state: ThompsonState, factor: Any) -> ThompsonState:
-        """Return the state with a part of its evidence."""
+    @override
+    def discount(self, state: ThompsonState, factor: ArrayLike) -> ThompsonState:
         factor = jnp.asarray(factor, self.arms.dtype)
         return ThompsonState(
             state.key,
@@ -128,7 +135,7 @@ class GaussianThompson(AbstractTuner):
     def _deviation(self, state: ThompsonState) -> Float[Array, ""]:
         total = jnp.sum(state.counts)
         mean = jnp.sum(state.counts * state.means) / jnp.maximum(total, 1)
-        # One degree of freedom goes into the mean of each arm that was played.
+        # The mean of each arm that was played takes one degree of freedom.
         freedom = total - jnp.sum(jnp.minimum(state.counts, 1))
         seen = jnp.sqrt(state.squares / jnp.maximum(freedom, 1))
         return jnp.maximum(seen, self.least_deviation * mean)

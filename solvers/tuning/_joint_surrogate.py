@@ -1,18 +1,19 @@
 """One regression for all values of the parameter and all contexts.
 
-log cost is modelled as Σ_ab θ_ab T_a(c) T_b(v), Chebyshev polynomials of the context c
-and of the value v, with a normal prior on θ. The value is the cheapest one of a model
-drawn from the posterior (Thompson sampling for linear models: S. Agrawal, N. Goyal,
-Thompson sampling for contextual bandits with linear payoffs, ICML 2013).
+log cost is modelled as Σ_ab θ_ab T_a(c) T_b(v), with Chebyshev polynomials of the
+context c and of the value v and a normal prior on θ. The chosen value is the cheapest
+one of a model drawn from the posterior (Thompson sampling for linear models:
+S. Agrawal, N. Goyal, Thompson sampling for contextual bandits with linear payoffs,
+ICML 2013).
 """
-
-from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import cho_solve, solve_triangular
-from jaxtyping import Array, Float
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+from typing_extensions import override
 
 from ._chebyshev_features import chebyshev_features
 from ._tuner import (
@@ -22,55 +23,57 @@ from ._tuner import (
     finite_cost,
     pick,
     require_context,
+    require_fraction,
     require_interval,
-    require_part,
     require_positive,
 )
 
 
 class JointState(eqx.Module):
-    """What has been learnt.
+    """The normal equations of the regression.
 
     Attributes:
         key: of the next draw.
         gram: Σ φ φᵀ over the features φ of all rounds, discounted.
         sums: Σ φ log cost.
-        largest: the largest cost.
+        largest: the largest cost so far.
     """
 
-    key: Any
+    key: PRNGKeyArray
     gram: Float[Array, "m m"]
     sums: Float[Array, " m"]
     largest: Float[Array, ""]
 
 
 class JointSurrogate(AbstractTuner):
-    """A surrogate of the cost in context and value together, with Thompson sampling.
+    """Thompson sampling with one surrogate of the cost in context and value.
 
-    Every solve tells something of all values and contexts, so that some ten solves are
-    enough to avoid bad values, and the values may be as many as one likes. For costs
-    that are smooth in both; no bound is known for others.
+    Each solve informs the model at all values and contexts: about ten solves are enough
+    to avoid bad values, however many values there are. It is for costs that are smooth
+    in both; it has no regret bound.
 
     Args:
-        arms: the candidate values, ascending; they cost next to nothing.
-        low: the lower end of the contexts; those outside count as the end. Without a
-            range no context is used.
+        arms: the candidate values, ascending; a round hardly costs more with many.
+        low: the lower end of the range of contexts; contexts outside are clipped.
+            Without a range no context is used.
         high: the upper end.
-        num_context_features: polynomials of the context.
-        num_value_features: polynomials of the value.
-        deviation: standard deviation of log cost around the model that is assumed: the
-            larger, the more is explored.
-        prior_deviation: that of the coefficients of degree one; it falls with the
-            degree.
+        num_context_features: number of polynomials of the context.
+        num_value_features: number of polynomials of the value.
+        deviation: assumed standard deviation of log cost around the model; larger
+            values explore more.
+        prior_deviation: prior standard deviation of the coefficients of degree one; it
+            falls with the degree.
+        prior_curvature: prior mean of the coefficient of T_2(v): costs are expected to
+            be convex in the value.
         is_continuous: whether values between arms may be chosen, by the parabola
             through the cheapest arm and its neighbours.
-        prediction_weight: weight of what is predicted for arms that were not played.
-        discount: part of the evidence that is kept from round to round.
+        prediction_weight: weight of the predictions for arms that were not played.
+        discount: fraction of the evidence that is kept from round to round.
 
     Raises:
-        ValueError: a setting out of range; when asked, no context.
+        ValueError: a setting out of range, or `ask` without a context.
 
-    Cost: a factorisation of a matrix of as many rows as there are features per round.
+    Cost: per round, one Cholesky factorisation of an m by m matrix for m features.
 
     References:
         S. Agrawal, N. Goyal, Thompson Sampling for Contextual Bandits with Linear
@@ -91,7 +94,7 @@ class JointSurrogate(AbstractTuner):
 
     def __init__(
         self,
-        arms: Any,
+        arms: ArrayLike,
         low: float | None = None,
         high: float | None = None,
         *,
@@ -103,7 +106,7 @@ class JointSurrogate(AbstractTuner):
         is_continuous: bool = False,
         prediction_weight: float = 0.1,
         discount: float = 1.0,
-    ):
+    ) -> None:
         self.arms = as_arms(arms)
         self.low, self.high = low, high
         has_context = low is not None and high is not None
@@ -118,8 +121,8 @@ class JointSurrogate(AbstractTuner):
             raise ValueError("JointSurrogate needs at least two arms, got one")
         if low is not None and high is not None:
             require_interval(low, high)
-        require_part(discount, "discount")
-        require_part(prediction_weight, "prediction_weight")
+        require_fraction(discount, "discount")
+        require_fraction(prediction_weight, "prediction_weight")
         require_positive(
             num_context_features=num_context_features,
             num_value_features=num_value_features,
@@ -127,14 +130,17 @@ class JointSurrogate(AbstractTuner):
             prior_deviation=prior_deviation,
         )
 
-    def init(self, key: Any) -> JointState:
-        """Return the state of knowing nothing."""
+    @override
+    def init(self, key: PRNGKeyArray) -> JointState:
         m = self.num_context_features * self.num_value_features
         dtype = self.arms.dtype
         zero = jnp.zeros((), dtype)
         return JointState(key, jnp.zeros((m, m), dtype), jnp.zeros(m, dtype), zero)
 
-    def ask(self, state: JointState, context: Any = None) -> tuple[Choice, JointState]:
+    @override
+    def ask(
+        self, state: JointState, context: ArrayLike | None = None
+    ) -> tuple[Choice, JointState]:
         """Return the cheapest value of a model drawn from the posterior."""
         if self.low is not None:
             require_context(self, context)
@@ -147,20 +153,26 @@ class JointSurrogate(AbstractTuner):
         drawn = mean + solve_triangular(factor.T, noise, lower=False)
         costs = self._features(context, self.arms) @ drawn
         arm = jnp.argmin(costs)
-        value = self._between(costs, arm) if self.is_continuous else self.arms[arm]
+        value = self._vertex(costs, arm) if self.is_continuous else self.arms[arm]
         choice = pick(arm, self.arms, context, value)
         return choice, eqx.tree_at(lambda s: s.key, state, key)
 
+    @override
     def tell(
-        self, state: JointState, choice: Choice, cost: Any, *, predicted: Any = None
+        self,
+        state: JointState,
+        choice: Choice,
+        cost: ArrayLike,
+        *,
+        predicted: ArrayLike | None = None,
     ) -> JointState:
-        """Add a cost to the regression, and those predicted with less weight."""
+        """Add the cost to the regression, and the predictions with less weight."""
         cost, largest = finite_cost(cost, state.largest)
         kept = self.discount(state, self.memory)
-        # What costs nothing, or fails before any cost is known, has no logarithm and
-        # tells nothing of the values.
-        tells = (cost > 0).astype(self.arms.dtype)
-        features = tells * self._features(choice.context, choice.value)
+        # A cost of zero, or a failure before the first cost, has no logarithm and is
+        # left out.
+        has_logarithm = (cost > 0).astype(self.arms.dtype)
+        features = has_logarithm * self._features(choice.context, choice.value)
         gram = kept.gram + jnp.outer(features, features)
         sums = kept.sums + features * _log(cost)
         if predicted is not None:
@@ -173,17 +185,19 @@ class JointSurrogate(AbstractTuner):
             sums = sums + others.T @ (weights * costs)
         return JointState(state.key, gram, sums, largest)
 
-    def discount(self, state: JointState, factor: Any) -> JointState:
-        """Return the state with a part of its evidence."""
+    @override
+    def discount(self, state: JointState, factor: ArrayLike) -> JointState:
         factor = jnp.asarray(factor, self.arms.dtype)
         gram, sums = factor * state.gram, factor * state.sums
         return JointState(state.key, gram, sums, state.largest)
 
-    def _features(self, context: Any, values: Any) -> Float[Array, "... m"]:
-        """T_a(c) T_b(v) for one context and one value or several."""
+    def _features(
+        self, context: ArrayLike | None, values: Float[Array, "*values"]
+    ) -> Float[Array, "*values m"]:
+        """Return T_a(c) T_b(v) for one context and one or several values."""
         ends = self.arms[0], self.arms[-1]
         of_values = chebyshev_features(values, *ends, self.num_value_features)
-        if self.low is None:
+        if self.low is None or self.high is None:
             return of_values
         context = jnp.asarray(context, self.arms.dtype)
         of_context = chebyshev_features(
@@ -193,19 +207,21 @@ class JointSurrogate(AbstractTuner):
         return pairs.reshape(*of_values.shape[:-1], -1)
 
     def _prior(self) -> tuple[Float[Array, " m"], Float[Array, " m"]]:
-        """Mean and precision of the coefficients: smaller, the higher the degree."""
+        """Return mean and precision of the coefficients, precise for high degrees."""
         a = jnp.arange(self.num_context_features, dtype=self.arms.dtype)
         b = jnp.arange(self.num_value_features, dtype=self.arms.dtype)
         degrees = (a[:, None] + b[None]).reshape(-1)
         spread = self.prior_deviation / jnp.maximum(degrees, 1)
-        # The constant is the size of all costs, in any unit.
+        # The constant is the scale of the costs, whose unit is arbitrary.
         precision = jnp.where(degrees > 0, spread**-2, 1e-4)
         is_parabola = (a[:, None] == 0) & (b[None] == 2)
         mean = jnp.where(is_parabola.reshape(-1), self.prior_curvature, 0)
         return mean, precision
 
-    def _between(self, costs: Float[Array, " arms"], arm: Any) -> Float[Array, ""]:
-        """The vertex of the parabola through the cheapest arm and its neighbours."""
+    def _vertex(
+        self, costs: Float[Array, " arms"], arm: Int[Array, ""]
+    ) -> Float[Array, ""]:
+        """Return the vertex of the parabola through an arm and its neighbours."""
         middle = jnp.clip(arm, 1, self.arms.size - 2)
         x, y = ([a[middle + i] for i in (-1, 0, 1)] for a in (self.arms, costs))
         before, after = (y[1] - y[0]) / (x[1] - x[0]), (y[2] - y[1]) / (x[2] - x[1])
@@ -216,5 +232,5 @@ class JointSurrogate(AbstractTuner):
         return jnp.where(is_convex, vertex, self.arms[arm])
 
 
-def _log(cost: Any) -> Any:
+def _log(cost: Float[Array, "*costs"]) -> Float[Array, "*costs"]:
     return jnp.log(jnp.where(cost > 0, cost, 1))

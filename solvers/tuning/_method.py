@@ -1,6 +1,4 @@
-"""What a tuner chooses between: a solver with its preconditioner, and its price."""
-
-from typing import Any
+"""What tuners choose between: a solver, its preconditioner and the cost of a step."""
 
 import equinox as eqx
 from jaxtyping import Array, Float
@@ -15,8 +13,8 @@ class Method(eqx.Module):
     Args:
         solver: the method and its tolerances.
         preconditioner: an operator, a factory of one, or None.
-        work: what a step costs, in any unit that all methods share: 1 counts steps,
-            products with A count work, and seconds are a model of time.
+        work: cost of a step, in a unit that all methods share, such as 1 to count
+            steps, the number of products with A, or seconds.
     """
 
     solver: AbstractSolver
@@ -24,8 +22,11 @@ class Method(eqx.Module):
     work: Float[Array, ""] | float = 1.0
 
     def __init__(
-        self, solver: AbstractSolver, preconditioner: Any = None, work: Any = 1.0
-    ):
+        self,
+        solver: AbstractSolver,
+        preconditioner: Preconditioner | None = None,
+        work: Float[Array, ""] | float = 1.0,
+    ) -> None:
         if not isinstance(solver, AbstractSolver):
             raise TypeError(
                 f"Method needs a solver such as CG(rtol=1e-6), got {solver!r}"

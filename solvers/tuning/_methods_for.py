@@ -1,10 +1,12 @@
-"""Methods that are worth trying on an operator, by what it promises."""
+"""Methods that are worth trying on an operator, chosen by its tags."""
 
 from typing import Any
 
 import jax
 
 from ...operators import AbstractLinearOperator, AbstractOperator, Sparse
+from .._solve import Preconditioner
+from ..core._solver import AbstractSolver
 from ..factorization._incomplete_cholesky import IncompleteCholesky
 from ..krylov._bicgstab import BiCGStab
 from ..krylov._cg import CG
@@ -20,12 +22,12 @@ from ._method import Method
 def methods_for(
     A: AbstractLinearOperator, *, rtol: float = 1e-6, max_steps: int = 10_000
 ) -> dict[str, Method]:
-    """Return methods for systems like A by name, the likely best one first.
+    """Return methods for systems like A by name, the one that is likely best first.
 
-    Those whose preconditioner does not know the operator are left out.
+    Methods whose preconditioner does not support the operator are left out.
 
     Args:
-        A: an operator of the kind.
+        A: an operator of this kind.
         rtol: tolerance on the true residual.
         max_steps: bound on the number of steps.
 
@@ -39,12 +41,12 @@ def methods_for(
         name: Method(solver, preconditioner)
         for name, solver, preconditioner in _candidates(A.tags, settings)
     }
-    return {name: method for name, method in found.items() if _fits(method, A)}
+    return {name: method for name, method in found.items() if _is_supported(method, A)}
 
 
 def _candidates(
     tags: frozenset[str], settings: dict[str, Any]
-) -> list[tuple[str, Any, Any]]:
+) -> list[tuple[str, AbstractSolver, Preconditioner | None]]:
     cg, bicgstab = CG(**settings), BiCGStab(**settings)
     if "positive_definite" in tags:
         return [
@@ -70,17 +72,19 @@ def _candidates(
     ]
 
 
-def applied(method: Method, A: AbstractLinearOperator) -> Any:
+def preconditioner_for(
+    method: Method, A: AbstractLinearOperator
+) -> Preconditioner | None:
     """Return the preconditioner as `solve` takes it outside of a compiled program."""
     M = method.preconditioner
     if M is None or isinstance(M, AbstractOperator) or not isinstance(A, Sparse):
         return M
-    # Its pattern must be known where the preconditioner is made.
+    # The pattern of A must be concrete when the preconditioner is made.
     return M(A)
 
 
-def _fits(method: Method, A: AbstractLinearOperator) -> bool:
-    """Whether the preconditioner knows the operator."""
+def _is_supported(method: Method, A: AbstractLinearOperator) -> bool:
+    """Return whether the preconditioner supports the operator."""
     M = method.preconditioner
     if M is None or isinstance(M, AbstractOperator):
         return True

@@ -1,4 +1,4 @@
-"""States of tuners on disk, bit for bit."""
+"""Saving and loading states of tuners, bit for bit."""
 
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,10 @@ from jaxtyping import PyTree
 def save(path: str | Path, state: PyTree) -> None:
     """Write a state, such as that of a tuner or of `tune_sequence`.
 
-    Arrays alone, in NumPy's format; nothing is pickled.
+    The file holds arrays in NumPy's format; nothing is pickled.
 
     Args:
-        path: of the file, which is replaced once the new one is complete.
+        path: of the file. An existing file is replaced once the new one is complete.
         state: a pytree of arrays and random keys.
     """
     path = Path(path)
@@ -40,13 +40,13 @@ def load(path: str | Path, like: PyTree) -> PyTree:
             plain = eqx.tree_deserialise_leaves(file, _with_plain_keys(like))
             is_whole = not file.read(1)
     except (RuntimeError, ValueError, EOFError) as error:
-        raise _misfit(path) from error
+        raise _unlike_error(path) from error
     if not is_whole:
-        raise _misfit(path)
-    return jax.tree.map(_with_key_of, like, plain)
+        raise _unlike_error(path)
+    return jax.tree.map(_as_key_like, like, plain)
 
 
-def _misfit(path: str | Path) -> ValueError:
+def _unlike_error(path: str | Path) -> ValueError:
     return ValueError(
         f"{path} does not hold a state like the one given; load it with the tuner "
         "(the same arms, features and precision) that it was saved with"
@@ -64,7 +64,7 @@ def _with_plain_keys(state: PyTree) -> PyTree:
     )
 
 
-def _with_key_of(like: Any, leaf: Any) -> Any:
+def _as_key_like(like: Any, leaf: Any) -> Any:
     if not _is_key(like):
         return leaf
     return jax.random.wrap_key_data(leaf, impl=jax.random.key_impl(like))

@@ -1,24 +1,24 @@
-"""Tuners on recorded costs: thousands of rounds in a fraction of a second."""
+"""Simulation of tuners on recorded costs: thousands of rounds within a second."""
 
 from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from ._tuner import AbstractTuner
 
 
 class Trace(eqx.Module):
-    """What a tuner did.
+    """The rounds of a simulation.
 
     Attributes:
-        arms: what was played.
+        arms: the arms that were played.
         values: their values.
-        costs: what they cost.
-        probabilities: of all arms, when it was drawn.
-        state: the tuner's, at the end.
+        costs: their costs.
+        probabilities: of all arms in each draw.
+        state: that of the tuner after the last round.
     """
 
     arms: Int[Array, " rounds"]
@@ -32,26 +32,27 @@ def simulate(
     tuner: AbstractTuner,
     costs: Float[Array, "rounds arms"],
     *,
-    key: Any,
+    key: PRNGKeyArray | None,
     contexts: Float[Array, " rounds"] | None = None,
     predicted: Float[Array, "rounds arms arms"] | None = None,
-    state: Any = None,
+    state: PyTree | None = None,
 ) -> Trace:
-    """Return what a tuner does on a table of costs.
+    """Return the rounds that a tuner plays on a table of costs.
 
-    Works under `jax.vmap`, over keys for many runs at once. Values between arms cost
-    what interpolation gives.
+    Works under `jax.vmap`, over keys for many runs at once. The cost of a value between
+    arms is interpolated.
 
     Args:
-        tuner: any tuner; its arms are the columns.
-        costs: what every arm would cost in every round.
-        key: of the tuner's draws.
+        tuner: its arms are the columns of the table.
+        costs: the cost of each arm in each round.
+        key: of the tuner's draws; None with `state`.
         contexts: one per round.
-        predicted: what a model would predict of all arms, per round and played arm.
-        state: that of the tuner before the first round.
+        predicted: per round and played arm, the costs that a model predicts for all
+            arms.
+        state: that of the tuner before the first round; its initial state by default.
 
     Raises:
-        ValueError: a table that does not fit the arms.
+        ValueError: a table that does not fit the arms, or neither a key nor a state.
 
     Examples:
         >>> import jax, jax.numpy as jnp, krylax as kx
@@ -67,7 +68,7 @@ def simulate(
             f"shape {costs.shape}"
         )
 
-    def play(state: Any, row: Any) -> tuple[Any, Any]:
+    def play(state: PyTree, row: Any) -> tuple[PyTree, Any]:
         costs, context, predicted = row
         choice, state = tuner.ask(state, context)
         cost = _cost_of(choice.value, tuner.arms, costs)
@@ -75,8 +76,14 @@ def simulate(
         state = tuner.tell(state, choice, cost, predicted=expected)
         return state, (choice, cost)
 
-    first = tuner.init(key) if state is None else state
-    state, (choice, paid) = lax.scan(play, first, (costs, contexts, predicted))
+    if state is None:
+        if key is None:
+            raise ValueError(
+                "the tuner draws at random: give key=jax.random.key(0) or a state, got "
+                "neither"
+            )
+        state = tuner.init(key)
+    state, (choice, paid) = lax.scan(play, state, (costs, contexts, predicted))
     return Trace(choice.arm, choice.value, paid, choice.probabilities, state)
 
 
@@ -95,7 +102,7 @@ def _cost_of(
 ) -> Float[Array, ""]:
     if arms.size == 1:
         return costs[0]
-    # Exact at the arms, also beside one whose cost is infinite.
+    # Exact at the arms, even next to one whose cost is infinite.
     place = jnp.clip(jnp.searchsorted(arms, value, side="right") - 1, 0, arms.size - 2)
     part = (value - arms[place]) / (arms[place + 1] - arms[place])
     left, right = costs[place], costs[place + 1]

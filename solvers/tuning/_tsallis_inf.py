@@ -1,4 +1,4 @@
-"""The Tsallis-INF bandit: adversarial costs, no context.
+"""The Tsallis-INF bandit, for adversarial costs without context.
 
 With cumulative cost estimates k over arms, in units of a running scale K, the arms are
 drawn from follow-the-regularised-leader with the ½-Tsallis entropy,
@@ -12,17 +12,17 @@ Differs from the sources:
 1. Newton's method for x starts at the right end of the interval that contains it, from
    where it is monotone: it never passes a pole, as the published code does after some
    hundred rounds.
-2. The reduced-variance estimator subtracts what an arm has cost in the mean, or what a
-   model predicts, instead of ½; whatever is subtracted, the estimate is unbiased.
+2. The reduced-variance estimator subtracts the mean cost of an arm, or the prediction
+   of a model, instead of ½. The estimate is unbiased whatever is subtracted.
 """
-
-from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, PRNGKeyArray
+from typing_extensions import override
 
 from ._tuner import (
     AbstractTuner,
@@ -30,8 +30,8 @@ from ._tuner import (
     as_arms,
     draw,
     finite_cost,
-    require_part,
-    told_unless_unknown,
+    require_fraction,
+    update_if_cost_known,
 )
 
 NEWTON_STEPS = 40
@@ -40,14 +40,14 @@ NEWTON_STEPS = 40
 
 
 class Evidence(eqx.Module):
-    """What Tsallis-INF has learnt.
+    """The statistics that Tsallis-INF draws from.
 
     Attributes:
         estimates: k, less its minimum.
         num_rounds: t, discounted.
-        totals: per arm, what it has cost together, discounted.
-        counts: per arm, how often it was played, discounted.
-        largest: the largest cost.
+        totals: per arm, the sum of its costs, discounted.
+        counts: per arm, the number of rounds it was played, discounted.
+        largest: the largest cost so far.
     """
 
     estimates: Float[Array, " arms"]
@@ -58,27 +58,28 @@ class Evidence(eqx.Module):
 
 
 class TsallisState(eqx.Module):
-    """What has been learnt, and the key of the next draw."""
+    """The evidence, and the key of the next draw."""
 
-    key: Any
+    key: PRNGKeyArray
     evidence: Evidence
 
 
 class TsallisINF(AbstractTuner):
-    """The bandit for costs of which nothing is assumed, against the best fixed value.
+    """A bandit that assumes nothing about the costs and approaches the best fixed arm.
 
-    Its expected total cost exceeds that of the best fixed arm by O(√(arms T)) scales of
-    the costs over T rounds, even if an adversary chooses them; that is a long time for
-    many arms. Where a context is known, `ChebCB` and `JointSurrogate` learn faster, and
-    more.
+    Over T rounds its expected total cost exceeds that of the best fixed arm by at most
+    O(√(arms T)) times the scale of the costs, even if an adversary chooses them. With
+    many arms this takes long. If a context is known, `ChebCB` and `JointSurrogate`
+    learn faster, and find the best arm for each context.
 
     Args:
         arms: the candidate values, ascending.
-        reduces_variance: whether estimates are made with control variates; if not, they
-            are weighted by importance alone.
-        rate: η √t; 2 weighted by importance, 4 with reduced variance, if not given.
-        discount: part of the evidence that is kept from round to round, 1 for all; with
-            0.998 what is older than some 500 rounds is forgotten, for costs that drift.
+        reduces_variance: whether the estimates use control variates; if not, they are
+            weighted by importance alone.
+        rate: η √t; by default 4 with reduced variance, 2 without.
+        discount: fraction of the evidence that is kept from round to round. With 1
+            nothing is forgotten; with 0.998, for costs that drift, costs older than
+            about 500 rounds are.
 
     Raises:
         ValueError: arms that are not ascending, a rate or discount out of range.
@@ -108,86 +109,95 @@ class TsallisINF(AbstractTuner):
     arms: Float[Array, " arms"]
     reduces_variance: bool = eqx.field(static=True)
     rate: float
-    # What is left of the evidence after a round.
+    # The fraction of the evidence that is kept after a round.
     memory: float
 
     def __init__(
         self,
-        arms: Any,
+        arms: ArrayLike,
         *,
         reduces_variance: bool = False,
         rate: float | None = None,
         discount: float = 1.0,
-    ):
+    ) -> None:
         self.arms = as_arms(arms)
         self.reduces_variance = reduces_variance
         self.rate = (4.0 if reduces_variance else 2.0) if rate is None else rate
         self.memory = discount
-        require_part(discount, "discount")
+        require_fraction(discount, "discount")
         if not self.rate > 0:
             raise ValueError(f"rate must be positive, got {rate}")
 
-    def init(self, key: Any) -> TsallisState:
-        """Return the state of knowing nothing."""
-        return TsallisState(key, self.nothing())
+    @override
+    def init(self, key: PRNGKeyArray) -> TsallisState:
+        return TsallisState(key, self.no_evidence())
 
-    def nothing(self) -> Evidence:
-        """Return no evidence."""
+    def no_evidence(self) -> Evidence:
+        """Return the evidence before the first round."""
         zeros, zero = jnp.zeros_like(self.arms), jnp.zeros((), self.arms.dtype)
         return Evidence(zeros, zero, zeros, zeros, zero)
 
+    @override
     def ask(
-        self, state: TsallisState, context: Any = None
+        self, state: TsallisState, context: ArrayLike | None = None
     ) -> tuple[Choice, TsallisState]:
-        """Draw an arm."""
         key, ours = jax.random.split(state.key)
         choice = draw(ours, self.probabilities(state.evidence), self.arms, context)
         return choice, TsallisState(key, state.evidence)
 
+    @override
     def tell(
-        self, state: TsallisState, choice: Choice, cost: Any, *, predicted: Any = None
+        self,
+        state: TsallisState,
+        choice: Choice,
+        cost: ArrayLike,
+        *,
+        predicted: ArrayLike | None = None,
     ) -> TsallisState:
-        """Add an estimate of the costs of all arms."""
         evidence = self.learn(state.evidence, choice, cost, predicted)
         return TsallisState(state.key, evidence)
 
-    def discount(self, state: TsallisState, factor: Any) -> TsallisState:
-        """Return the state with a part of its evidence."""
+    @override
+    def discount(self, state: TsallisState, factor: ArrayLike) -> TsallisState:
         return TsallisState(state.key, discounted(state.evidence, factor))
 
     def probabilities(self, evidence: Evidence) -> Float[Array, " arms"]:
-        """Return p."""
+        """Return the distribution p over the arms."""
         return tsallis_probabilities(
             evidence.estimates / _scale(evidence), self._step_size(evidence)
         )
 
     def learn(
-        self, evidence: Evidence, choice: Choice, cost: Any, predicted: Any
+        self,
+        evidence: Evidence,
+        choice: Choice,
+        cost: ArrayLike,
+        predicted: ArrayLike | None,
     ) -> Evidence:
-        """Return the evidence with that of a round."""
-        told, (cost, largest) = cost, finite_cost(cost, evidence.largest)
+        """Return the evidence updated with one round."""
+        reported, (cost, largest) = cost, finite_cost(cost, evidence.largest)
         kept = discounted(evidence, self.memory)
         is_arm = jax.nn.one_hot(choice.arm, self.arms.size, dtype=self.arms.dtype)
         baseline = self._baseline(evidence, choice, predicted)
         surprise = (cost - baseline) / choice.probabilities[choice.arm]
         estimates = kept.estimates + baseline + is_arm * surprise
         learnt = Evidence(
-            # Differences are all that counts, and stay exact in single precision.
+            # Only differences matter; near zero they stay exact in single precision.
             estimates=estimates - jnp.min(estimates),
             num_rounds=kept.num_rounds + 1,
             totals=kept.totals + is_arm * cost,
             counts=kept.counts + is_arm,
             largest=largest,
         )
-        return told_unless_unknown(told, evidence.largest, learnt, evidence)
+        return update_if_cost_known(reported, evidence.largest, learnt, evidence)
 
     def _step_size(self, evidence: Evidence) -> Float[Array, ""]:
         return self.rate / jnp.sqrt(evidence.num_rounds + 1)
 
     def _baseline(
-        self, evidence: Evidence, choice: Choice, predicted: Any
+        self, evidence: Evidence, choice: Choice, predicted: ArrayLike | None
     ) -> Float[Array, " arms"]:
-        """What is subtracted from a cost before it is weighted by importance."""
+        """Return the control variate: what is subtracted before weighting."""
         if predicted is not None:
             predicted = jnp.asarray(predicted).astype(self.arms.dtype)
             return jnp.where(jnp.isfinite(predicted), predicted, _scale(evidence))
@@ -195,13 +205,13 @@ class TsallisINF(AbstractTuner):
             return jnp.zeros_like(self.arms)
         seen = evidence.totals / jnp.maximum(evidence.counts, 1)
         means = jnp.where(evidence.counts >= 1, seen, _scale(evidence))
-        # An arm that is hardly ever drawn would be credited with far too much.
+        # For an arm that is hardly ever drawn the importance weight is too large.
         is_likely = choice.probabilities >= self._step_size(evidence) ** 2
         return jnp.where(is_likely, means, 0)
 
 
-def discounted(evidence: Evidence, factor: Any) -> Evidence:
-    """Return the evidence weighted by a factor, but for the largest cost."""
+def discounted(evidence: Evidence, factor: ArrayLike) -> Evidence:
+    """Return the evidence multiplied by a factor, except the largest cost."""
     factor = jnp.asarray(factor, evidence.estimates.dtype)
     return Evidence(
         estimates=factor * evidence.estimates,
@@ -226,7 +236,7 @@ def tsallis_probabilities(
     # a convex decreasing function and cannot pass it.
     gaps = step_size / 2 * (costs - jnp.min(costs))
 
-    def newton(_: Any, y: Float[Array, ""]) -> Float[Array, ""]:
+    def newton(_: ArrayLike, y: Float[Array, ""]) -> Float[Array, ""]:
         terms = 1 / (y + gaps)
         return y + (jnp.sum(terms**2) - 1) / (2 * jnp.sum(terms**3))
 
@@ -236,6 +246,6 @@ def tsallis_probabilities(
 
 
 def _scale(evidence: Evidence) -> Float[Array, ""]:
-    """K, the mean cost, 1 before there is one."""
+    """Return K, the mean cost, or 1 before the first cost."""
     total, count = jnp.sum(evidence.totals), jnp.sum(evidence.counts)
     return jnp.where(total > 0, total / jnp.maximum(count, 1), 1)

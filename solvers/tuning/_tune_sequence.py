@@ -1,11 +1,10 @@
-"""The compiled driver: a stream of systems whose solver is tuned as they come.
+"""The compiled driver that tunes a solver on a stream of systems.
 
-For every system the tuner is asked for a value, the method that it makes solves the
-system, and the tuner is told the cost. With a backstop a solve that takes much longer
-than what is known to be possible is cut off and finished by a safe method, so that
-trying a bad value costs a bounded amount (the idea of PCGBandit: M. Khodak et al.,
-One-shot acceleration of transient PDE solvers via online-learned preconditioners, 2025,
-arXiv:2509.08765).
+For each system the tuner suggests a value, the method with that value solves the
+system, and the cost is reported to the tuner. With a backstop, a solve that costs much
+more than the best known is cut off and finished by a safe method, so that a bad value
+has a bounded cost (the idea of PCGBandit: M. Khodak et al., One-shot acceleration of
+transient PDE solvers via online-learned preconditioners, 2025, arXiv:2509.08765).
 """
 
 from collections.abc import Callable
@@ -15,11 +14,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int, PyTree
+from jaxtyping import Array, Bool, DTypeLike, Float, Int, PRNGKeyArray, PyTree
 
+from ...operators import AbstractLinearOperator
+from ...operators._arithmetic import select
+from ...operators._field import Field
 from .._solve import solve
 from ..core._compilation import compile_modules
-from ..core._inner_product import select
 from ..core._solution import Solution, Statistics
 from ..core._status import Status
 from ..sequences._solve_batch import count_systems
@@ -32,40 +33,41 @@ Feedback: TypeAlias = Callable[[Statistics, Any, Any], Float[Array, " arms"]]
 
 
 class Backstop(eqx.Module):
-    """A safe method, and when it takes over.
+    """A safe method that finishes the solves that cost too much.
 
-    A solve is cut off once it has cost `factor` times the incumbent: the least of what
-    the safe method and the arms have cost in the mean. No system costs more than
-    `factor` times that and what the safe method takes for it, so that a sequence costs
-    at most 1 + `factor` times what the safe method would, as far as its first cost is
-    typical of it.
+    The incumbent cost is the smallest mean cost among the arms and the safe method. A
+    solve is cut off when it has cost `factor` times the incumbent. A system thus costs
+    at most that, plus what the safe method takes for it. If the safe method's first
+    cost is typical, a sequence costs at most 1 + `factor` times what it costs with the
+    safe method alone.
 
     Args:
-        method: one that always converges; it goes on from where the other was cut off,
-            if that is nearer than zero.
+        method: one that always converges. It starts from the value that was reached,
+            if that has a smaller residual than zero.
         factor: at least 1.
     """
 
     method: Method
     factor: float = 2.0
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         if not self.factor >= 1:
             raise ValueError(
-                f"factor must be at least 1, got {self.factor}: what is cut off sooner "
-                "than the incumbent can never replace it"
+                f"factor must be at least 1, got {self.factor}: an arm that is cut off "
+                "below the cost of the incumbent can never replace it"
             )
 
 
 class TuningState(eqx.Module):
-    """What a sequence has learnt, and where it stands; a pytree of fixed shapes.
+    """The state from which a sequence is continued, a pytree of fixed shapes.
 
     Attributes:
         learnt: the state of the tuner.
-        totals: what solves with each arm have cost together.
-        counts: how many there were.
-        safe_cost: what the backstop took for the first system, infinite without one.
-        previous: the last solution.
+        totals: the sum of the costs of the solves with each arm.
+        counts: the number of solves with each arm.
+        safe_cost: the cost of the backstop's method for the first system, infinite
+            without a backstop.
+        previous: the last solution of a time stepping, else None.
     """
 
     learnt: PyTree
@@ -76,19 +78,19 @@ class TuningState(eqx.Module):
 
 
 class Tuned(eqx.Module):
-    """What `tune_sequence` returns, with the systems along the first axis.
+    """The result of `tune_sequence`, with the systems along the first axis.
 
     Attributes:
         arms: the arm that was played.
         values: its value.
-        probabilities: of all arms, when it was drawn.
-        costs: in the unit of `Method.work`, the backstop's part included.
+        probabilities: the probabilities of all arms when it was drawn.
+        costs: in the unit of `Method.work`, including the backstop's part.
         is_cut_off: whether the backstop finished the solve.
-        num_steps: those of both methods.
+        num_steps: steps of both methods.
         status: a `Status` code.
-        relative_residual: the true one.
+        relative_residual: of the true residual.
         solutions: None unless kept.
-        state: what the next call can go on from.
+        state: passed to the next call to continue the sequence.
     """
 
     arms: Int[Array, " systems"]
@@ -106,50 +108,51 @@ class Tuned(eqx.Module):
 def tune_sequence(
     system: Assemble,
     parameters: PyTree,
-    method: Callable[[Any], Method],
+    method: Callable[[Float[Array, ""]], Method],
     tuner: AbstractTuner,
     *,
-    key: Any = None,
+    key: PRNGKeyArray | None = None,
     contexts: Float[Array, " systems"] | None = None,
     state: TuningState | None = None,
-    learnt: Any = None,
+    learnt: PyTree | None = None,
     backstop: Backstop | None = None,
     feedback: Feedback | None = None,
-    initial: Any = None,
+    initial: PyTree | None = None,
     keep_solutions: bool = False,
 ) -> Tuned:
-    """Solve a stream of systems, learning a parameter of the solver on the way.
+    """Solve a stream of systems and learn a parameter of the solver from their costs.
 
-    One compiled program for the whole stream, whatever values the tuner tries.
+    The whole stream is one compiled program, whatever values the tuner tries.
 
     Args:
-        system: parameters -> (A, b), such as the method of a family; hashable, as the
-            program is kept for it.
+        system: parameters -> (A, b), such as the method of a family; hashable, since
+            the compiled program is cached for it.
         parameters: arrays, stacked along a first axis.
-        method: value -> `Method`, where the value is traced: a number such as ω.
-        tuner: what chooses the values.
-        key: of the tuner's draws; not needed to go on from a state.
-        contexts: one number per system for a tuner that looks at one.
-        state: that of an earlier call, to go on from, with the same result as one call
-            for all systems.
-        learnt: a tuner's state to begin with, for instance
+        method: value -> `Method`, where the value is a traced number such as ω.
+        tuner: chooses the values.
+        key: of the tuner's draws; not needed with `state`.
+        contexts: one number per system, for a tuner with a context.
+        state: `state` of an earlier result, to continue it. The result is the same as
+            that of one call for all systems.
+        learnt: the initial state of the tuner, for instance
             `tuner.discount(other.state.learnt, 0.1)` of another sequence.
-        backstop: a safe method that finishes what takes too long. It first solves the
-            first system, to know its cost.
-        feedback: (statistics, value, arms) -> what every arm would have cost, such as
-            `YoungFeedback`, by which the tuner learns of all arms at once.
+        backstop: a safe method that finishes solves that cost too much. It first solves
+            the first system, to measure its own cost.
+        feedback: (statistics, value, arms) -> the predicted cost of each arm, such as
+            `YoungFeedback`, so that one solve informs the tuner about all arms.
         initial: the field before the first step of a time stepping: `system` is then
-            called with (parameters, previous solution), and solves start from that.
+            called with (parameters, previous solution), and each solve starts from the
+            previous solution.
         keep_solutions: whether to return them.
 
     Returns:
-        What was played and what it cost. Failures are told by the statuses, not raised.
-        Systems that took no steps at all are not told to the tuner, and failures as
-        such, whatever they cost.
+        The arms that were played and their costs. Failures are reported by the
+        statuses, not raised. The tuner takes a failed solve as a failure whatever it
+        cost, and does not see systems that took no steps.
 
     Raises:
-        ValueError: parameters of no or of different first axes, contexts that do not
-            fit, no key and no state.
+        ValueError: parameters without a common first axis, contexts that do not fit,
+            or neither a key nor a state.
 
     Cost: that of the solves, and of the tuner for each, which is independent of n.
 
@@ -180,13 +183,13 @@ def tune_sequence(
         )
     if state is None and key is None and learnt is None:
         raise ValueError(
-            "the tuner draws at random: give key=jax.random.key(0), or a state or what "
-            "was learnt to go on from"
+            "the tuner draws at random: give key=jax.random.key(0), or a state or "
+            "learnt to continue from"
         )
     if state is not None and (learnt is not None or initial is not None):
         raise ValueError(
-            "a state holds what was learnt and the last solution: leave out learnt and "
-            "initial"
+            "a state holds the tuner's state and the last solution: leave out learnt "
+            "and initial"
         )
     is_stepping = initial is not None or (
         state is not None and state.previous is not None
@@ -196,35 +199,45 @@ def tune_sequence(
     )
     if state is None:
         first = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), parameters)
-        learnt = tuner.init(key) if learnt is None else learnt
+        if learnt is None and key is not None:
+            learnt = tuner.init(key)
         state = _begin(sequence, first, learnt, initial)
     return _run(sequence, parameters, contexts, state)
 
 
 class _Sequence(eqx.Module):
-    """What all systems have in common."""
+    """The settings that all systems of a call share."""
 
     system: Assemble
-    method: Callable[[Any], Method]
+    method: Callable[[Float[Array, ""]], Method]
     tuner: AbstractTuner
     backstop: Backstop | None
     feedback: Feedback | None
     is_stepping: bool = eqx.field(static=True)
     keep_solutions: bool = eqx.field(static=True)
 
-    def assemble(self, p: Any, previous: Any) -> tuple[Any, Any]:
+    def assemble(
+        self, p: PyTree, previous: Field | None
+    ) -> tuple[AbstractLinearOperator, Field]:
         """Return (A, b)."""
         return self.system(p, previous) if self.is_stepping else self.system(p)
 
-    def solve(self, A: Any, b: Any, method: Method, x0: Any, cap: Any) -> Solution:
-        """Solve with a method, up to the cap if there is one."""
+    def solve(
+        self,
+        A: AbstractLinearOperator,
+        b: Field,
+        method: Method,
+        x0: Field | None,
+        cap: Int[Array, ""] | None,
+    ) -> Solution:
+        """Solve with a method, in at most `cap` steps if that is given."""
         solver = method.solver if cap is None else Capped(method.solver, cap)
         M = method.preconditioner
         return solve(A, b, solver, preconditioner=M, x0=x0, throw=False)
 
 
 class _Attempt(eqx.Module):
-    """A solve by one or two methods."""
+    """The result of a solve by one or two methods."""
 
     value: PyTree
     cost: Float[Array, ""]
@@ -235,7 +248,7 @@ class _Attempt(eqx.Module):
 
 @compile_modules
 def _begin(
-    sequence: _Sequence, first: PyTree, learnt: PyTree, initial: Any
+    sequence: _Sequence, first: PyTree, learnt: PyTree, initial: Field | None
 ) -> TuningState:
     arms = sequence.tuner.arms
     cost = jnp.full((), jnp.inf, arms.dtype)
@@ -243,7 +256,7 @@ def _begin(
         A, b = sequence.assemble(first, initial)
         method = sequence.backstop.method
         found = sequence.solve(A, b, method, initial, None)
-        # A first system that happens to be trivial bounds nothing.
+        # If the first system happens to be trivial, its cost bounds nothing.
         cost = jnp.maximum(_attempt(found, method, arms.dtype).cost, method.work)
     zeros = jnp.zeros_like(arms)
     return TuningState(learnt, zeros, zeros, cost, initial)
@@ -251,7 +264,10 @@ def _begin(
 
 @compile_modules
 def _run(
-    sequence: _Sequence, parameters: PyTree, contexts: Any, state: TuningState
+    sequence: _Sequence,
+    parameters: PyTree,
+    contexts: Float[Array, " systems"] | None,
+    state: TuningState,
 ) -> Tuned:
     def advance(state: TuningState, inputs: Any) -> tuple[TuningState, Any]:
         return _advance(sequence, state, *inputs)
@@ -274,9 +290,12 @@ def _run(
 
 
 def _advance(
-    sequence: _Sequence, state: TuningState, p: Any, context: Any
+    sequence: _Sequence,
+    state: TuningState,
+    p: PyTree,
+    context: Float[Array, ""] | None,
 ) -> tuple[TuningState, Any]:
-    """Ask, solve, tell."""
+    """Solve one system with the value that the tuner suggests, and report its cost."""
     tuner = sequence.tuner
     choice, learnt = tuner.ask(state.learnt, context)
     A, b = sequence.assemble(p, state.previous)
@@ -290,7 +309,7 @@ def _advance(
         safe = sequence.backstop.method
         attempt = lax.cond(
             is_cut_off,
-            lambda first: _followed(
+            lambda first: _combined(
                 first, sequence.solve(A, b, safe, first.value, None), safe
             ),
             lambda first: first,
@@ -299,12 +318,12 @@ def _advance(
     predicted = None
     if sequence.feedback is not None:
         predicted = sequence.feedback(found.stats, choice.value, tuner.arms)
-    # A failure may be quick, and must not look cheap.
+    # A failure may be quick, but must not count as cheap.
     is_solved = attempt.status == Status.converged
     cost = jnp.where(is_solved, attempt.cost, jnp.inf)
-    told = tuner.tell(learnt, choice, cost, predicted=predicted)
+    updated = tuner.tell(learnt, choice, cost, predicted=predicted)
     state = TuningState(
-        learnt=select(attempt.num_steps > 0, told, learnt),
+        learnt=select(attempt.num_steps > 0, updated, learnt),
         totals=state.totals.at[choice.arm].add(attempt.cost),
         counts=state.counts.at[choice.arm].add(1),
         safe_cost=state.safe_cost,
@@ -318,17 +337,17 @@ def _advance(
 def _cap(
     backstop: Backstop | None, state: TuningState, method: Method
 ) -> Int[Array, ""] | None:
-    """The steps after which a method has cost `factor` times the incumbent."""
+    """Return the steps after which a method has cost `factor` times the incumbent."""
     if backstop is None:
         return None
     means = jnp.where(state.counts > 0, state.totals / state.counts, jnp.inf)
     incumbent = jnp.minimum(state.safe_cost, jnp.min(means))
     steps = backstop.factor * incumbent / method.work
-    # Small enough for an int32, and more than any max_steps.
+    # Fits into an int32, and exceeds any max_steps.
     return jnp.clip(steps, 1, 1e9).astype(jnp.int32)
 
 
-def _attempt(found: Solution, method: Method, dtype: Any) -> _Attempt:
+def _attempt(found: Solution, method: Method, dtype: DTypeLike) -> _Attempt:
     return _Attempt(
         value=found.value,
         cost=jnp.asarray(method.work, dtype) * found.stats.num_steps.astype(dtype),
@@ -338,8 +357,8 @@ def _attempt(found: Solution, method: Method, dtype: Any) -> _Attempt:
     )
 
 
-def _followed(first: _Attempt, found: Solution, method: Method) -> _Attempt:
-    """What both methods did together."""
+def _combined(first: _Attempt, found: Solution, method: Method) -> _Attempt:
+    """Return the result of the second method, with the costs of both."""
     second = _attempt(found, method, first.cost.dtype)
     return eqx.tree_at(
         lambda a: (a.cost, a.num_steps),

@@ -1,32 +1,32 @@
-"""What a tuner is: it is asked for a value, and told what that cost.
+"""The interface of tuners: `ask` returns a value, `tell` takes what that value cost.
 
-A tuner holds settings only; what it learns is a state, a pytree of fixed shapes that
-holds its random key as well. All methods are pure, so that a tuner works inside
-`lax.scan`, many of them side by side under `jax.vmap`, and from a Python loop.
+A tuner holds settings only. What it learns is a state, a pytree of fixed shapes that
+includes its random key. All methods are pure: a tuner runs inside `lax.scan`, batched
+under `jax.vmap`, and from a Python loop.
 """
 
 from abc import abstractmethod
-from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PyTree
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
+from ...operators._arithmetic import select
 from ...operators._field import is_traced
-from ..core._inner_product import select
 
 
 class Choice(eqx.Module):
-    """What a tuner answers.
+    """The value that a tuner suggests.
 
     Attributes:
-        arm: the index of the arm, of the nearest one where values are continuous.
+        arm: the index of the arm, or of the nearest one if values are continuous.
         value: the value to use.
-        probabilities: of all arms, given what was known; those of a deterministic tuner
-            are 0 and 1.
-        context: the number that it was asked with, 0 without.
+        probabilities: those of all arms in this draw; 0 and 1 if the tuner is
+            deterministic.
+        context: the number that was passed to `ask`, 0 if there was none.
     """
 
     arm: Int[Array, ""]
@@ -36,7 +36,7 @@ class Choice(eqx.Module):
 
 
 class AbstractTuner(eqx.Module):
-    """Learns which value of a parameter costs least, from what the values tried cost.
+    """Learns the cheapest value of a parameter from the costs of the values tried.
 
     Attributes:
         arms: the candidate values, ascending.
@@ -45,37 +45,51 @@ class AbstractTuner(eqx.Module):
     arms: eqx.AbstractVar[Float[Array, " arms"]]
 
     @abstractmethod
-    def init(self, key: Any) -> PyTree:
-        """Return the state of knowing nothing."""
-
-    @abstractmethod
-    def ask(self, state: PyTree, context: Any = None) -> tuple[Choice, PyTree]:
-        """Return a value to use next, and the state after drawing it."""
-
-    @abstractmethod
-    def tell(
-        self, state: PyTree, choice: Choice, cost: Any, *, predicted: Any = None
-    ) -> PyTree:
-        """Return the state after learning what a choice cost.
+    def init(self, key: PRNGKeyArray) -> PyTree:
+        """Return the state before the first round.
 
         Args:
-            state: that which `ask` returned, or a later one.
-            choice: what `ask` returned.
-            cost: zero or positive; infinity or NaN for a failure, which counts as
-                twice the largest cost so far, and for nothing before there is one.
-            predicted: what a model expects that every arm would have cost.
+            key: of the random draws.
         """
 
     @abstractmethod
-    def discount(self, state: PyTree, factor: Any) -> PyTree:
-        """Return the state with a part of its evidence, to begin another sequence."""
+    def ask(
+        self, state: PyTree, context: ArrayLike | None = None
+    ) -> tuple[Choice, PyTree]:
+        """Return the value to use next, and the state after the draw."""
+
+    @abstractmethod
+    def tell(
+        self,
+        state: PyTree,
+        choice: Choice,
+        cost: ArrayLike,
+        *,
+        predicted: ArrayLike | None = None,
+    ) -> PyTree:
+        """Return the state updated with the cost of a choice.
+
+        Args:
+            state: the one that `ask` returned, or a later one.
+            choice: the one that `ask` returned.
+            cost: zero or positive, or infinity or NaN for a failure. A failure counts
+                as twice the largest cost so far; before the first cost it is ignored.
+            predicted: the cost that a model predicts for each arm; NaN if unknown.
+        """
+
+    @abstractmethod
+    def discount(self, state: PyTree, factor: ArrayLike) -> PyTree:
+        """Return the state with its evidence multiplied by a factor.
+
+        Used to begin another sequence with less confidence in what was learnt.
+        """
 
 
-def as_arms(arms: Any) -> Float[Array, " arms"]:
+def as_arms(arms: ArrayLike) -> Float[Array, " arms"]:
     """Return the candidate values as an array.
 
     Raises:
-        ValueError: no ascending finite numbers.
+        ValueError: they are not ascending finite numbers.
     """
     arms = jnp.asarray(arms, jnp.result_type(float, arms))
     if is_traced(arms):
@@ -89,7 +103,7 @@ def as_arms(arms: Any) -> Float[Array, " arms"]:
     return arms
 
 
-def require_part(value: float, name: str) -> None:
+def require_fraction(value: float, name: str) -> None:
     """Raise a `ValueError` unless 0 < value <= 1."""
     if not is_traced(value) and not 0 < float(value) <= 1:
         raise ValueError(f"{name} must be above 0 and at most 1, got {value}")
@@ -111,25 +125,27 @@ def require_interval(low: float, high: float) -> None:
         )
 
 
-def require_context(tuner: AbstractTuner, context: Any) -> None:
-    """Raise a `ValueError` where there is no context."""
+def require_context(tuner: AbstractTuner, context: ArrayLike | None) -> None:
+    """Raise a `ValueError` if there is no context."""
     if context is None:
         raise ValueError(
-            f"{type(tuner).__name__} looks at a context, got none; give a number per "
+            f"{type(tuner).__name__} needs a context, got none; give a number per "
             "system, such as its shift, or use a tuner without context"
         )
 
 
-def as_context(context: Any, arms: Float[Array, " arms"]) -> Float[Array, ""]:
-    """Return the context in the precision of the arms, 0 where there is none."""
+def as_context(
+    context: ArrayLike | None, arms: Float[Array, " arms"]
+) -> Float[Array, ""]:
+    """Return the context in the precision of the arms, 0 if there is none."""
     return jnp.asarray(0 if context is None else context, arms.dtype)
 
 
 def draw(
-    key: Any,
+    key: PRNGKeyArray,
     probabilities: Float[Array, " arms"],
     arms: Float[Array, " arms"],
-    context: Any,
+    context: ArrayLike | None,
 ) -> Choice:
     """Return an arm drawn with these probabilities."""
     arm = jax.random.categorical(key, jnp.log(probabilities)).astype(jnp.int32)
@@ -137,9 +153,12 @@ def draw(
 
 
 def pick(
-    arm: Int[Array, ""], arms: Float[Array, " arms"], context: Any, value: Any = None
+    arm: Int[Array, ""],
+    arms: Float[Array, " arms"],
+    context: ArrayLike | None,
+    value: Float[Array, ""] | None = None,
 ) -> Choice:
-    """Return an arm that is chosen for certain."""
+    """Return an arm that is chosen with probability 1."""
     probabilities = jax.nn.one_hot(arm, arms.size, dtype=arms.dtype)
     value = arms[arm] if value is None else value
     return Choice(
@@ -148,24 +167,25 @@ def pick(
 
 
 def finite_cost(
-    cost: Any, largest: Float[Array, ""]
+    cost: ArrayLike, largest: Float[Array, ""]
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Return the cost, twice the largest so far of a failure, and the largest."""
+    """Return the cost and the largest so far; a failure costs twice the largest."""
     cost = jnp.asarray(cost).astype(largest.dtype)
     largest = jnp.where(jnp.isfinite(cost), jnp.maximum(largest, cost), largest)
-    # More than any success: else a failure and the dearest success were as good.
+    # More than any success, so that no failure is as good as the dearest success.
     return jnp.where(jnp.isfinite(cost), cost, 2 * largest), largest
 
 
-def told_unless_unknown(
-    cost: Any, largest: Float[Array, ""], told: PyTree, before: PyTree
+def update_if_cost_known(
+    cost: ArrayLike, largest: Float[Array, ""], updated: PyTree, previous: PyTree
 ) -> PyTree:
-    """Return what was learnt, but of a failure before any cost what was known before.
+    """Return the updated state, except for a failure before the first cost.
 
     Args:
-        cost: as it was told.
+        cost: as it was passed to `tell`.
         largest: the largest cost before it.
-        told: what was learnt from it.
-        before: what was known without it.
+        updated: the state with this cost.
+        previous: the state without it.
     """
-    return select(jnp.isfinite(jnp.asarray(cost)) | (largest > 0), told, before)
+    is_known = jnp.isfinite(jnp.asarray(cost)) | (largest > 0)
+    return select(is_known, updated, previous)

@@ -1,8 +1,8 @@
-"""What the history of one SOR solve says of every other relaxation factor.
+"""Predictions for every relaxation factor from the history of one SOR solve.
 
-Residual norms come to fall by the spectral radius of the iteration from step to step.
-Young's relation turns it into the Jacobi radius, and that into the radius, and the
-number of steps, of any ω.
+The residual norms decrease asymptotically by the spectral radius of the iteration per
+step. Young's relation turns it into the Jacobi radius, and that into the radius and the
+number of steps for any ω.
 """
 
 import equinox as eqx
@@ -12,18 +12,18 @@ from jaxtyping import Array, Float
 from ..core._solution import Statistics
 from ..relaxation._young import jacobi_radius_of, sor_steps_bound
 
-CLEARLY = 0.1
-"""ω counts as below the optimum where ρ exceeds ω - 1, which it is above, by this part
-of what is left to 1: near the optimum the rate is not settled when the solve ends."""
+BELOW_MARGIN = 0.1
+"""ω counts as below the optimum if ρ - (ω - 1) exceeds this fraction of 2 - ω: near the
+optimum the rate has not converged when the solve ends."""
 
 
 class YoungFeedback(eqx.Module):
     """Predicts the steps of SOR at every ω from those at one, in `tune_sequence`.
 
-    A solve at ω clearly below the optimum tells the Jacobi radius, and with it the
-    steps at all ω. One above it, where ρ = ω - 1 whatever the radius, tells those at
-    larger ω only; the others are NaN, which tuners take for not known. Predictions meet
-    what was seen at the ω that was played.
+    A solve at ω clearly below the optimum determines the Jacobi radius, and with it the
+    steps at all ω. Above the optimum ρ = ω - 1 whatever the radius, which determines
+    only the steps at larger ω; the others are NaN, which tuners take for unknown. The
+    predictions are scaled to match the steps at the ω that was played.
 
     Args:
         rtol: tolerance of the solves.
@@ -42,15 +42,15 @@ class YoungFeedback(eqx.Module):
     def __call__(
         self, stats: Statistics, omega: Float[Array, ""], arms: Float[Array, " arms"]
     ) -> Float[Array, " arms"]:
-        """Return the steps to expect of every arm.
+        """Return the predicted number of steps for each arm.
 
         Args:
-            stats: those of a solve.
-            omega: the relaxation factor that it used.
+            stats: the statistics of a solve.
+            omega: its relaxation factor.
             arms: the relaxation factors to predict for.
         """
         rate = late_rate(stats).astype(omega.dtype)
-        is_below = rate - (omega - 1) > CLEARLY * (2 - omega)
+        is_below = rate - (omega - 1) > BELOW_MARGIN * (2 - omega)
         # At μ = 1 no ω converges.
         mu = jacobi_radius_of(rate, omega)
         mu = jnp.minimum(mu, 1 - jnp.finfo(omega.dtype).eps)
@@ -61,9 +61,9 @@ class YoungFeedback(eqx.Module):
 
 
 def late_rate(stats: Statistics) -> Float[Array, ""]:
-    """Return the mean factor by which a step reduced the residual in the second half.
+    """Return the mean reduction of the residual per step over the last half.
 
-    Of less than two recorded steps it is zero.
+    With fewer than two recorded steps it is zero.
     """
     last = stats.num_steps // stats.history_stride
     middle = last // 2

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.custom_batching import custom_vmap
 from jaxtyping import Array, Bool, Int, PyTree
+from typing_extensions import override
 
 from ..core._solver import AbstractSolver, LinearSystem, Outcome
 from ..core._status import RUNNING, Status
@@ -81,6 +82,7 @@ class Batched(AbstractWrapper):
                     f"{name} must be at least 1, got {getattr(self, name)}"
                 )
 
+    @override
     def run(self, system: LinearSystem, carry: Any) -> Outcome:
         """Run the solver; under `vmap`, run the queue."""
         arrays, static = eqx.partition((system, carry), eqx.is_array)

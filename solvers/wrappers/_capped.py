@@ -4,6 +4,7 @@ from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array, Int
+from typing_extensions import override
 
 from ..core._solver import AbstractSolver, LinearSystem, Outcome
 from ..core._wrapper import AbstractWrapper
@@ -34,6 +35,7 @@ class Capped(AbstractWrapper):
         self.solver = solver
         self.cap = jnp.asarray(cap, jnp.int32)
 
+    @override
     def run(self, system: LinearSystem, carry: Any) -> Outcome:
         """Run the solver up to the cap."""
         state = self.solver.start(system, carry)

@@ -17,12 +17,10 @@ import equinox as eqx
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
+from typing_extensions import override
 
 from ...operators import AbstractLinearOperator, AbstractOperator
-from ...operators._field import Field, structure_of
-from ...operators._lowered import lower, lower_operator, restore
-from ..core._inner_product import (
-    InnerProduct,
+from ...operators._arithmetic import (
     add,
     divide,
     power_of_two,
@@ -31,6 +29,9 @@ from ..core._inner_product import (
     subtract,
     zeros_like,
 )
+from ...operators._field import Field, structure_of
+from ...operators._lowered import lower, lower_operator, restore
+from ..core._inner_product import InnerProduct
 from ..core._recurrence import AbstractRecurrence, RecurrenceState, Step
 from ..core._solver import AbstractSolver, LinearSystem, Outcome
 from ..core._status import Status, first_of
@@ -107,22 +108,25 @@ class Refinement(AbstractRecurrence):
         require_settings(self)
 
     @property
+    @override
     def is_flexible(self) -> bool:
-        """As the inner solver."""
         return self.solver.is_flexible
 
+    @override
     def prepare(
         self, A: AbstractLinearOperator, preconditioner: AbstractOperator | None
     ) -> AbstractOperator | None:
         """Prepare the inner solver, for the 32-bit operator."""
         return self.solver.prepare(lower_operator(A), preconditioner)
 
+    @override
     def begin(self, system: LinearSystem, r: Field) -> _Vectors:
         """Nothing but the residual is kept."""
         del system
         zero = jnp.zeros((), jnp.int32)
         return _Vectors(r, self.inner_product.norm(r), zero, zero)
 
+    @override
     def step(self, system: LinearSystem, x: Field, vectors: _Vectors) -> Step:
         """Correct x by a 32-bit solve for its residual."""
         unit = power_of_two(self.inner_product.max_abs(vectors.r))
@@ -152,10 +156,12 @@ class Refinement(AbstractRecurrence):
             is_taken=is_better,
         )
 
+    @override
     def unroll(self, system: LinearSystem, carry: Any, num_steps: int) -> Outcome:
         """Refuse, since the solves inside are loops that end by themselves."""
         return AbstractSolver.unroll(self, system, carry, num_steps)
 
+    @override
     def finish(self, system: LinearSystem, state: RecurrenceState) -> Outcome:
         """Count the work inside and out."""
         del system

@@ -28,7 +28,7 @@ def solver() -> Any:
 
 @pytest.fixture(scope="session")
 def generate(family: kx.datasets.Darcy, solver: Any) -> Callable[..., Any]:
-    """Generates 8 samples in segments of 3 unless told otherwise."""
+    """Generates 8 samples in segments of 3 by default."""
     return partial(
         kx.datasets.generate,
         family,

@@ -96,7 +96,7 @@ def test_what_did_not_converge_is_a_failure_and_holds_nothing(some_fail: Any) ->
     assert set(status[failed]) == {kx.Status.max_steps_reached}
 
 
-def test_failures_are_told_and_verified(some_fail: Any) -> None:
+def test_failures_are_reported_and_verified(some_fail: Any) -> None:
     assert kx.datasets.verify(some_fail.path).ok
     assert "max_steps_reached" in kx.datasets.describe(some_fail)
     assert f"{len(some_fail.failed)} failed" in repr(some_fail)
@@ -225,6 +225,6 @@ def test_a_dead_worker_is_reported_with_what_is_safe(
     def die(*_: object) -> None:
         raise BrokenProcessPool
 
-    monkeypatch.setattr("krylax.datasets.generation._generate.solve_all", die)
+    monkeypatch.setattr("krylax.datasets.generation._run.solve_all", die)
     with pytest.raises(RuntimeError, match="0 of 8 samples are committed"):
         generate(path=tmp_path / "darcy", num_workers=2)

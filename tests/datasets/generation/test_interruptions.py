@@ -183,7 +183,7 @@ def test_without_resume_an_interrupted_run_is_refused(
         generate(path=tmp_path / "darcy", resume=False)
 
 
-def test_a_second_process_is_told_who_works_there(
+def test_a_second_process_learns_who_works_there(
     generate: Generate, tmp_path: Path
 ) -> None:
     (tmp_path / "darcy.partial").mkdir()
@@ -193,6 +193,17 @@ def test_a_second_process_is_told_who_works_there(
         lock.flush()
         with pytest.raises(BlockingIOError, match="somewhere pid 7"):
             generate(path=tmp_path / "darcy")
+
+
+def test_a_link_in_the_place_of_the_lock_is_not_followed(
+    generate: Generate, tmp_path: Path
+) -> None:
+    (tmp_path / "thesis.tex").write_text("precious")
+    (tmp_path / "darcy.partial").mkdir()
+    (tmp_path / "darcy.partial" / "run.lock").symlink_to(tmp_path / "thesis.tex")
+    with pytest.raises(ValueError, match="symbolic link"):
+        generate(path=tmp_path / "darcy")
+    assert (tmp_path / "thesis.tex").read_text() == "precious"
 
 
 def test_commits_keep_what_the_data_set_must_not(

@@ -13,9 +13,11 @@ import pytest
 import krylax as kx
 from krylax import datasets
 from krylax.datasets.generation import _plan
-from krylax.datasets.generation._configuration import method_from_record
+from krylax.datasets.generation._solve_method import (
+    SolveMethod,
+    method_from_configuration,
+)
 from krylax.datasets.generation._solve_segment import Work
-from krylax.datasets.store._record import record
 
 from ...helpers import types_unchecked
 
@@ -121,7 +123,7 @@ def test_methods_that_do_not_know_the_operator_are_left_out():
     assert names == ["CG with Jacobi", "GCRODR with Jacobi"]
 
 
-def test_refusals_are_told_where_no_method_applies():
+def test_refusals_are_reported_where_no_method_applies():
     with pytest.raises(ValueError, match=r"no method of the plan.*below 10 eps"):
         datasets.plan(datasets.Darcy(SMALL), rtol=1e-30)
 
@@ -137,7 +139,7 @@ def test_plan_that_certifies_nothing_says_so():
 
 
 def test_ties_are_not_decided_by_chance():
-    work = Work(datasets.Darcy(SMALL), kx.solvers.CG(), None)
+    work = Work(datasets.Darcy(SMALL), SolveMethod(kx.solvers.CG()))
 
     def trial(name: str, milliseconds: float, certified: int = 16) -> Any:
         return datasets.Trial(name, work, certified, milliseconds)
@@ -169,26 +171,26 @@ def test_other_tolerance_than_that_of_the_data_set_is_refused(tmp_path: Path):
 @pytest.mark.parametrize(
     "method",
     [
-        kx.solvers.CG(rtol=1e-7),
-        kx.solvers.GCRODR(restart=30, num_recycled=7),
-        kx.solvers.BiCGStab(),
-        kx.solvers.MINRES(),
-        kx.solvers.FastDiagonalization(rtol=1e-9),
-        kx.solvers.Multigrid(num_sweeps=3),
-        kx.solvers.Jacobi(),
-        datasets.SharedPreconditioner(kx.solvers.FastDiagonalization(), 8),
-        datasets.SharedStart(8),
-        None,
+        SolveMethod(kx.solvers.CG(rtol=1e-7), kx.solvers.Multigrid(num_sweeps=3)),
+        SolveMethod(kx.solvers.GCRODR(restart=30, num_recycled=7), kx.solvers.Jacobi()),
+        SolveMethod(kx.solvers.MINRES(), recycle="frozen"),
+        SolveMethod(kx.solvers.FastDiagonalization(rtol=1e-9)),
+        SolveMethod(
+            kx.solvers.BiCGStab(),
+            datasets.SharedPreconditioner(kx.solvers.FastDiagonalization(), 8),
+            datasets.SharedStart(8),
+        ),
     ],
-    ids=lambda method: type(method).__name__,
+    ids=lambda method: type(method.solver).__name__,
 )
 def test_method_comes_back_from_its_record(method: Any):
-    assert method_from_record(record(method)) == method
+    assert method_from_configuration(method.record()) == method
 
 
 def test_record_of_what_is_not_krylax_is_refused():
+    stored = SolveMethod(Matrices()).record()
     with pytest.raises(ValueError, match="'Matrices' is not known to krylax"):
-        method_from_record(record(Matrices()))
+        method_from_configuration(stored)
 
 
 def test_shared_preconditioner_is_that_of_the_mean():

@@ -54,7 +54,7 @@ def test_solution_has_mean_zero(row: str):
 
 @each_row
 @pytest.mark.parametrize("mean", [1.0, 1e-8])
-def test_incompatible_right_hand_side_is_told(row: str, mean: float):
+def test_incompatible_right_hand_side_is_reported(row: str, mean: float):
     found = solve(row, right_hand_side() + mean)
     assert found.status == Status.incompatible_rhs
     assert np.all(np.isfinite(found.value))

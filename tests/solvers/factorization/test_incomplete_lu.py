@@ -115,4 +115,4 @@ def test_zero_diagonal_is_told():
 
 def test_other_operators_are_refused():
     with pytest.raises(ValueError, match="IncompleteLU knows Sparse and operators on"):
-        IncompleteLU()(kx.operators.Diagonal(np.ones(4)))
+        IncompleteLU()(kx.operators.Dense(np.eye(4)))

@@ -75,7 +75,7 @@ def test_skew_symmetric_system_breaks_down(b: np.ndarray):
 
 
 @pytest.mark.parametrize("name", ["cyclic_shift", "singular_incompatible"])
-def test_system_it_cannot_solve_is_told(name: str):
+def test_system_it_cannot_solve_is_reported(name: str):
     found = solve("bicgstab", *problem(name))
     assert found.status != Status.converged
     assert np.all(np.isfinite(found.value))

@@ -58,14 +58,14 @@ def test_residual_history_is_that_of_scipy(name: str):
 
 
 @pytest.mark.parametrize("shift", [0.0, -2.5])
-def test_indefinite_operator_is_told(shift: float):
+def test_indefinite_operator_is_reported(shift: float):
     matrix, b = problem("indefinite")
     found = solve("cg", matrix + shift * np.eye(N), b)
     assert found.status == Status.indefinite_operator
     assert np.all(np.isfinite(found.value))
 
 
-def test_negative_definite_operator_is_told_at_once():
+def test_negative_definite_operator_is_reported_at_once():
     matrix, b = problem("diffusion_2d")
     found = solve("cg", -matrix, b)
     assert (int(found.status), int(found.stats.num_steps)) == (
@@ -75,7 +75,7 @@ def test_negative_definite_operator_is_told_at_once():
 
 
 @pytest.mark.parametrize("sign", [-1.0, 0.0])
-def test_indefinite_preconditioner_is_told(sign: float):
+def test_indefinite_preconditioner_is_reported(sign: float):
     matrix, b = problem("diffusion_2d")
     M = approximate_inverse("cg", matrix)
     M = kx.operators.Dense(sign * M.as_matrix(), tags=["positive_definite"])

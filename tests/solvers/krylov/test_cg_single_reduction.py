@@ -63,7 +63,7 @@ def test_iterates_are_those_of_cg(name: str, preconditioner: str):
 
 
 @pytest.mark.parametrize("shift", [0.0, -2.5])
-def test_indefinite_operator_is_told(shift: float):
+def test_indefinite_operator_is_reported(shift: float):
     matrix, b = problem("indefinite")
     found = solve(ROW, matrix + shift * np.eye(48), b)
     assert found.status == Status.indefinite_operator
@@ -71,7 +71,7 @@ def test_indefinite_operator_is_told(shift: float):
 
 
 @pytest.mark.parametrize("sign", [-1.0, 0.0])
-def test_indefinite_preconditioner_is_told(sign: float):
+def test_indefinite_preconditioner_is_reported(sign: float):
     matrix, b = problem("diffusion_2d")
     M = sign * approximate_inverse(ROW, matrix)
     found = solve(ROW, matrix, b, preconditioner=M)

@@ -61,7 +61,7 @@ def test_equal_bounds_of_a_multiple_of_the_identity_take_one_step():
 
 
 @pytest.mark.parametrize("factor", [0.7, 0.1, 1e-10])
-def test_upper_bound_that_is_too_small_is_told(factor: float):
+def test_upper_bound_that_is_too_small_is_reported(factor: float):
     matrix, b = problem("diffusion_2d")
     smallest, largest = extremes(matrix)
     found = solve(matrix, b, min(smallest, factor * largest), factor * largest)
@@ -79,7 +79,7 @@ def test_lower_bound_that_is_wrong_costs_steps_only(factor: float):
     assert found.stats.num_steps > expected
 
 
-def test_indefinite_operator_with_measured_bounds_is_told():
+def test_indefinite_operator_with_measured_bounds_is_reported():
     matrix, b = problem("indefinite")
     solver = kx.solvers.Chebyshev(rtol=1e-10, num_bound_steps=20, max_steps=300)
     found = kx.solve(kx.operators.Dense(matrix), b, solver, throw=False)

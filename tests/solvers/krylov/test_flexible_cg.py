@@ -86,7 +86,7 @@ def test_sign_and_size_of_the_preconditioner_do_not_matter(row: str):
 
 
 @each_row
-def test_preconditioner_that_gives_nothing_is_told(row: str):
+def test_preconditioner_that_gives_nothing_is_reported(row: str):
     matrix, b = problem("diffusion_2d")
     M = 0.0 * approximate_inverse(row, matrix)
     found = solve(row, matrix, b, preconditioner=M)
@@ -94,7 +94,7 @@ def test_preconditioner_that_gives_nothing_is_told(row: str):
 
 
 @each_row
-def test_indefinite_operator_is_told(row: str):
+def test_indefinite_operator_is_reported(row: str):
     matrix, b = problem("indefinite")
     found = solve(row, matrix, b)
     assert found.status == Status.indefinite_operator

@@ -106,7 +106,7 @@ def test_singular_system_without_solution_breaks_down():
 
 
 @pytest.mark.parametrize("sign", [-1.0, 0.0])
-def test_indefinite_preconditioner_is_told_at_once(sign: float):
+def test_indefinite_preconditioner_is_reported_at_once(sign: float):
     matrix, b = problem("diffusion_2d")
     M = sign * approximate_inverse("cg", matrix)
     found = solve("minres", matrix, b, preconditioner=M)
@@ -114,7 +114,7 @@ def test_indefinite_preconditioner_is_told_at_once(sign: float):
     assert found.stats.num_steps == 0
 
 
-def test_preconditioner_of_mixed_signs_is_told():
+def test_preconditioner_of_mixed_signs_is_reported():
     matrix, b = problem("diffusion_2d")
     signs = jnp.asarray(np.where(np.arange(N) == 5, -1.0, 1.0))
     found = solve("minres", matrix, b, preconditioner=kx.operators.Diagonal(signs))

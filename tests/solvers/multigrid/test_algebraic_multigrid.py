@@ -87,13 +87,6 @@ def test_cycle_is_hermitian_and_definite(name: str, num_sweeps: int):
 
 
 @each_matrix
-def test_transpose_is_that_of_the_matrix(name: str):
-    A, cycle = made(name)
-    slack = tolerance(float(np.linalg.cond(A)), "float64")
-    assert relative_error(cycle.T.as_matrix(), cycle.as_matrix().T) <= slack
-
-
-@each_matrix
 def test_cycle_never_amplifies_the_error(name: str):
     A, cycle = made(name)
     eigenvalues = np.linalg.eigvals(np.asarray(cycle.as_matrix()) @ A).real
@@ -101,10 +94,16 @@ def test_cycle_never_amplifies_the_error(name: str):
     assert np.max(eigenvalues) <= 1 + tolerance(float(np.linalg.cond(A)), "float64")
 
 
+def omega_of(level: Any) -> float:
+    """The factor of D⁻¹ in a sweep."""
+    weights = level.smoother.steps[0] * level.smoother.weights
+    return float(weights[0] * level.operator.diagonal()[0])
+
+
 def with_our_sweep(ml: Any, cycle: Any) -> Any:
     """PyAMG's solver with Jacobi sweeps of our step on every level."""
     smoothers = [
-        ("jacobi", {"omega": float(level.steps[0]), "withrho": False})
+        ("jacobi", {"omega": omega_of(level), "withrho": False})
         for level in cycle.levels
     ]
     pyamg.relaxation.smoothing.change_smoothers(ml, smoothers, smoothers)
@@ -265,12 +264,7 @@ def test_zero_on_the_diagonal_is_refused():
         AlgebraicMultigrid()(A)
 
 
-def test_no_sweeps_are_refused():
-    with pytest.raises(ValueError, match="num_sweeps must be at least 1, got 0"):
-        AlgebraicMultigrid(num_sweeps=0)
-
-
-def test_missing_pyamg_is_told_with_the_remedy(monkeypatch: pytest.MonkeyPatch):
+def test_missing_pyamg_is_reported_with_the_remedy(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "pyamg", None)
     with pytest.raises(ImportError, match=r"pip install krylax\[amg\]"):
         AlgebraicMultigrid()(as_operator(poisson(12)))

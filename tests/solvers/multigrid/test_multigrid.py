@@ -139,7 +139,7 @@ def test_f_cycle_preconditions_a_flexible_solver():
 def test_single_precision_cycle_serves_a_double_precision_solve():
     A, b = kx.operators.Laplacian((20, 21)), jnp.ones((20, 21))
     M = Multigrid(single_precision=True)
-    assert M(A).coarse_inverse.dtype == jnp.float32
+    assert M(A).levels[0].in_structure.dtype == jnp.float32
     found = kx.solve(A, b, kx.solvers.CG(rtol=1e-12), preconditioner=M)
     assert int(found.stats.num_steps) <= 14
 
@@ -179,6 +179,7 @@ def test_other_operators_are_refused_with_the_remedy():
         Multigrid()(kx.operators.Dense(np.eye(4)))
 
 
-def test_no_sweeps_are_refused():
+@pytest.mark.parametrize("factory", [Multigrid, kx.solvers.AlgebraicMultigrid])
+def test_no_sweeps_are_refused(factory: Any):
     with pytest.raises(ValueError, match="num_sweeps must be at least 1, got 0"):
-        Multigrid(num_sweeps=0)
+        factory(num_sweeps=0)

@@ -117,9 +117,10 @@ def test_derivatives_of_a_batch_are_those_of_dense_solves(solver: Any):
 
 
 def test_equal_functions_share_a_program():
+    others = 1.1 * FACTORS
     solve_batch(Scaled(2.0), FACTORS, CG)
     with jax.no_tracing(True):
-        solve_batch(Scaled(2.0), 1.1 * FACTORS, CG)
+        solve_batch(Scaled(2.0), others, CG)
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def test_every_solution_is_that_of_a_dense_solve(row: str):
     assert max(errors) <= slack
 
 
-def test_failures_are_told_and_do_not_spoil_what_follows():
+def test_failures_are_reported_and_do_not_spoil_what_follows():
     bad = np.full_like(B, np.nan)
     given = systems()
     given[1] = (given[1][0], bad)

@@ -230,9 +230,9 @@ def test_tree_of_other_systems_is_refused():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"sources": np.zeros(6, int)}, "give one of them"),
-        ({"sources": np.zeros(6, int), "carry": FIELD}, "stay as they are"),
-        ({"preconditioner": SEVERAL}, "need sources"),
+        ({"sources": np.zeros(6, int)}, "give carry= or preconditioner="),
+        ({"sources": np.zeros(6, int), "carry": FIELD}, "spaces that do not change"),
+        ({"preconditioner": SEVERAL}, "need sources="),
         (
             {"sources": np.zeros(2, int), "recycle": "frozen", "carry": FIELD},
             "for each of the 6 systems, got 2",

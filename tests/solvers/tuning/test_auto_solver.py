@@ -98,7 +98,7 @@ def test_guess_that_fails_is_followed_by_one_that_does_not():
     assert record.is_cut_off
 
 
-def test_failure_of_all_methods_is_told():
+def test_failure_of_all_methods_is_reported():
     auto = T.AutoSolver({"bad": T.Method(S.CG(1e-8, max_steps=2))})
     state = auto.init(jax.random.key(0))
     with pytest.raises(kx.solvers.SolveError, match="none of bad solved the system"):

@@ -192,7 +192,7 @@ WRONG: dict[str, tuple[Any, str]] = {
         lambda: T.ChebCB(arms(), LOW, HIGH).ask(
             T.ChebCB(arms(), LOW, HIGH).init(jax.random.key(0))
         ),
-        "looks at a context, got none",
+        "needs a context, got none",
     ),
     "table": (
         lambda: T.simulate(T.Uniform(arms()), jnp.ones((5, 3)), key=jax.random.key(0)),

@@ -155,7 +155,7 @@ FAILURES = {
 
 
 @pytest.mark.parametrize("name", FAILURES)
-def test_failure_inside_is_told_by_its_status(name: str):
+def test_failure_inside_is_reported_by_its_status(name: str):
     A, inner, status = FAILURES[name]
     b = jnp.reshape(FIELD, A.in_structure.shape)
     found = solve(A, b, inner)
@@ -164,7 +164,7 @@ def test_failure_inside_is_told_by_its_status(name: str):
     assert found.stats.relative_residual <= 1
 
 
-def test_too_few_refinements_are_told():
+def test_too_few_refinements_are_reported():
     solver = Refinement(CG(1e-4), 1e-12, max_steps=2)
     found = kx.solve(SMALL, FIELD, solver, throw=False)
     assert found.status == Status.max_steps_reached

@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from krylax.operators._line import UniformLine
 from krylax.operators.grids._boundary import Condition
-from krylax.solvers.factorization._line import UniformLine
 
 FACES: list[tuple[Condition, Condition]] = [
     ("periodic", "periodic"),

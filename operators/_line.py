@@ -6,15 +6,12 @@ cosines, or on a ring both. G. Strang, The discrete cosine transform, SIAM Rev. 
 three of the six products of a solve of 128³ points.
 """
 
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Inexact
-
-from ...operators import Laplacian
-from ...operators.grids._boundary import Condition
 
 Eigenpairs: TypeAlias = tuple[Float[Array, " n"], Inexact[Array, "n n"]]
 
@@ -23,6 +20,7 @@ class DenseLine(eqx.Module):
     """Any hermitian matrix."""
 
     matrix: Inexact[Array, "n n"]
+    is_uniform: ClassVar[bool] = False
 
     def as_matrix(self) -> Inexact[Array, "n n"]:
         """Return it."""
@@ -30,7 +28,7 @@ class DenseLine(eqx.Module):
 
     def scaled(self, factor: Inexact[Array, ""]) -> "DenseLine":
         """Return a multiple."""
-        return DenseLine(factor * self.matrix)
+        return DenseLine(factor.astype(self.matrix.dtype) * self.matrix)
 
     def eigenpairs(self) -> Eigenpairs:
         """Return eigenvalues, and eigenvectors as columns."""
@@ -42,17 +40,23 @@ class UniformLine(eqx.Module):
 
     weight: Inexact[Array, ""]
     size: int = eqx.field(static=True)
-    faces: tuple[Condition, Condition] = eqx.field(static=True)
+    faces: tuple[str, str] = eqx.field(static=True)
+    is_uniform: ClassVar[bool] = True
 
     def as_matrix(self) -> Inexact[Array, "n n"]:
         """Return the matrix."""
-        line = Laplacian(
-            (self.size,), 1.0, boundary=[self.faces], dtype=self.weight.dtype
-        )
-        return self.weight * line.as_matrix()
+        n = self.size
+        matrix = 2 * np.eye(n) - np.eye(n, k=1) - np.eye(n, k=-1)
+        for end, face in zip((0, n - 1), self.faces, strict=True):
+            if face == "neumann":
+                matrix[end, end] -= 1
+            if face == "periodic":
+                matrix[end, n - 1 - end] -= 1
+        return self.weight * jnp.asarray(matrix, self.weight.dtype)
 
     def scaled(self, factor: Inexact[Array, ""]) -> "UniformLine":
         """Return a multiple."""
+        factor = factor.astype(self.weight.dtype)
         return UniformLine(factor * self.weight, self.size, self.faces)
 
     def eigenpairs(self) -> Eigenpairs:

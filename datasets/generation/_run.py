@@ -1,0 +1,207 @@
+"""A run: from a configuration to a published data set, through a folder of commits."""
+
+import os
+from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from .._names import working_path
+from ..store._dataset import Dataset, open_dataset
+from ..store._publish import Finished, publish
+from ..store._record import configuration_hash, differences, record_text
+from ..store._segments import Segment, cut
+from ..store._space import (
+    check_free,
+    is_out_of_space,
+    out_of_space,
+    published_bytes,
+    sample_bytes,
+)
+from ..store._working_folder import (
+    WorkingFolder,
+    is_working_folder,
+    stored_configuration,
+)
+from ._draws import Draws
+from ._order import solve_order
+from ._progress import progress as progress_display
+from ._solve_segment import Work
+from ._workers import solve_all
+
+
+@dataclass
+class Run:
+    """The run that makes one data set.
+
+    Attributes:
+        target: the folder to publish.
+        work: the family and the method.
+        configuration: the data set's configuration.
+        num_workers: processes that solve.
+        progress: whether to show it.
+        commits: the commit record of every segment that is solved.
+    """
+
+    target: Path
+    work: Work
+    configuration: dict[str, Any]
+    num_workers: int
+    progress: bool
+    commits: dict[int, dict[str, Any]] = field(default_factory=dict)
+
+    def open(self) -> Dataset:
+        """Return the published data set.
+
+        Raises:
+            FileExistsError: it has another configuration.
+        """
+        dataset = open_dataset(self.target)
+        dataset.milliseconds_per_system = self._milliseconds()
+        _refuse_other(self.target, dataset.configuration, self.configuration)
+        _remove_leftovers(working_path(self.target), self.configuration)
+        return dataset
+
+    def finish(self) -> None:
+        """Solve what is not committed, and publish.
+
+        Raises:
+            FileExistsError: a run with another configuration is kept in its place.
+            BlockingIOError: another process works on the same data set.
+            OutOfSpaceError: the disk is full.
+            RuntimeError: a worker process died.
+        """
+        try:
+            with WorkingFolder(working_path(self.target)) as folder:
+                self._finish(folder)
+        except OSError as error:
+            if not is_out_of_space(error):
+                raise
+            raise self._out_of_space() from error
+        except BrokenProcessPool as error:
+            raise RuntimeError(
+                f"a worker process died (killed, out of memory, or a script without "
+                f'an `if __name__ == "__main__":` guard); {self._committed()} of '
+                f"{self.configuration['num_samples']} samples are committed: the same "
+                f"call continues"
+            ) from error
+
+    def _finish(self, folder: WorkingFolder) -> None:
+        # Another process may have published between our look and our lock.
+        if not os.path.lexists(self.target):
+            draws = Draws(self.work.family)
+            order = self._order(folder, draws)
+            self._solve(folder, order, draws)
+            self._publish(folder, order)
+
+    def _order(
+        self, folder: WorkingFolder, draws: Draws
+    ) -> Int[np.ndarray, " samples"]:
+        digest = configuration_hash(self.configuration)
+        stored = folder.configuration()
+        if stored is not None and folder.has_commits():
+            _refuse_other(folder.path, stored, self.configuration)
+        if stored != self.configuration:
+            settings = self.configuration
+            order = solve_order(draws, settings["num_samples"], settings["ordering"])
+            folder.begin(self.configuration, order)
+        self.commits = folder.recover(digest)
+        return folder.order()
+
+    def _solve(
+        self, folder: WorkingFolder, order: Int[np.ndarray, " samples"], draws: Draws
+    ) -> None:
+        segments = cut(order, self.configuration["segment_size"])
+        missing = [s for s in segments if s.index not in self.commits]
+        if not missing:
+            return
+        display = progress_display(len(order), self._committed(), self.progress)
+        digest = configuration_hash(self.configuration)
+        try:
+            for solved in solve_all(
+                self.work,
+                self._while_space_lasts(missing),
+                draws,
+                self.num_workers,
+                display.update,
+            ):
+                record = folder.commit(solved, digest)
+                self.commits[solved.segment.index] = record
+        finally:
+            display.close()
+
+    def _while_space_lasts(self, segments: list[Segment]) -> Iterator[Segment]:
+        # Two, as one may be written while the next one is being solved.
+        needed = 2 * sample_bytes(self.work.family) * self.configuration["segment_size"]
+        for segment in segments:
+            check_free(self.target.parent, needed)
+            yield segment
+
+    def _publish(
+        self, folder: WorkingFolder, order: Int[np.ndarray, " samples"]
+    ) -> None:
+        family = self.work.family
+        check_free(self.target.parent, published_bytes(family, len(order)))
+        method = {
+            "Solver": record_text(self.configuration["solver"]),
+            "Preconditioner": record_text(
+                self.configuration["preconditioner"] or "none"
+            ),
+        }
+        run = Finished(
+            folder=folder,
+            family=family,
+            configuration=self.configuration,
+            order=order,
+            commits=self.commits,
+            rtol=self.configuration["solver"]["rtol"],
+            method=method,
+        )
+        publish(run, self.target)
+
+    def _out_of_space(self) -> OSError:
+        num_samples = self.configuration["num_samples"]
+        committed = self._committed()
+        family = self.work.family
+        rest = (num_samples - committed) * sample_bytes(family)
+        needed = rest + published_bytes(family, num_samples)
+        folder = working_path(self.target)
+        return out_of_space(folder, committed, num_samples, needed)
+
+    def _committed(self) -> int:
+        return sum(len(commit["ids"]) for commit in self.commits.values())
+
+    def _milliseconds(self) -> float | None:
+        samples = [s for commit in self.commits.values() for s in commit["samples"]]
+        if not samples:
+            return None
+        # The median leaves out the compilation in the first chunk of a process.
+        return 1e3 * float(np.median([sample["wall_seconds"] for sample in samples]))
+
+
+def _refuse_other(path: Path, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
+    lines = differences(theirs, ours)
+    if lines:
+        raise FileExistsError(
+            f"{path} exists with another configuration (there -> asked for):\n  "
+            + "\n  ".join(lines)
+            + "\nchoose another path, or delete it if it is not needed"
+        )
+
+
+def _remove_leftovers(partial: Path, configuration: dict[str, Any]) -> None:
+    # A run killed between publishing and tidying up leaves its working folder.
+    if not is_working_folder(partial):
+        return
+    if stored_configuration(partial) not in (None, configuration):
+        return
+    try:
+        with WorkingFolder(partial) as folder:
+            folder.remove()
+    except BlockingIOError:
+        # The process that published is tidying up itself.
+        return

@@ -1,0 +1,100 @@
+"""A system as its solver gets it: finite, compatible, measured, with a start.
+
+b is measured in a power of two near its largest entry, so that squares of entries
+neither overflow nor vanish. A system with NaN or infinity is replaced by A x = 0, which
+takes no steps.
+"""
+
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from ...operators import AbstractLinearOperator, AbstractOperator
+from ...operators._arithmetic import divide, power_of_two, select, subtract, zeros_like
+from ...operators._field import Field
+from ._inner_product import InnerProduct
+from ._nullspace import complement_of
+from ._solver import AbstractSolver, LinearSystem
+from ._stopping import MARGIN, threshold
+
+
+class Start(eqx.Module):
+    """What a solve gets besides its system.
+
+    Attributes:
+        x0: a start.
+        carry: what the solve before returned.
+        is_finite: whether these, the operator and the preconditioner are.
+    """
+
+    x0: Field | None
+    carry: Any
+    is_finite: Bool[Array, ""]
+
+
+class Prepared(eqx.Module):
+    """A system as its solver gets it.
+
+    Attributes:
+        system: measured in `unit`, and A x = 0 where the input is not finite.
+        unit: a power of two.
+        tolerance: the residual norm that counts as converged, in that unit.
+        is_finite: whether the input is.
+    """
+
+    system: LinearSystem
+    unit: Float[Array, ""]
+    tolerance: Float[Array, ""]
+    is_finite: Bool[Array, ""]
+
+
+def prepare(
+    A: AbstractLinearOperator,
+    M: AbstractOperator | None,
+    b: Field,
+    start: Start,
+    solver: AbstractSolver,
+) -> Prepared:
+    """Return the system A x = b for a solver."""
+    inner_product = solver.inner_product
+    complement = complement_of(A, inner_product)
+    largest = inner_product.max_abs(b)
+    is_finite = start.is_finite & jnp.isfinite(largest)
+    unit = power_of_two(largest)
+    b = select(is_finite, divide(b, unit), zeros_like(b))
+    b_norm = inner_product.norm(b)
+    tolerance = threshold(solver, b_norm, unit)
+    b = complement.project(b)
+    x0 = None if start.x0 is None else divide(start.x0, unit)
+    x0, r0 = _useful_start(A, b, x0, inner_product)
+    system = LinearSystem(
+        operator=A,
+        preconditioner=complement.project_preconditioner(M),
+        b=b,
+        x0=x0,
+        r0=r0,
+        target=jnp.where(is_finite, MARGIN * tolerance, 0),
+        scale=jnp.where(b_norm > 0, b_norm, 1),
+    )
+    return Prepared(system, unit, tolerance, is_finite)
+
+
+def _useful_start(
+    A: AbstractLinearOperator,
+    b: Field,
+    x0: Field | None,
+    inner_product: InnerProduct,
+) -> tuple[Field, Field]:
+    """The start and its residual; zero where that is closer.
+
+    Derivatives are solves with another right-hand side, for which a start for this one
+    is of no use.
+    """
+    zero = zeros_like(b)
+    if x0 is None:
+        return zero, b
+    residual = subtract(b, A.mv(x0))
+    is_useful = inner_product.norm(residual) <= inner_product.norm(b)
+    return select(is_useful, x0, zero), select(is_useful, residual, b)

@@ -1,0 +1,38 @@
+"""Raising where a solve has failed, outside of `jit` and inside of it."""
+
+from typing import Any
+
+import equinox as eqx
+from jaxtyping import Array, Int, PyTree
+
+from ...operators._field import is_traced
+from ._solution import Solution
+from ._status import SolveError, Status
+
+
+def raise_failure(solution: Solution) -> Solution:
+    """Raise where the status is not `converged`, under `jit` at run time.
+
+    Raises:
+        SolveError: with the solution, outside of `jit`.
+    """
+    if is_traced(solution.status):
+        # A and b are constants of a function that is being traced.
+        return raise_traced(solution, solution.status)
+    # Half as long as int() takes.
+    if (code := solution.status.item()) == Status.converged:
+        return solution
+    raise SolveError(
+        f"{Status(code).sentence} (status {Status(code).name}, "
+        f"{int(solution.stats.num_steps)} steps, relative residual "
+        f"{float(solution.stats.relative_residual):.2e}); throw=False returns it",
+        solution,
+    )
+
+
+def raise_traced(value: PyTree, status: Int[Array, ""]) -> Any:
+    """Return the value; the compiled program raises if the status is a failure."""
+    sentences = [member.sentence for member in Status]
+    return eqx.branched_error_if(
+        value, status != Status.converged.value, status, sentences
+    )

@@ -1,0 +1,245 @@
+"""An operator of a user's own, outside of the package, with every preconditioner."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jaxtyping import Array, Float
+
+import krylax as kx
+from krylax.operators import Separable, Stencil
+
+N = 12
+
+
+class CompactLaplacian(kx.operators.AbstractLinearOperator):
+    """The fourth-order 9-point Laplacian, -6h² Δ ≈ [1 4 1; 4 -20 4; 1 4 1]."""
+
+    weight: Float[Array, ""]
+
+    @property
+    def in_structure(self) -> Any:
+        return jax.ShapeDtypeStruct((N, N), jnp.dtype(float))
+
+    @property
+    def tags(self) -> frozenset[str]:
+        return frozenset(
+            ["symmetric", "hermitian", "positive_definite", "positive_semidefinite"]
+        )
+
+    @property
+    def stencil(self) -> Stencil:
+        along, across = -4 * self.weight, -self.weight
+        return Stencil.of(
+            jnp.full((N, N), 20 * self.weight),
+            {(0, 1): along, (1, 0): along, (1, 1): across, (1, -1): across},
+            is_symmetric=True,
+        )
+
+    @property
+    def separable(self) -> Separable | None:
+        nearby = (6 * self.weight * kx.operators.Laplacian((N, N))).separable
+        return None if nearby is None else nearby.as_nearby()
+
+    def mv(self, x: Float[Array, "n m"]) -> Float[Array, "n m"]:
+        padded = jnp.pad(x, 1)
+        window = jnp.array([[1.0, 4, 1], [4, -20, 4], [1, 4, 1]])
+        parts = [
+            window[i, j] * padded[i : i + N, j : j + N]
+            for i in range(3)
+            for j in range(3)
+        ]
+        return -self.weight * sum(parts[1:], parts[0])
+
+
+class RobinWall(kx.operators.AbstractLinearOperator):
+    """-Δu on cells with u' = alpha u on the low wall of the first axis, else zero."""
+
+    alpha: Float[Array, ""]
+
+    @property
+    def in_structure(self) -> Any:
+        return jax.ShapeDtypeStruct((N, N), jnp.dtype(float))
+
+    @property
+    def tags(self) -> frozenset[str]:
+        return frozenset(
+            ["symmetric", "hermitian", "positive_definite", "positive_semidefinite"]
+        )
+
+    def _line(self) -> Float[Array, "n n"]:
+        robin = jnp.zeros((N, N)).at[0, 0].set(self.alpha / (1 + self.alpha / 2) - 1)
+        return kx.operators.Laplacian((N,)).as_matrix() + robin
+
+    @property
+    def stencil(self) -> Stencil:
+        line = jnp.diagonal(self._line())
+        centre = jnp.add.outer(line, 2 * jnp.ones(N))
+        return Stencil.of(centre, {(0, 1): -1.0, (1, 0): -1.0}, is_symmetric=True)
+
+    @property
+    def separable(self) -> Separable:
+        lines = (self._line(), kx.operators.Laplacian((N,)).as_matrix())
+        return Separable(tuple(map(kx.operators.DenseLine, lines)), is_exact=True)
+
+    def mv(self, x: Float[Array, "n m"]) -> Float[Array, "n m"]:
+        across = kx.operators.Laplacian((N,)).as_matrix()
+        return self._line() @ x + x @ across
+
+
+OPERATORS = {
+    "nine points": CompactLaplacian(jnp.asarray(1.5)),
+    "Robin wall": RobinWall(jnp.asarray(0.7)),
+}
+FACTORIES = {
+    "ssor": kx.solvers.SSOR(1.2),
+    "ssor in colours": kx.solvers.SSOR(order=kx.solvers.Multicolour()),
+    "ssor by series": kx.solvers.SSOR(order=kx.solvers.Neumann(2)),
+    "incomplete cholesky": kx.solvers.IncompleteCholesky(),
+    "incomplete lu": kx.solvers.IncompleteLU(),
+    "block jacobi": kx.solvers.BlockJacobi(5),
+    "fast diagonalisation": kx.solvers.FastDiagonalization(),
+}
+RHS = jnp.asarray(np.random.default_rng(2).standard_normal((N, N)))
+
+
+@pytest.mark.parametrize("kind", OPERATORS)
+def test_stencil_is_the_operator(kind: str):
+    A = OPERATORS[kind]
+    matrix = np.asarray(A.as_matrix())
+    x = np.asarray(RHS)
+    allowed = 100 * np.finfo(float).eps * np.max(np.abs(matrix))
+    stencil = A.stencil
+    products = np.stack([stencil.mv(RHS), stencil.complete().T.mv(RHS)])
+    assert np.max(np.abs(products - (matrix @ x.ravel()).reshape(N, N))) <= allowed
+    assert np.max(np.abs(stencil.as_sparse().as_matrix() - matrix)) <= allowed
+
+
+def incomplete_factor(matrix: np.ndarray) -> np.ndarray:
+    """M = (P + L) P⁻¹ (P + Lᵀ), equal to the matrix wherever that is not zero."""
+    factor, pattern = matrix.copy(), matrix != 0
+    for k in range(len(matrix)):
+        rows = np.flatnonzero(pattern[k + 1 :, k]) + k + 1
+        factor[rows, k] /= factor[k, k]
+        factor[rows, k + 1 :] -= np.outer(factor[rows, k], factor[k, k + 1 :])
+        factor[~pattern] = 0
+    lower, upper = np.tril(factor, -1) + np.eye(len(factor)), np.triu(factor)
+    return lower @ upper
+
+
+def ssor_matrix(matrix: np.ndarray, omega: float) -> np.ndarray:
+    D = np.diag(np.diagonal(matrix))
+    L = np.tril(matrix, -1)
+    P = D / omega
+    return (P + L) @ np.linalg.inv(P) @ (P + L.T) / (2 - omega)
+
+
+def block_matrix(matrix: np.ndarray, size: int) -> np.ndarray:
+    number = np.arange(len(matrix)) // size
+    return np.where(number[:, None] == number, matrix, 0)
+
+
+ORACLES = {
+    "ssor": lambda A: ssor_matrix(A, 1.2),
+    "incomplete cholesky": incomplete_factor,
+    "incomplete lu": incomplete_factor,
+    "block jacobi": lambda A: block_matrix(A, 5),
+}
+
+
+@pytest.mark.parametrize("kind", OPERATORS)
+@pytest.mark.parametrize("factory", ORACLES)
+def test_preconditioner_of_an_own_operator_is_that_of_its_matrix(
+    kind: str, factory: str
+):
+    A = OPERATORS[kind]
+    M = np.linalg.inv(FACTORIES[factory](A).as_matrix())
+    expected = ORACLES[factory](np.asarray(A.as_matrix()))
+    assert np.max(np.abs(M - expected)) <= 1e4 * np.finfo(float).eps * np.max(expected)
+
+
+@pytest.mark.parametrize("kind", OPERATORS)
+@pytest.mark.parametrize("factory", FACTORIES)
+def test_cg_with_any_preconditioner_solves_an_own_operator(kind: str, factory: str):
+    A, solver = OPERATORS[kind], kx.solvers.CG(rtol=1e-10)
+    sol = kx.solve(A, RHS, solver, preconditioner=FACTORIES[factory])
+    exact = np.linalg.solve(np.asarray(A.as_matrix()), np.ravel(RHS)).reshape(N, N)
+    # κ(A) is below 200 on this grid.
+    assert np.linalg.norm(sol.value - exact) <= 200 * 1e-10 * np.linalg.norm(exact)
+
+
+def test_robin_wall_has_multigrid():
+    A, solver = OPERATORS["Robin wall"], kx.solvers.CG(rtol=1e-8)
+    sol = kx.solve(A, RHS, solver, preconditioner=kx.solvers.Multigrid())
+    alone = kx.solve(A, RHS, solver)
+    assert 2 * sol.stats.num_steps < alone.stats.num_steps
+
+
+def test_separable_operator_is_inverted_by_fast_diagonalisation():
+    A = OPERATORS["Robin wall"]
+    inverse = kx.solvers.FastDiagonalization()(A).as_matrix()
+    product = np.asarray(inverse @ A.as_matrix())
+    # κ(A) eps, κ(A) < 200.
+    assert np.max(np.abs(product - np.eye(N * N))) <= 200 * 100 * np.finfo(float).eps
+
+
+def test_multigrid_refuses_diagonal_couplings_and_names_the_alternative():
+    with pytest.raises(ValueError, match=r"diagonal ones; use AlgebraicMultigrid"):
+        kx.solvers.Multigrid()(OPERATORS["nine points"])
+
+
+@pytest.mark.parametrize(
+    ("couplings", "is_symmetric", "match"),
+    [
+        ({(0, 2): 1.0}, False, "an offset is -1, 0 or 1"),
+        ({(0, 0): 1.0}, False, "the weight of the cell itself is the centre"),
+        ({(1,): 1.0}, False, "along each of the 2 axes"),
+        ({(0, -1): 1.0}, True, r"give \(0, 1\) instead"),
+    ],
+)
+def test_offsets_that_are_none_are_refused(
+    couplings: Any, is_symmetric: bool, match: str
+):
+    with pytest.raises(ValueError, match=match):
+        Stencil.of(jnp.ones((3, 4)), couplings, is_symmetric=is_symmetric)
+
+
+def test_couplings_that_lead_out_of_the_grid_are_ignored():
+    ones = jnp.ones((3, 4))
+    plain = Stencil.of(ones, {(1, 1): -1.0, (0, -1): 2.0})
+    matrix = np.asarray(plain.as_sparse().as_matrix())
+    expected = np.eye(12)
+    for i, j in np.ndindex(3, 4):
+        for (di, dj), weight in {(1, 1): -1.0, (0, -1): 2.0}.items():
+            if 0 <= i + di < 3 and 0 <= j + dj < 4:
+                expected[4 * i + j, 4 * (i + di) + j + dj] = weight
+    assert np.array_equal(matrix, expected)
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (2, 3)])
+def test_periodic_stencil_agrees_with_its_matrix(shape: tuple[int, int]):
+    rng = np.random.default_rng(0)
+    weights = {o: rng.standard_normal(shape) for o in [(1, 1), (0, 1), (-1, 0)]}
+    A = Stencil.of(rng.standard_normal(shape), weights, boundary="periodic")
+    x = jnp.asarray(rng.standard_normal(shape))
+    matrix = np.asarray(A.as_sparse().as_matrix())
+    assert np.allclose(matrix @ np.ravel(x), np.ravel(A.mv(x)), rtol=0, atol=1e-13)
+    assert np.allclose(matrix.T @ np.ravel(x), np.ravel(A.T.mv(x)), rtol=0, atol=1e-13)
+    assert np.allclose(A.T.as_sparse().as_matrix(), matrix.T, rtol=0, atol=1e-13)
+
+
+def test_kronecker_product_and_a_multiple_of_the_identity_are_diagonalised():
+    rng = np.random.default_rng(1)
+    kernels = []
+    for n in (5, 7):
+        X = rng.standard_normal((n, n))
+        kernels.append(kx.operators.Dense(X @ X.T, tags=["positive_definite"]))
+    K = kx.operators.Kronecker(*kernels)
+    A = 2.0 * K + 0.3 * kx.operators.Identity(K.in_structure)
+    inverse = np.asarray(kx.solvers.FastDiagonalization()(A).as_matrix())
+    matrix = np.asarray(A.as_matrix())
+    cond = np.linalg.cond(matrix)
+    error = np.max(np.abs(inverse @ matrix - np.eye(35)))
+    assert error <= 100 * cond * np.finfo(float).eps
