@@ -1,5 +1,6 @@
 # make run   sets up and generates a certified Darcy data set, compares, draws it
 # make test  sets up and runs every test;   make lint  format, lint, types
+# make quick runs after each change what finds most: operators, Krylov methods, `solve`, the store of data sets, the package
 # make bench compares with the rivals; FAST=1 in small sizes, ONLY="batch float32" some cases
 # make validate  measures the tables of the papers again, in stages; PAPER=skr one paper, FAST=1 in small sizes, ONLY="orders chunks" some stages
 # Nothing is reinstalled until pyproject.toml changes.
@@ -8,11 +9,12 @@ PYTHON ?= python3
 NUM_SAMPLES ?= 256
 OUT ?= build/darcy64
 PAPER ?= skr learning_to_relax
+QUICK := tests/operators tests/solvers/krylov tests/solvers/test_certificate.py tests/solvers/test_solve.py tests/datasets/store tests/test_package.py tests/test_docs.py
 VENV := .venv
 BIN := $(VENV)/bin
 export PYTHONSAFEPATH := 1
 
-.PHONY: run test lint bench validate docs clean
+.PHONY: run test quick lint bench validate docs clean
 
 run: $(VENV)/run.stamp
 	$(BIN)/krylax generate darcy --num-samples $(NUM_SAMPLES) --num-points 64 64 --out $(OUT)
@@ -22,6 +24,9 @@ run: $(VENV)/run.stamp
 
 test: $(VENV)/dev.stamp
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile --durations=5 -q
+
+quick: $(VENV)/dev.stamp
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile -q -m "not slow" $(QUICK)
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .

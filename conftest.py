@@ -20,8 +20,8 @@ import pytest
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
-# The shape and type checks of every call take a fifth of the time to trace a program; the
-# tables of all operators, solvers and preconditioners turn them on.
+# Checking shapes and types in every call takes a fifth of the time; the tables of all
+# operators, solvers and preconditioners turn it on.
 jaxtyping.config.update("jaxtyping_disable", True)
 # Where in the source an operation comes from, which programs need not know.
 jax.config.update("jax_traceback_in_locations_limit", 0)

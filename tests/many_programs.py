@@ -1,6 +1,6 @@
 """Tests that may compile more programs than others, and why.
 
-`make test` fails any other test that compiles more than its `--max-programs`. What
+`KRYLAX_MAX_PROGRAMS=12 make test` fails any other test that compiles more. What
 fixtures compile does not count.
 """
 

@@ -13,6 +13,7 @@ from .helpers import (
     to_field,
     to_vector,
     tolerance,
+    types_checked,
     types_unchecked,
 )
 
@@ -81,8 +82,8 @@ def test_observed_orders_of_a_second_order_method_are_two():
     assert observed_orders([1.0, 0.25, 0.0625]).tolist() == [2, 2]
 
 
-def test_types_are_checked_in_tests_but_not_where_it_is_switched_off():
-    with pytest.raises(TypeError, match="Type-check error"):
+def test_types_are_checked_where_it_is_switched_on_and_not_where_it_is_off():
+    with types_checked(), pytest.raises(TypeError, match="Type-check error"):
         kx.operators.Laplacian("four")  # pyright: ignore[reportArgumentType]  # what is tested
     with types_unchecked(), pytest.raises(ValueError, match="shape four"):
         kx.operators.Laplacian("four")  # pyright: ignore[reportArgumentType]  # what is tested

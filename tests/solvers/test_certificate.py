@@ -19,7 +19,7 @@ VALUES = np.linspace(1.0, 4.0, 8)
 class Claims(AbstractSolver):
     """Returns (1 - miss) A⁻¹ b, whose relative residual is `miss`, as converged."""
 
-    miss: Any
+    miss: Any = 0.0
     rtol: float = RTOL
     atol: float = 0.0
     max_steps: int = 1
@@ -50,7 +50,7 @@ class Claims(AbstractSolver):
 def certified(miss: float) -> kx.Solution:
     A = kx.operators.Diagonal(VALUES, tags="positive_definite")
     b = jnp.cos(jnp.arange(8.0))
-    return kx.solve(A, b, Claims(jnp.asarray(miss)), throw=False)
+    return kx.solve(A, b, Claims(miss=jnp.asarray(miss)), throw=False)
 
 
 @pytest.mark.parametrize("miss", [0.5 * RTOL, 2 * RTOL, 0.1])
