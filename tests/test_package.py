@@ -166,6 +166,83 @@ def test_imports_between_folders_are_seen_by_the_check(folder: str):
     assert set().union(*found) == ALLOWED[folder]
 
 
+# Which rooms of its folder a room may import besides itself, and which of the files beside
+# the rooms. CONTRIBUTING has the same table.
+ROOMS = {
+    "operators/grids": set(),
+    "solvers/core": set(),
+    "solvers/sweeps": set(),
+    "solvers/krylov": {"core"},
+    "solvers/wrappers": {"core"},
+    "solvers/multigrid": {"core", "sweeps"},
+    "solvers/factorization": {"core", "sweeps"},
+    "solvers/relaxation": {"core", "sweeps", "krylov"},
+    "solvers/recycling": {"core", "krylov"},
+    "solvers/sequences": {"core", "wrappers", "recycling", "_solve"},
+    "solvers/tuning": {
+        "core",
+        "factorization",
+        "krylov",
+        "multigrid",
+        "relaxation",
+        "sequences",
+        "sweeps",
+        "recycling",
+        "wrappers",
+        "_solve",
+    },
+    "datasets/families": {"_names", "_optional"},
+    "datasets/store": {"families", "_names", "_optional"},
+    "datasets/generation": {"families", "store", "_names", "_optional"},
+}
+# Files beside the rooms that all of a folder's rooms may import.
+SHARED = {"operators": {path.stem for path in (ROOT / "operators").glob("_*.py")}}
+
+
+def imported_rooms(path: Path) -> set[str]:
+    """The rooms, and the files beside the rooms, of its own folder that a file imports.
+
+    What a function imports when it is called is left out, as are types.
+    """
+    folder, room, *_ = path.relative_to(ROOT).parts
+    found = set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.ImportFrom) and node.level == 2:
+            names = [node.module] if node.module else [a.name for a in node.names]
+            found |= {(name or "").split(".")[0] for name in names}
+    return found - {room} - SHARED.get(folder, set())
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_room_imports_only_what_is_below_it(room: str):
+    files = sorted((ROOT / room).glob("*.py"))
+    assert len(files) > 1
+    found = {path.name: imported_rooms(path) - ROOMS[room] for path in files}
+    assert {name: rooms for name, rooms in found.items() if rooms} == {}
+
+
+def test_every_folder_with_modules_is_a_room():
+    inits = [*ROOT.glob("*/*/__init__.py")]
+    rooms = {
+        f"{path.parent.parent.name}/{path.parent.name}"
+        for path in inits
+        if path.parent.parent.name in FOLDERS
+    }
+    assert rooms == set(ROOMS)
+
+
+def test_rooms_have_no_circle():
+    order: list[str] = []
+    left = {
+        room: {f"{room.split('/')[0]}/{name}" for name in rooms} & set(ROOMS)
+        for room, rooms in ROOMS.items()
+    }
+    while ready := [room for room, below in left.items() if below <= set(order)]:
+        order += ready
+        left = {room: below for room, below in left.items() if room not in order}
+    assert left == {}
+
+
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_folder_of_the_package_is_the_folder_at_the_root(folder: str):
     link = ROOT / "src" / "krylax" / folder
