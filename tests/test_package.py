@@ -166,8 +166,8 @@ def test_imports_between_folders_are_seen_by_the_check(folder: str):
     assert set().union(*found) == ALLOWED[folder]
 
 
-# Which rooms of its folder a room may import besides itself, and which of the files beside
-# the rooms. CONTRIBUTING has the same table.
+# Which rooms of its folder, and which files beside the rooms, a room may import.
+# CONTRIBUTING has the same table.
 ROOMS = {
     "operators/grids": set(),
     "solvers/core": set(),
