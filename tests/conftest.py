@@ -9,7 +9,11 @@ from .helpers import types_checked, types_unchecked
 from .many_programs import reason
 
 # Modules that run a table, and the parameter that names its rows.
-TABLES = {"test_all_solvers.py": "row", "test_all_preconditioners.py": "row"}
+TABLES = {
+    "test_all_operators.py": "name",
+    "test_all_solvers.py": "row",
+    "test_all_preconditioners.py": "row",
+}
 # What a test may compile by itself; more is set-up that is better compiled once. Zero:
 # not looked at.
 MAX_PROGRAMS = int(os.environ.get("KRYLAX_MAX_PROGRAMS", "0"))
