@@ -26,7 +26,7 @@ def blocks_of(A: Any, size: int) -> Inexact[Array, "blocks size size"]:
     num_unknowns = size_of(A.in_structure)
     if num_unknowns > LARGEST:
         raise ValueError(
-            f"the blocks of a {type(A).__name__} are not known, and {num_unknowns} "
+            f"cannot see the blocks of a {type(A).__name__}, and {num_unknowns} "
             f"unknowns are too many for its dense matrix (at most {LARGEST}); build it "
             "as Sparse or Banded, or use Jacobi"
         )

@@ -207,7 +207,11 @@ def test_omega_outside_of_its_range_is_refused(omega: Any):
             kx.operators.Dense(np.eye(4)),
             "on grids and Sparse, got Dense",
         ),
-        (Neumann(), kx.operators.Diagonal(np.ones(4)), "Banded, Sparse and Dense, got"),
+        (
+            Neumann(),
+            kx.operators.Kronecker(kx.operators.Dense(np.eye(2))),
+            "Banded, Sparse and Dense, got",
+        ),
     ],
 )
 def test_operators_that_an_order_does_not_know_are_refused(
