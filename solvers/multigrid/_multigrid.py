@@ -84,5 +84,6 @@ class Multigrid(eqx.Module):
             levels_of_grids(grids, steps(self.num_sweeps), A.tags),
             CoarseInverse(matrix, grids[-1].shape, A.tags - {"singular"}),
             shape=self.shape,
-            dtype=dtype,
+            # None where nothing is cast, so that the cycle may be lowered as a whole.
+            dtype=dtype if self.single_precision else None,
         )
