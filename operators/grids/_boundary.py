@@ -1,4 +1,4 @@
-"""Boundary conditions and spacings of grid operators, as stencils want them."""
+"""Validation of boundary conditions and spacings of grid operators."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias, get_args
@@ -61,12 +61,12 @@ def inverse_squares(
 
 
 def has_dirichlet(faces: Faces) -> bool:
-    """Whether any face holds the value, so that the operator is not singular."""
+    """Whether any face has a Dirichlet condition, which makes the operator regular."""
     return any("dirichlet" in pair for pair in faces)
 
 
 def require_choice(name: str, choice: Any, known: Any) -> None:
-    """Refuse what is not among the values of a `Literal`."""
+    """Raise a `ValueError` unless the value is among those of a `Literal`."""
     if choice not in get_args(known):
         raise ValueError(f"{name} must be one of {get_args(known)}, got {choice!r}")
 

@@ -97,7 +97,7 @@ class ConvectionDiffusion(AbstractDeclaredOperator):
         face_mean: FaceMean = "harmonic",
         boundary: BoundaryLike = "dirichlet",
         nullspace: Literal["constant"] | None = None,
-    ):
+    ) -> None:
         require_choice("scheme", scheme, Scheme)
         require_choice("form", form, Form)
         require_choice("face_mean", face_mean, FaceMean)
@@ -110,8 +110,8 @@ class ConvectionDiffusion(AbstractDeclaredOperator):
         self.declared = _declare(self.couplings, form, nullspace)
 
     @property
+    @override
     def in_structure(self) -> Structure:
-        """An array with one entry per cell."""
         return structure_of(self.couplings.centre)
 
     @property
@@ -120,14 +120,14 @@ class ConvectionDiffusion(AbstractDeclaredOperator):
         return self.couplings
 
     @property
+    @override
     def T(self) -> StencilOperator:
-        """The transpose, a stencil again."""
         return StencilOperator(
             couplings=self.couplings.T, declared=self.declared.T, original=self
         )
 
+    @override
     def mv(self, x: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
-        """Return -∇·(k∇x) + ∇·(vx), or + v·∇x."""
         return self.couplings.mv(x)
 
     def diagonal(self) -> Inexact[Array, "..."]:

@@ -36,7 +36,7 @@ class Diffusion(AbstractDeclaredOperator):
     """The operator -∇·(k∇u) on a 1-D, 2-D or 3-D grid of cells, second order.
 
     Unknowns sit at cell centres; walls lie on cell faces. Dirichlet walls hold the
-    value zero, Neumann walls let no flux through, periodic axes close on themselves.
+    value zero, Neumann walls have zero flux, periodic axes wrap around.
 
     Args:
         coefficient: k, one positive number per cell; its shape is the grid. Complex
@@ -46,13 +46,12 @@ class Diffusion(AbstractDeclaredOperator):
         boundary: "dirichlet", "neumann" or "periodic" for all faces, or per axis one of
             them or a (low, high) pair.
         nullspace: "constant" declares the constants that a singular operator (Neumann
-            and periodic faces alone) annihilates; a solve wants it declared.
+            and periodic faces only) annihilates; `solve` needs it declared.
 
     Raises:
         ValueError: a coefficient that is not positive, finite and floating, a bad
             shape, spacing, face mean or boundary, or 64 bits while `jax_enable_x64` is
-            off. Values that are being traced are not looked at; a solve then reports
-            them by its status.
+            off. Traced values are not checked; a solve then reports them by its status.
 
     Cost: per product 4d+1 operations per cell; d+1 numbers per cell are stored.
 
@@ -76,7 +75,7 @@ class Diffusion(AbstractDeclaredOperator):
         face_mean: FaceMean = "harmonic",
         boundary: BoundaryLike = "dirichlet",
         nullspace: Literal["constant"] | None = None,
-    ):
+    ) -> None:
         k = as_coefficient(coefficient)
         require_choice("face_mean", face_mean, FaceMean)
         faces = as_faces(boundary, k.ndim)
@@ -87,12 +86,12 @@ class Diffusion(AbstractDeclaredOperator):
         )
 
     @property
+    @override
     def in_structure(self) -> Structure:
-        """An array with one entry per cell."""
         return structure_of(self.network.centre)
 
+    @override
     def mv(self, x: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
-        """Return -∇·(k∇x)."""
         return self.network.mv(x)
 
     @property
@@ -140,7 +139,9 @@ def diffusion_network(
     return make_network(_walls(k, weights, faces), links, faces)
 
 
-def _link(k: Inexact[Array, "..."], axis: int, face_mean: FaceMean, faces: Faces):
+def _link(
+    k: Inexact[Array, "..."], axis: int, face_mean: FaceMean, faces: Faces
+) -> Inexact[Array, "..."]:
     """Conductance k_f to the next cell along an axis; at the last cell, the wrap's."""
     neighbour = jnp.roll(k, -1, axis)
     if face_mean == "harmonic":
@@ -150,7 +151,9 @@ def _link(k: Inexact[Array, "..."], axis: int, face_mean: FaceMean, faces: Faces
     return mean if faces[axis][0] == "periodic" else without_last(mean, axis)
 
 
-def _walls(k: Inexact[Array, "..."], weights: Float[Array, " axes"], faces: Faces):
+def _walls(
+    k: Inexact[Array, "..."], weights: Float[Array, " axes"], faces: Faces
+) -> Inexact[Array, "..."]:
     """Conductance 2 k / h² of every Dirichlet wall that a cell touches."""
     total = jnp.zeros_like(k)
     for axis, ((low, high), weight) in enumerate(zip(faces, weights, strict=True)):

@@ -29,8 +29,8 @@ class Helmholtz(AbstractDeclaredOperator):
     implicit time step or of a screened Poisson equation; complex, it damps the wave
     (with time dependence exp(-iωt) a positive imaginary part). With k² real and
     positive the operator is indefinite beyond the first resonance; a wavelength 2π√c/k
-    wants ten cells or more, and more on longer domains (I. M. Babuška, S. A. Sauter,
-    Is the pollution effect of the FEM avoidable for the Helmholtz equation considering
+    needs ten cells or more, and more on longer domains (I. M. Babuška, S. A. Sauter, Is
+    the pollution effect of the FEM avoidable for the Helmholtz equation considering
     high wave numbers?, SIAM J. Numer. Anal. 34, 1997).
 
     Args:
@@ -42,8 +42,8 @@ class Helmholtz(AbstractDeclaredOperator):
         face_mean: "harmonic" for jumping c, "arithmetic" for smooth c.
         boundary: "dirichlet", "neumann" or "periodic" for all faces, or per axis one of
             them or a (low, high) pair.
-        tags: promises beyond `symmetric`, such as `positive_definite` where k² is known
-            to be negative: signs of values are not looked at.
+        tags: declared properties beyond `symmetric`, such as `positive_definite` if k²
+            is known to be negative: the signs of values are not checked.
 
     Raises:
         ValueError: as `Diffusion`; a k² that is not finite or of another shape; or an
@@ -74,7 +74,7 @@ class Helmholtz(AbstractDeclaredOperator):
         face_mean: FaceMean = "harmonic",
         boundary: BoundaryLike = "dirichlet",
         tags: Iterable[str] = (),
-    ):
+    ) -> None:
         c = as_coefficient(coefficient)
         k2 = _as_wavenumber(wavenumber_squared, c)
         dtype = np.promote_types(c.dtype, k2.dtype)
@@ -88,12 +88,12 @@ class Helmholtz(AbstractDeclaredOperator):
         self.declared = declare(tags, None, self.in_structure, always=["symmetric"])
 
     @property
+    @override
     def in_structure(self) -> Structure:
-        """An array with one entry per cell."""
         return self.diffusion.in_structure
 
+    @override
     def mv(self, x: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
-        """Return -∇·(c∇x) - k²x."""
         return self.diffusion.mv(x) - self.wavenumber_squared * x
 
     @property

@@ -27,7 +27,7 @@ class Laplacian(AbstractDeclaredOperator):
 
     Unknowns sit at nodes. A Dirichlet wall (value zero) is one spacing outside the last
     node, a Neumann wall (zero flux) half a spacing outside, and a periodic axis closes
-    on itself. With Neumann and periodic faces alone the operator is singular.
+    on itself. With Neumann and periodic faces only, the operator is singular.
 
     Args:
         shape: number of nodes per axis, at least 2 each.
@@ -62,7 +62,7 @@ class Laplacian(AbstractDeclaredOperator):
         boundary: BoundaryLike = "dirichlet",
         nullspace: Literal["constant"] | None = None,
         dtype: DTypeLike | None = None,
-    ):
+    ) -> None:
         self.shape = grid_shape(shape)
         self.dtype = as_dtype(dtype)
         self.faces = as_faces(boundary, len(self.shape))
@@ -72,12 +72,12 @@ class Laplacian(AbstractDeclaredOperator):
         self.declared = declare_diffusion(self.faces, nullspace, self.in_structure)
 
     @property
+    @override
     def in_structure(self) -> Structure:
-        """An array with one entry per node."""
         return array_structure(self.shape, self.dtype)
 
+    @override
     def mv(self, x: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
-        """Return -Δ x."""
         y = (2 * jnp.sum(self.weights)).astype(x.dtype) * x
         for axis, weight in enumerate(self.weights):
             y = y - weight.astype(x.dtype) * self._neighbours(x, axis)
@@ -117,7 +117,7 @@ class Laplacian(AbstractDeclaredOperator):
         )
         return Separable(lines, is_exact=True)
 
-    def _neighbours(self, x: Inexact[Array, "..."], axis: int):
+    def _neighbours(self, x: Inexact[Array, "..."], axis: int) -> Inexact[Array, "..."]:
         total = shift_in_zero(x, axis, "high") + shift_in_zero(x, axis, "low")
         for side in _sides(self.faces[axis], "neumann"):
             total = total + edge_in_zeros(x, axis, side, side)
@@ -151,7 +151,7 @@ def declare_diffusion(
     """Return what follows from the faces for a symmetric operator of differences.
 
     Raises:
-        ValueError: a null space that is not there.
+        ValueError: the operator is not singular.
     """
     require_declarable(nullspace, faces)
     is_singular = not has_dirichlet(faces)

@@ -37,7 +37,7 @@ SIDES: tuple[Side, Side] = ("low", "high")
 
 
 class CellType(IntEnum):
-    """What fills a cell of `MaskedPoisson`."""
+    """The content of a cell of `MaskedPoisson`."""
 
     SOLID = 1
     FLUID = 2
@@ -58,7 +58,7 @@ class MaskedPoisson(AbstractDeclaredOperator):
 
     Args:
         cells: integers of `CellType` (1 solid, 2 fluid, 3 air); 0 counts as solid.
-            They may be traced: then nothing but semidefiniteness is promised.
+            They may be traced; the operator is then tagged semidefinite only.
         spacing: h, one number or one per axis.
         boundary: what lies outside of the grid, "neumann" for solid, "dirichlet" for
             air (value zero one spacing outside), or "periodic"; for all faces, or per
@@ -93,7 +93,7 @@ class MaskedPoisson(AbstractDeclaredOperator):
         boundary: BoundaryLike = "neumann",
         nullspace: Any | Literal["constant"] | None = None,
         dtype: DTypeLike | None = None,
-    ):
+    ) -> None:
         cells = _as_cells(cells)
         dtype = as_dtype(dtype)
         faces = as_faces(boundary, cells.ndim)
@@ -106,12 +106,12 @@ class MaskedPoisson(AbstractDeclaredOperator):
         self.declared = declare(_tags(regions), nullspace, self.in_structure)
 
     @property
+    @override
     def in_structure(self) -> Structure:
-        """An array with one entry per cell."""
         return structure_of(self.network.centre)
 
+    @override
     def mv(self, x: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
-        """Return -Δx in fluid cells, x in the others."""
         return self.network.mv(x)
 
     @property

@@ -1,4 +1,4 @@
-"""A grid of cells joined by conductances: what second-order stencils have in common.
+"""A grid of cells joined by conductances, the common form of second-order stencils.
 
 (A u)_i = w_i u_i + Σ_neighbours c_ij (u_i - u_j): a conductance c to each neighbour
 along an axis and w to the wall. `Diffusion` stores one, `Laplacian` can be seen as one,
@@ -60,7 +60,7 @@ def make_network(
 
 
 def wall_conductances(network: Network) -> Inexact[Array, "..."]:
-    """Return w, what the centre has beyond the links; rounding is cut to zero."""
+    """Return w, the diagonal minus the sum of links; rounding is set to zero."""
     inner = make_network(
         jnp.zeros_like(network.centre), network.links, network.faces
     ).centre

@@ -15,7 +15,9 @@ from jaxtyping import Array, Shaped
 Side = Literal["low", "high"]
 
 
-def shift_in_zero(x: Shaped[Array, "..."], axis: int, side: Side, steps: int = 1):
+def shift_in_zero(
+    x: Shaped[Array, "..."], axis: int, side: Side, steps: int = 1
+) -> Shaped[Array, "..."]:
     """Return each cell's neighbour `steps` cells towards `side`, zero outside."""
     size = x.shape[axis]
     outside = jnp.zeros_like(lax.slice_in_dim(x, 0, steps, axis=axis))
@@ -26,12 +28,14 @@ def shift_in_zero(x: Shaped[Array, "..."], axis: int, side: Side, steps: int = 1
     return jnp.concatenate(pieces, axis)
 
 
-def without_last(x: Shaped[Array, "..."], axis: int):
+def without_last(x: Shaped[Array, "..."], axis: int) -> Shaped[Array, "..."]:
     """Return x with zeros on its high edge."""
     return shift_in_zero(shift_in_zero(x, axis, "low"), axis, "high")
 
 
-def edge_in_zeros(x: Shaped[Array, "..."], axis: int, source: Side, target: Side):
+def edge_in_zeros(
+    x: Shaped[Array, "..."], axis: int, source: Side, target: Side
+) -> Shaped[Array, "..."]:
     """Return zeros that hold, on the `target` edge, the cells of x's `source` edge."""
     size = x.shape[axis]
     start = 0 if source == "low" else size - 1

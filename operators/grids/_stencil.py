@@ -269,13 +269,15 @@ class Stencil(eqx.Module):
         indptr = np.concatenate([[0], np.cumsum(np.bincount(i, minlength=index.size))])
         return Sparse(flat[places[order]], j[order], indptr, (index.size, index.size))
 
-    def _seen_from_there(self, offset: Offset, weight: Inexact[Array, "..."]):
+    def _seen_from_there(
+        self, offset: Offset, weight: Inexact[Array, "..."]
+    ) -> Inexact[Array, "..."]:
         """The weights of a coupling, stored at the cells that it leads to."""
         return at_offset(weight, _negated(offset), self.faces)
 
 
 class StencilOperator(AbstractDeclaredOperator):
-    """A stencil as an operator; the transpose of one that knows more about itself."""
+    """A stencil as an operator: the transpose of a grid operator, which it keeps."""
 
     couplings: Stencil
     declared: Declared
@@ -284,7 +286,6 @@ class StencilOperator(AbstractDeclaredOperator):
     @property
     @override
     def in_structure(self) -> Structure:
-        """An array with one entry per cell."""
         return structure_of(self.couplings.centre)
 
     @property

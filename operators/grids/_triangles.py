@@ -19,8 +19,8 @@ class GridTriangle(eqx.Module):
 
     Attributes:
         weights: per axis, the weight of the neighbour on `side`.
-        wraps: per axis, the weight of the neighbour across a periodic wrap, zero but on
-            the edge; `None` on other axes.
+        wraps: per axis, the weight of the neighbour across a periodic wrap, zero except
+            on the edge; `None` on other axes.
         side: "low" for L, "high" for U.
     """
 
