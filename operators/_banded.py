@@ -25,12 +25,12 @@ class Banded(AbstractDeclaredOperator):
     """A square matrix with few diagonals, as an operator on vectors of length n.
 
     Entry (i, j) with j - i = `offsets[d]` is `diagonals[d, j]`, SciPy's `dia_array`
-    convention; what would lie outside the matrix is ignored.
+    convention; entries that would lie outside the matrix are ignored.
 
     Args:
         diagonals: one row of length n per diagonal.
         offsets: column minus row of each diagonal, distinct, between -(n-1) and n-1.
-        tags: promises such as `symmetric` or `positive_definite`.
+        tags: declared properties such as `symmetric` or `positive_definite`.
         nullspace: null vectors of A and Aᴴ, stacked along a first axis, or "constant".
 
     Raises:
@@ -57,20 +57,20 @@ class Banded(AbstractDeclaredOperator):
         *,
         tags: Iterable[str] = (),
         nullspace: Any | Literal["constant"] | None = None,
-    ):
+    ) -> None:
         self.diagonals = as_finite(diagonals, "diagonals")
         self.offsets = _as_offsets(offsets)
         _require_fit(self.diagonals.shape, self.offsets)
         self.declared = declare(tags, nullspace, self.in_structure)
 
     @property
+    @override
     def in_structure(self) -> Structure:
-        """A vector of length n."""
         return array_structure(self.diagonals.shape[1:], self.diagonals.dtype)
 
     @property
+    @override
     def T(self) -> "Banded":
-        """The transpose: offsets change sign, each diagonal moves along by its own."""
         if "symmetric" in self.tags:
             return self
         rows = _transposed(self.diagonals, self.offsets)
@@ -78,8 +78,8 @@ class Banded(AbstractDeclaredOperator):
         nullspace = conjugate(self.nullspace)
         return Banded(rows, offsets, tags=self.tags, nullspace=nullspace)
 
+    @override
     def mv(self, x: Inexact[Array, " n"]) -> Inexact[Array, " n"]:
-        """Return A x."""
         rows = zip(self.offsets, self.diagonals, strict=True)
         terms = [_aligned(row * x, offset) for offset, row in rows]
         return sum(terms[1:], terms[0])

@@ -24,14 +24,14 @@ class Block(AbstractDeclaredOperator):
 
     Args:
         rows: the blocks, row after row; None is a zero block.
-        tags: promises such as `symmetric`; nothing is concluded from the blocks.
+        tags: such as `symmetric`; they are not derived from those of the blocks.
         nullspace: null vectors of A and Aᴴ, a tuple of fields stacked along a first
             axis, or "constant".
 
     Raises:
         TypeError: a block that is no linear operator.
-        ValueError: no block, rows of different lengths, a row or a column of zero
-            blocks alone, blocks whose fields disagree or differ in dtype, or an unknown
+        ValueError: no block, rows of different lengths, a row or a column with zero
+            blocks only, blocks whose fields disagree or differ in dtype, or an unknown
             tag.
 
     Cost: one product with every block.
@@ -55,7 +55,7 @@ class Block(AbstractDeclaredOperator):
         *,
         tags: Iterable[str] = (),
         nullspace: Any | Literal["constant"] | None = None,
-    ):
+    ) -> None:
         self.rows = tuple(tuple(row) for row in rows)
         _require_rectangle(self.rows)
         _require_agreement(self.rows)
@@ -90,7 +90,7 @@ class Block(AbstractDeclaredOperator):
         return tuple(_row_product(row, x) for row in self.rows)
 
     def diagonal(self) -> Field:
-        """The diagonals of the blocks on the diagonal, a zero block's of zeros."""
+        """The diagonals of the diagonal blocks; zeros for a zero block."""
         require_square(self.in_structure, self.out_structure, "has a diagonal")
         blocks = [row[i] for i, row in enumerate(self.rows)]
         return tuple(

@@ -1,4 +1,4 @@
-"""Probing what an operator promises: linearity, adjoint, symmetry, definiteness.
+"""Probing the tags of an operator: linearity, adjoint, symmetry, definiteness.
 
 Random probes find a wrong transpose or a wrong symmetry with probability one; a
 negative eigenvalue shows when it is among the extreme ones, which a short Lanczos run
@@ -33,7 +33,7 @@ LANCZOS_STEPS = 30
 def check_operator(
     operator: AbstractLinearOperator, key: PRNGKeyArray
 ) -> dict[str, float]:
-    """Return the relative error of every promise that the operator makes.
+    """Return the relative error of each property that the operator declares.
 
     Probes, with random fields x and y: A(2x + y) = 2Ax + Ay, ⟨y, Ax⟩ = ⟨Aᴴy, x⟩,
     ⟨yᶜ, Ax⟩ = ⟨(Aᵀy)ᶜ, x⟩, Aᵀx = Ax and Aᴴx = Ax if tagged so, A N = 0 and Aᴴ N = 0 for
@@ -46,7 +46,7 @@ def check_operator(
         key: for the random probes.
 
     Raises:
-        ValueError: a broken promise, named with its error.
+        ValueError: a property that does not hold, with its error.
 
     Cost: about ten products, and 30 more with a definite tag; two programs, compiled
     once per structure.
@@ -156,7 +156,7 @@ def _smallest_ritz_value(operator: AbstractLinearOperator, x: Field) -> Array:
 
 
 def _raise_broken(errors: dict[str, Array], operator: AbstractLinearOperator) -> None:
-    """Allow rounding: inner products of n terms err by about √n eps; 100 times that."""
+    """Raise for errors above 100 √n eps; inner products of n terms err by √n eps."""
     eps = float(jnp.finfo(real_dtype(operator.in_structure)).eps)
     allowed = 100 * size_of(operator.in_structure) ** 0.5 * eps
     # `not <=` instead of `>`, so that NaN counts as broken.

@@ -1,9 +1,10 @@
-"""What is declared of an operator: tags and null space, checked and kept together."""
+"""The declared properties of an operator: its tags and its null space."""
 
 from collections.abc import Iterable
 from typing import Any
 
 import equinox as eqx
+from typing_extensions import override
 
 from ._field import Field, Structure, describe, require_field, require_square
 from ._nullspace import as_nullspace, conjugate, constant_nullspace
@@ -15,8 +16,8 @@ class Declared(eqx.Module):
     """Tags and a null space.
 
     Attributes:
-        vectors: orthonormal null vectors, unless they are the constants.
-        tags: the promises, with all that they imply.
+        vectors: orthonormal null vectors, None if they are the constants.
+        tags: the declared tags and all that they imply.
         has_constants: whether the constants are the null space; they are not stored.
         annihilates_constants: whether A 1 = 0, declared as null space or not.
     """
@@ -28,7 +29,7 @@ class Declared(eqx.Module):
 
     @property
     def T(self) -> "Declared":
-        """What holds for the transpose."""
+        """The declared properties of the transpose."""
         annihilates = self.has_constants or "symmetric" in self.tags
         annihilates &= self.annihilates_constants
         vectors = conjugate(self.vectors)
@@ -41,8 +42,8 @@ class AbstractDeclaredOperator(AbstractLinearOperator):
     declared: eqx.AbstractVar[Declared]
 
     @property
+    @override
     def tags(self) -> frozenset[str]:
-        """What was promised, and what follows."""
         return self.declared.tags
 
     @property
@@ -67,18 +68,18 @@ def declare(
     always: Iterable[str] = (),
     annihilates_constants: bool = False,
 ) -> Declared:
-    """Check what is declared of an operator between fields, and the fields.
+    """Validate the fields and the declared properties of an operator.
 
     Args:
-        tags: the caller's promises.
+        tags: those that the caller declares.
         nullspace: the caller's null vectors, "constant" or None.
         structure: of the fields that the operator takes.
         out_structure: of those that it returns, if the operator is not square.
-        always: tags that the operator has whatever the caller says.
+        always: tags that the operator has in any case.
         annihilates_constants: whether A 1 = 0 is known.
 
     Raises:
-        ValueError: fields that are none, an unknown tag, tags or a null space of an
+        ValueError: invalid fields, an unknown tag, tags or a null space of an
             operator that is not square, null vectors that do not fit or that contradict
             the tags.
     """

@@ -24,12 +24,12 @@ class Dense(AbstractDeclaredOperator):
 
     Args:
         matrix: the matrix A, floating or complex, shape (rows, columns).
-        tags: promises such as `symmetric` or `positive_definite`.
+        tags: declared properties such as `symmetric` or `positive_definite`.
         nullspace: null vectors of A and Aᴴ, stacked along a first axis, or "constant".
 
     Raises:
-        ValueError: not two-dimensional, integer, not finite, without
-            entries, 64-bit while `jax_enable_x64` is off, or an unknown tag.
+        ValueError: a matrix that is not two-dimensional, is empty, has integer or
+            non-finite entries, 64-bit while `jax_enable_x64` is off, or an unknown tag.
 
     Cost: 2 rows·columns operations; the matrix is read once per product, and once for
     many right-hand sides in `mm`.
@@ -50,7 +50,7 @@ class Dense(AbstractDeclaredOperator):
         *,
         tags: Iterable[str] = (),
         nullspace: Any | Literal["constant"] | None = None,
-    ):
+    ) -> None:
         self.matrix = as_finite(matrix, "matrix")
         if self.matrix.ndim != 2:
             raise ValueError(
@@ -60,34 +60,34 @@ class Dense(AbstractDeclaredOperator):
         self.declared = declare(tags, nullspace, self.in_structure, self.out_structure)
 
     @property
+    @override
     def in_structure(self) -> Structure:
-        """A vector of as many entries as A has columns."""
         return array_structure(self.matrix.shape[1:], self.matrix.dtype)
 
     @property
+    @override
     def out_structure(self) -> Structure:
-        """A vector of as many entries as A has rows."""
         return array_structure(self.matrix.shape[:1], self.matrix.dtype)
 
     @property
+    @override
     def T(self) -> "Dense":
-        """The transposed matrix."""
         if "symmetric" in self.tags:
             return self
         return eqx.tree_at(
             lambda A: (A.matrix, A.declared), self, (self.matrix.T, self.declared.T)
         )
 
+    @override
     def mv(self, x: Inexact[Array, " columns"]) -> Inexact[Array, " rows"]:
-        """Return A x."""
         return jnp.matmul(self.matrix, x, precision=Precision.HIGHEST)
 
     def mm(self, xs: Inexact[Array, "k columns"]) -> Inexact[Array, "k rows"]:
         """Return A applied to each row of xs, by one matrix product."""
         return jnp.matmul(xs, self.matrix.T, precision=Precision.HIGHEST)
 
+    @override
     def diagonal(self) -> Inexact[Array, " rows"]:
-        """The diagonal of A, if it is square."""
         require_square(self.in_structure, self.out_structure, "has a diagonal")
         return jnp.diagonal(self.matrix)
 
@@ -105,6 +105,6 @@ class Dense(AbstractDeclaredOperator):
     def diagonal_blocks(self, size: int) -> Inexact[Array, "blocks size size"]:
         return blocks_of_matrix(self.matrix, size)
 
+    @override
     def as_matrix(self) -> Inexact[Array, "rows columns"]:
-        """The matrix."""
         return self.matrix

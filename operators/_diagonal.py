@@ -19,7 +19,7 @@ class Diagonal(AbstractDeclaredOperator):
 
     Args:
         values: the diagonal d as a field, floating or complex.
-        tags: promises beyond `symmetric`, such as `positive_definite`.
+        tags: declared properties beyond `symmetric`, such as `positive_definite`.
 
     Raises:
         ValueError: integer values, 64-bit ones while `jax_enable_x64` is off, or an
@@ -36,17 +36,17 @@ class Diagonal(AbstractDeclaredOperator):
     values: Field
     declared: Declared
 
-    def __init__(self, values: Any, *, tags: Iterable[str] = ()):
+    def __init__(self, values: Any, *, tags: Iterable[str] = ()) -> None:
         self.values = as_field(values, "values")
         self.declared = declare(tags, None, self.in_structure, always=["symmetric"])
 
     @property
+    @override
     def in_structure(self) -> Structure:
-        """The structure of the diagonal."""
         return structure_of(self.values)
 
+    @override
     def mv(self, x: Field) -> Field:
-        """Return d x, entry by entry."""
         return jax.tree.map(jnp.multiply, self.values, x)
 
     @property
@@ -59,6 +59,6 @@ class Diagonal(AbstractDeclaredOperator):
     def diagonal_blocks(self, size: int) -> Inexact[Array, "blocks size size"]:
         return blocks_of_diagonals([(0, ravel(self.values))], size)
 
+    @override
     def diagonal(self) -> Field:
-        """The diagonal d."""
         return self.values

@@ -36,7 +36,7 @@ def blocks_of(A: Any, size: int) -> Inexact[Array, "blocks size size"]:
 def blocks_of_matrix(
     matrix: Inexact[Array, "n n"], size: int
 ) -> Inexact[Array, "blocks size size"]:
-    """Return the blocks of a dense matrix, the last one filled up with zeros."""
+    """Return the blocks of a dense matrix, the last one padded with zeros."""
     num_unknowns = matrix.shape[0]
     num_blocks = -(-num_unknowns // size)
     padding = num_blocks * size - num_unknowns

@@ -2,7 +2,7 @@
 
 A field is an array of any rank (grid-shaped where there is a grid) or a pytree of such
 arrays; its structure is the same pytree of `jax.ShapeDtypeStruct`. Arrays that enter
-the library pass through `as_field` once, which is where wrong input is told apart.
+the library pass through `as_field` once, which is where invalid input is rejected.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ def as_field(values: Any, name: str) -> Field:
 
     Args:
         values: array or pytree of arrays, NumPy's or JAX's.
-        name: what the caller calls it, for the error.
+        name: the caller's name for it, for the error message.
 
     Raises:
         ValueError: a leaf is an integer or boolean array, or asks for 64 bits while
@@ -68,7 +68,7 @@ def as_finite(values: Any, name: str) -> Inexact[Array, "..."]:
 def on_device(values: Any) -> Array:
     """Return an array that was set up on the host.
 
-    `jnp.asarray` would compile a program for each shape, and here they are many. Inside
+    `jnp.asarray` would compile a program for each of the many shapes. Inside
     of a program it is a constant, whose values stay known.
     """
     with jax.ensure_compile_time_eval():
@@ -83,7 +83,7 @@ def as_scalar(value: Any, dtype: DTypeLike) -> Inexact[Array, ""]:
 
 
 def as_dtype(dtype: DTypeLike | None) -> jnp.dtype:
-    """Return the dtype of an operator's fields, JAX's default unless said.
+    """Return the dtype of an operator's fields, by default JAX's.
 
     Raises:
         ValueError: an integer type, or 64 bits while `jax_enable_x64` is off.
@@ -154,7 +154,7 @@ def array_structure(shape: Sequence[int], dtype: DTypeLike) -> jax.ShapeDtypeStr
 
 
 def require_field(structure: Structure) -> None:
-    """Refuse what is no structure of a field.
+    """Raise a `ValueError` unless this is the structure of a field.
 
     Raises:
         ValueError: no entry in some array, integers, arrays of several dtypes, or 64
@@ -178,7 +178,7 @@ def require_field(structure: Structure) -> None:
 def require_square(
     structure: Structure, out_structure: Structure, property_of_square: str
 ) -> None:
-    """Refuse an operator between different fields where that makes no sense."""
+    """Raise a `ValueError` unless the operator is square."""
     if structure != out_structure:
         raise ValueError(
             f"only a square operator {property_of_square}, got one from "
@@ -187,7 +187,7 @@ def require_square(
 
 
 def require_structure(field: Field, structure: Structure, name: str) -> None:
-    """Raise a `ValueError` that names both structures where they differ."""
+    """Raise a `ValueError` that names both structures if they differ."""
     got = structure_of(field)
     same_tree = jax.tree.structure(got) == jax.tree.structure(structure)
     if same_tree and jax.tree.leaves(got) == jax.tree.leaves(structure):

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import equinox as eqx
 import jax
+from typing_extensions import override
 
 from ._declared import AbstractDeclaredOperator, Declared, declare
 from ._field import Field, FrozenStructure, Structure, freeze, thaw
@@ -21,12 +22,13 @@ class Function(AbstractDeclaredOperator):
         function: linear map from a field to a field; linearity is trusted, and probed
             by `check_operator`.
         in_structure: the field's structure, such as `jax.eval_shape(lambda: x)`.
-        tags: promises such as `symmetric` or `positive_definite`. The transpose of an
-            operator that is not tagged symmetric is made by `jax.linear_transpose`.
+        tags: declared properties such as `symmetric` or `positive_definite`. The
+            transpose of an operator that is not tagged symmetric is made by
+            `jax.linear_transpose`.
         nullspace: null vectors of A and Aᴴ, stacked along a first axis, or "constant".
 
     Raises:
-        ValueError: integer fields or such without entries, an unknown tag, or null
+        ValueError: integer or empty fields, an unknown tag, or null
             vectors of another structure.
 
     Examples:
@@ -49,24 +51,24 @@ class Function(AbstractDeclaredOperator):
         *,
         tags: Iterable[str] = (),
         nullspace: Any | Literal["constant"] | None = None,
-    ):
+    ) -> None:
         self.function = as_pytree(function)
         self.frozen_in = freeze(in_structure)
         self.frozen_out = freeze(jax.eval_shape(function, in_structure))
         self.declared = declare(tags, nullspace, self.in_structure, self.out_structure)
 
     @property
+    @override
     def in_structure(self) -> Structure:
-        """What was given."""
         return thaw(self.frozen_in)
 
     @property
+    @override
     def out_structure(self) -> Structure:
-        """What the function returns."""
         return thaw(self.frozen_out)
 
+    @override
     def mv(self, x: Field) -> Field:
-        """Return function(x)."""
         return self.function(x)
 
 

@@ -16,6 +16,7 @@ from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, Inexact
+from typing_extensions import override
 
 from ._declared import AbstractDeclaredOperator, Declared
 from ._field import Structure, array_structure
@@ -29,24 +30,24 @@ class HostProduct(AbstractDeclaredOperator):
     is_transposed: bool = eqx.field(static=True, default=False)
 
     @property
+    @override
     def in_structure(self) -> Structure:
-        """A vector of as many entries as there are columns."""
         return array_structure(self._shape[1:], self.host.dtype)
 
     @property
+    @override
     def out_structure(self) -> Structure:
-        """A vector of as many entries as there are rows."""
         return array_structure(self._shape[:1], self.host.dtype)
 
     @property
+    @override
     def T(self) -> "HostProduct":
-        """The transpose, by the operator's `rmatvec`."""
         if "symmetric" in self.tags:
             return self
         return HostProduct(self.declared.T, self.host, not self.is_transposed)
 
+    @override
     def mv(self, x: Inexact[Array, " columns"]) -> Inexact[Array, " rows"]:
-        """Return A x."""
         return product_p.bind(x, host=self.host, is_transposed=self.is_transposed)
 
     @property

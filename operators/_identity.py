@@ -34,19 +34,19 @@ class Identity(AbstractDeclaredOperator):
     declared: Declared
     frozen: FrozenStructure = eqx.field(static=True)
 
-    def __init__(self, structure: Structure):
+    def __init__(self, structure: Structure) -> None:
         self.frozen = freeze(structure)
         self.declared = declare(
             ["symmetric", "positive_definite"], None, self.in_structure
         )
 
     @property
+    @override
     def in_structure(self) -> Structure:
-        """The structure that it was given."""
         return thaw(self.frozen)
 
+    @override
     def mv(self, x: Field) -> Field:
-        """Return x."""
         return x
 
     @property
@@ -65,6 +65,6 @@ class Identity(AbstractDeclaredOperator):
     def diagonal_blocks(self, size: int) -> Inexact[Array, "blocks size size"]:
         return blocks_of_diagonals([(0, ravel(self.diagonal()))], size)
 
+    @override
     def diagonal(self) -> Field:
-        """Ones."""
         return jax.tree.map(lambda s: jnp.ones(s.shape, s.dtype), self.in_structure)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import equinox as eqx
+from typing_extensions import override
 
 from ._field import Field, Structure, describe
 from ._operator import AbstractLinearOperator, AbstractOperator
@@ -11,19 +12,19 @@ from ._operator import AbstractLinearOperator, AbstractOperator
 class Inverse(AbstractLinearOperator):
     """The operator A⁻¹ whose product is a solve.
 
-    It is linear as far as the tolerance goes: as a preconditioner of a loose inner
-    solve, give it to a flexible solver. What the solver factors is factored once, when
-    the inverse is made.
+    It is linear up to the solver's tolerance: with a loose tolerance, use it as a
+    preconditioner of a flexible solver only. A direct solver factors A once, when the
+    inverse is made.
 
     Args:
         operator: A, square.
         solver: the method and its tolerances.
         preconditioner: an approximate inverse of A, or a factory that makes one from A.
-        throw: raise where a solve fails; otherwise take what it found.
+        throw: whether to raise if a solve fails; otherwise its result is used.
 
     Raises:
         ValueError: A is not square, or the preconditioner does not fit it.
-        TypeError: the solver is none, or the preconditioner no operator.
+        TypeError: `solver` is not a solver, or the preconditioner not an operator.
 
     Cost: a solve per product.
 
@@ -46,7 +47,7 @@ class Inverse(AbstractLinearOperator):
         preconditioner: Any = None,
         *,
         throw: bool = True,
-    ):
+    ) -> None:
         if operator.in_structure != operator.out_structure:
             raise ValueError(
                 f"only a square operator has an inverse, got one from "
@@ -68,18 +69,18 @@ class Inverse(AbstractLinearOperator):
         self.throw = throw
 
     @property
+    @override
     def in_structure(self) -> Structure:
-        """That of A."""
         return self.operator.in_structure
 
     @property
+    @override
     def tags(self) -> frozenset[str]:
-        """Those of A."""
         return self.operator.tags
 
     @property
+    @override
     def nullspace(self) -> Field | None:
-        """That of A, of which this is the pseudo-inverse."""
         return self.operator.nullspace
 
     @property

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import equinox as eqx
 import jax
+from typing_extensions import override
 
 from ._declared import AbstractDeclaredOperator, Declared, declare
 from ._field import (
@@ -24,16 +25,16 @@ class Jacobian(AbstractDeclaredOperator):
     """The Jacobian J of a function at a point, x ↦ d/dt f(point + t x) at t = 0.
 
     The Hessian of an energy is the Jacobian of its gradient, tagged `symmetric`. The
-    operator keeps the function and the point, not a linearisation, so that another
-    point costs no compilation; what does not depend on x, XLA moves out of a solver's
-    loop. Gradients flow to the point, to arrays that the function closes over when the
+    operator keeps the function and the point, not a linearisation, so another point
+    needs no compilation. XLA moves what does not depend on x out of a solver's loop.
+    Gradients flow to the point, to arrays that the function closes over when the
     operator is built inside the differentiated function, and to the leaves of
     `function` when it is a pytree.
 
     Args:
         function: differentiable map f from a field to a field; holomorphic if complex.
         point: the field at which it is linearised.
-        tags: promises such as `symmetric` or `positive_definite`.
+        tags: declared properties such as `symmetric` or `positive_definite`.
         nullspace: null vectors of J and Jᴴ, stacked along a first axis, or "constant".
 
     Raises:
@@ -62,31 +63,31 @@ class Jacobian(AbstractDeclaredOperator):
         *,
         tags: Iterable[str] = (),
         nullspace: Any | Literal["constant"] | None = None,
-    ):
+    ) -> None:
         self.function = as_pytree(function)
         self.point = as_field(point, "point")
         self.frozen_out = freeze(jax.eval_shape(function, self.point))
         self.declared = declare(tags, nullspace, self.in_structure, self.out_structure)
 
     @property
+    @override
     def in_structure(self) -> Structure:
-        """That of the point."""
         return structure_of(self.point)
 
     @property
+    @override
     def out_structure(self) -> Structure:
-        """What the function returns."""
         return thaw(self.frozen_out)
 
     @property
+    @override
     def T(self) -> AbstractLinearOperator:
-        """The transpose, by reverse mode."""
         if "symmetric" in self.tags:
             return self
         return TransposedJacobian(jacobian=self, declared=self.declared.T)
 
+    @override
     def mv(self, x: Field) -> Field:
-        """Return J x, by forward mode."""
         return jax.jvp(self.function, (self.point,), (x,))[1]
 
 
@@ -97,13 +98,13 @@ class TransposedJacobian(AbstractDeclaredOperator):
     declared: Declared
 
     @property
+    @override
     def in_structure(self) -> Structure:
-        """What the function returns."""
         return self.jacobian.out_structure
 
     @property
+    @override
     def out_structure(self) -> Structure:
-        """That of the point."""
         return self.jacobian.in_structure
 
     @property
@@ -111,7 +112,7 @@ class TransposedJacobian(AbstractDeclaredOperator):
         """J itself."""
         return self.jacobian
 
+    @override
     def mv(self, x: Field) -> Field:
-        """Return Jᵀ x, by reverse mode."""
         _, pull_back = jax.vjp(self.jacobian.function, self.jacobian.point)
         return pull_back(x)[0]

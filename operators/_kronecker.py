@@ -46,7 +46,7 @@ class Kronecker(AbstractLinearOperator):
 
     factors: tuple[AbstractLinearOperator, ...]
 
-    def __init__(self, *factors: AbstractLinearOperator):
+    def __init__(self, *factors: AbstractLinearOperator) -> None:
         _require_vectors(factors)
         self.factors = factors
 
@@ -62,7 +62,7 @@ class Kronecker(AbstractLinearOperator):
 
     @property
     def tags(self) -> frozenset[str]:
-        """What all factors promise; singular if one is, and all are square."""
+        """The tags that all factors have; singular if one is and all are square."""
         if any(f.in_structure != f.out_structure for f in self.factors):
             return frozenset()
         return _shared_tags(self.factors) | (
@@ -100,15 +100,15 @@ class Kronecker(AbstractLinearOperator):
         lines = tuple(DenseLine(factor.as_matrix()) for factor in self.factors)
         return Separable(lines, is_product=True, is_exact=True)
 
+    @override
     def as_matrix(self) -> Inexact[Array, "rows columns"]:
-        """The Kronecker product of the factors' matrices."""
         return reduce(jnp.kron, [factor.as_matrix() for factor in self.factors])
 
 
 class KroneckerSum(AbstractLinearOperator):
     """The Kronecker sum A ⊗ I ⊗ ... + I ⊗ B ⊗ ... + ..., one axis per factor.
 
-    That is how a separable operator on a grid is made of those along its axes.
+    Separable operators on a grid are Kronecker sums of operators along its axes.
 
     Args:
         *factors: square linear operators on vectors, all of one dtype.
@@ -130,7 +130,7 @@ class KroneckerSum(AbstractLinearOperator):
 
     factors: tuple[AbstractLinearOperator, ...]
 
-    def __init__(self, *factors: AbstractLinearOperator):
+    def __init__(self, *factors: AbstractLinearOperator) -> None:
         _require_vectors(factors)
         for position, factor in enumerate(factors):
             if factor.in_structure != factor.out_structure:
@@ -148,7 +148,7 @@ class KroneckerSum(AbstractLinearOperator):
 
     @property
     def tags(self) -> frozenset[str]:
-        """What all factors promise; among semidefinite ones one definite is enough."""
+        """The tags that all factors have; definite if one is, the rest semidefinite."""
         shared = _shared_tags(self.factors)
         if "positive_semidefinite" in shared:
             shared |= {"positive_definite"} & _united_tags(self.factors)

@@ -23,7 +23,7 @@ class DenseLine(eqx.Module):
     is_uniform: ClassVar[bool] = False
 
     def as_matrix(self) -> Inexact[Array, "n n"]:
-        """Return it."""
+        """Return the matrix."""
         return self.matrix
 
     def scaled(self, factor: Inexact[Array, ""]) -> "DenseLine":

@@ -9,8 +9,8 @@ from ._operator import AbstractLinearOperator
 def to_lineax(A: AbstractLinearOperator) -> Any:
     """Return the operator as a `lineax.AbstractLinearOperator`.
 
-    All of lineax's functions of operators know it; `symmetric` and the definite tags
-    are translated. What `from_lineax` made comes back as it was.
+    It is registered with all of lineax's functions of operators; `symmetric` and the
+    definite tags are translated. An operator from `from_lineax` is unwrapped.
 
     Args:
         A: a linear operator between fields of known structure.
@@ -51,7 +51,8 @@ def from_lineax(operator: Any) -> AbstractLinearOperator:
         ImportError: lineax is not installed.
         TypeError: not an operator of lineax.
 
-    Cost: a product is lineax's. `diagonal` of a function or Jacobian makes its matrix.
+    Cost: that of lineax's product. `diagonal` of a function or Jacobian forms its
+    matrix.
 
     Examples:
         >>> import jax.numpy as jnp, krylax as kx, lineax as lx

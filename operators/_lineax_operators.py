@@ -9,6 +9,7 @@ from typing import Any
 import equinox as eqx
 import lineax as lx
 from jaxtyping import Array, Inexact
+from typing_extensions import override
 
 from ._declared import AbstractDeclaredOperator, Declared, declare
 from ._diagonal import Diagonal
@@ -23,24 +24,24 @@ class ToLineax(lx.AbstractLinearOperator):
 
     operator: AbstractLinearOperator
 
+    @override
     def mv(self, vector: Field) -> Field:
-        """Return A x."""
         return self.operator.mv(vector)
 
+    @override
     def as_matrix(self) -> Inexact[Array, "rows columns"]:
-        """The dense matrix on flattened fields."""
         return self.operator.as_matrix()
 
     def transpose(self) -> "ToLineax":
         """The transpose Aᵀ."""
         return ToLineax(self.operator.T)
 
+    @override
     def in_structure(self) -> Structure:
-        """Structure of the fields that A takes."""
         return self.operator.in_structure
 
+    @override
     def out_structure(self) -> Structure:
-        """Structure of the fields that A returns."""
         return self.operator.out_structure
 
 
@@ -61,32 +62,32 @@ class FromLineax(AbstractDeclaredOperator):
         return eqx.combine(self.arrays, self.rest)
 
     @property
+    @override
     def in_structure(self) -> Structure:
-        """Structure of the fields that it takes."""
         return _without_weak_types(self.operator.in_structure())
 
     @property
+    @override
     def out_structure(self) -> Structure:
-        """Structure of the fields that it returns."""
         return _without_weak_types(self.operator.out_structure())
 
     @property
+    @override
     def T(self) -> AbstractLinearOperator:
-        """The transpose, by lineax."""
         if "symmetric" in self.tags:
             return self
         return make_from_lineax(self.operator.T)
 
+    @override
     def mv(self, x: Field) -> Field:
-        """Return A x."""
         return self.operator.mv(x)
 
+    @override
     def as_matrix(self) -> Inexact[Array, "rows columns"]:
-        """The dense matrix, by lineax."""
         return self.operator.as_matrix()
 
+    @override
     def diagonal(self) -> Field:
-        """The diagonal, by lineax."""
         return unravel(lx.diagonal(self.operator), self.in_structure)
 
 

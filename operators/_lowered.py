@@ -1,4 +1,4 @@
-"""An operator in half its precision: 32 bits for 64, complex or not."""
+"""An operator with its 64-bit arrays, real or complex, cast to 32 bits."""
 
 from typing import Any
 
@@ -43,7 +43,7 @@ def restore(x: Field, like: Field) -> Field:
 
 
 class Lowered(AbstractLinearOperator):
-    """A linear operator whose arrays are cast; its own structures still say 64 bits."""
+    """A linear operator with its arrays cast to 32 bits; its structures stay 64-bit."""
 
     operator: AbstractLinearOperator
 

@@ -1,4 +1,4 @@
-"""Where one kernel ends and the next begins.
+"""A barrier between kernels that XLA would otherwise fuse.
 
 XLA on the CPU fuses a stencil into the stencil that follows it and computes the first
 one anew for each neighbour, which no `optimization_barrier` prevents (it is gone before
@@ -14,6 +14,6 @@ from jaxtyping import Array, Inexact
 
 
 def materialise(x: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
-    """Return x, computed once and held in memory, whoever reads it."""
+    """Return x, computed once and stored, so that its readers do not recompute it."""
     entry = lax.slice(x, (0,) * x.ndim, (1,) * x.ndim)
     return lax.dynamic_update_slice(x, entry, [jnp.zeros((), jnp.int32)] * x.ndim)

@@ -1,4 +1,4 @@
-"""The one abstraction: operators map fields to fields; linear ones form an algebra.
+"""Operators map fields to fields; linear operators form an algebra.
 
 Stencils, matrices, inverses, preconditioners and learned maps are all operators. The
 algebra's results (sum, multiple, product, transpose, conjugate) live here beside the
@@ -52,12 +52,12 @@ class AbstractOperator(eqx.Module):
     @property
     @abstractmethod
     def in_structure(self) -> Structure | None:
-        """Structure of the fields that it takes, `None` where any will do."""
+        """Structure of the fields that it takes, `None` if it takes any."""
 
     @property
     @abstractmethod
     def out_structure(self) -> Structure | None:
-        """Structure of the fields that it returns, `None` where any may come."""
+        """Structure of the fields that it returns, `None` if the input decides."""
 
     @abstractmethod
     def __call__(self, x: Field) -> Field:
@@ -77,31 +77,32 @@ class AbstractLinearOperator(AbstractOperator):
     """A linear map A from fields to fields.
 
     A subclass gives `in_structure` and `mv`, and `out_structure` if it is not square;
-    the rest has a default that a subclass replaces where it knows better. Derivatives:
-    `mv` is linear, so JAX's forward and reverse modes go through it, with respect to x
-    and to every array inside.
+    everything else has a default, which a subclass may override with a cheaper method.
+    Derivatives: `mv` is linear, so JAX's forward and reverse modes go through it, with
+    respect to x and to every array inside.
     """
 
     @property
+    @override
     def out_structure(self) -> Structure:
-        """Structure of the fields that it returns; `in_structure` unless said."""
+        """Structure of the fields that it returns, by default `in_structure`."""
         return self.in_structure
 
     @abstractmethod
     def mv(self, x: Field) -> Field:
-        """Return A x, without looking at the structure of x."""
+        """Return A x without checking the structure of x."""
 
     @property
     def tags(self) -> frozenset[str]:
-        """Promises about A out of `TAGS`; `check_operator` probes them."""
+        """The declared properties of A, from `TAGS`; `check_operator` probes them."""
         return frozenset()
 
     @property
     def nullspace(self) -> Field | None:
         """Orthonormal null vectors of A and Aᴴ along a new first axis, if declared.
 
-        The solvers then work in its orthogonal complement: they want b there and return
-        the solution there.
+        The solvers then work in its orthogonal complement, which must contain b and
+        will contain the solution.
         """
         return None
 
@@ -147,7 +148,7 @@ class AbstractLinearOperator(AbstractOperator):
         """Return consecutive square blocks along the diagonal of a square A.
 
         Args:
-            size: number of unknowns of a block; the last one is filled up with zeros.
+            size: number of unknowns of a block; the last one is padded with zeros.
 
         Raises:
             ValueError: more than 2048 unknowns of an operator that does not show its
@@ -177,7 +178,7 @@ class AbstractLinearOperator(AbstractOperator):
         Raises:
             ValueError: A is not square.
 
-        Cost: without knowledge of A, one product per unknown, so small operators only.
+        Cost: by default one product per unknown, for small operators only.
         """
         require_square(self.in_structure, self.out_structure, "has a diagonal")
         return _unravel(jnp.diagonal(self.as_matrix()), self.in_structure)
@@ -189,8 +190,13 @@ class AbstractLinearOperator(AbstractOperator):
         """
         return _matrix_of(self)
 
+    @override
     def __call__(self, x: Field) -> Field:
-        """Return A x; raises a `ValueError` where x does not fit."""
+        """Return A x.
+
+        Raises:
+            ValueError: x has another structure.
+        """
         x = as_field(x, "x")
         if self.in_structure is not None:
             require_structure(x, self.in_structure, "x")
@@ -238,18 +244,18 @@ class Sum(AbstractLinearOperator):
     left: AbstractLinearOperator
     right: AbstractLinearOperator
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         _require_equal(self.left.in_structure, self.right.in_structure, "A + B")
         _require_equal(self.left.out_structure, self.right.out_structure, "A + B")
 
     @property
+    @override
     def in_structure(self) -> Structure:
-        """Structure of the fields that both take."""
         return self.left.in_structure
 
     @property
+    @override
     def out_structure(self) -> Structure:
-        """Structure of the fields that both return."""
         return self.left.out_structure
 
     @property
@@ -268,7 +274,7 @@ class Sum(AbstractLinearOperator):
 
     @property
     def nullspace(self) -> Field | None:
-        """The constants, where they are null to both both ways, and one declares it."""
+        """The constants, if A, B, Aᵀ and Bᵀ annihilate them and A or B declares it."""
         summands = (self.left, self.right)
         is_declared = [A.nullspace is not None for A in summands]
         is_mutual = [
@@ -280,12 +286,12 @@ class Sum(AbstractLinearOperator):
         return None
 
     @property
+    @override
     def T(self) -> AbstractLinearOperator:
-        """Aᵀ + Bᵀ."""
         return self if "symmetric" in self.tags else Sum(self.left.T, self.right.T)
 
+    @override
     def mv(self, x: Field) -> Field:
-        """Return A x + B x."""
         return jax.tree.map(jnp.add, self.left.mv(x), self.right.mv(x))
 
     @property
@@ -302,8 +308,8 @@ class Sum(AbstractLinearOperator):
     def diagonal_blocks(self, size: int) -> Inexact[Array, "blocks size size"]:
         return self.left.diagonal_blocks(size) + self.right.diagonal_blocks(size)
 
+    @override
     def diagonal(self) -> Field:
-        """Sum of the diagonals."""
         return jax.tree.map(jnp.add, self.left.diagonal(), self.right.diagonal())
 
 
@@ -313,7 +319,7 @@ class Scaled(AbstractLinearOperator):
     factor: Inexact[Array, ""]
     operator: AbstractLinearOperator
 
-    def __init__(self, factor: Any, operator: AbstractLinearOperator):
+    def __init__(self, factor: Any, operator: AbstractLinearOperator) -> None:
         if jnp.ndim(factor) != 0:
             raise ValueError(
                 "an operator can be multiplied by a scalar, got an array of shape "
@@ -332,13 +338,13 @@ class Scaled(AbstractLinearOperator):
         self.operator = operator
 
     @property
+    @override
     def in_structure(self) -> Structure:
-        """Structure of the fields that A takes."""
         return self.operator.in_structure
 
     @property
+    @override
     def out_structure(self) -> Structure:
-        """Structure of the fields that A returns."""
         return self.operator.out_structure
 
     @property
@@ -349,18 +355,18 @@ class Scaled(AbstractLinearOperator):
         return self.operator.tags & kept
 
     @property
+    @override
     def annihilates_constants(self) -> bool:
-        """As A does."""
         return self.operator.annihilates_constants
 
     @property
+    @override
     def nullspace(self) -> Field | None:
-        """That of A."""
         return self.operator.nullspace
 
     @property
+    @override
     def T(self) -> AbstractLinearOperator:
-        """The multiple c Aᵀ."""
         if "symmetric" in self.tags:
             return self
         return Scaled(self.factor, self.operator.T)
@@ -407,8 +413,8 @@ class Scaled(AbstractLinearOperator):
     def diagonal_blocks(self, size: int) -> Inexact[Array, "blocks size size"]:
         return scale(self.factor, self.operator.diagonal_blocks(size))
 
+    @override
     def diagonal(self) -> Field:
-        """The multiple of A's diagonal."""
         return scale(self.factor, self.operator.diagonal())
 
 
@@ -418,17 +424,17 @@ class Product(AbstractLinearOperator):
     left: AbstractLinearOperator
     right: AbstractLinearOperator
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         _require_equal(self.left.in_structure, self.right.out_structure, "A @ B")
 
     @property
+    @override
     def in_structure(self) -> Structure:
-        """Structure of the fields that B takes."""
         return self.right.in_structure
 
     @property
+    @override
     def out_structure(self) -> Structure:
-        """Structure of the fields that A returns."""
         return self.left.out_structure
 
     @property
@@ -442,7 +448,7 @@ class Product(AbstractLinearOperator):
 
 
 class Transpose(AbstractLinearOperator):
-    """The transpose Aᵀ of an operator that does not know it, by `linear_transpose`.
+    """The transpose Aᵀ by `jax.linear_transpose`, for operators without their own `T`.
 
     JAX cannot transpose every loop; an operator with a loop inside should give `T`
     itself.
@@ -451,28 +457,28 @@ class Transpose(AbstractLinearOperator):
     operator: AbstractLinearOperator
 
     @property
+    @override
     def in_structure(self) -> Structure:
-        """Structure of the fields that A returns."""
         return self.operator.out_structure
 
     @property
+    @override
     def out_structure(self) -> Structure:
-        """Structure of the fields that A takes."""
         return self.operator.in_structure
 
     @property
+    @override
     def tags(self) -> frozenset[str]:
-        """Those of A."""
         return self.operator.tags
 
     @property
+    @override
     def nullspace(self) -> Field | None:
-        """The conjugate of A's, whose null vectors are those of Aᴴ too."""
         return conjugate(self.operator.nullspace)
 
     @property
+    @override
     def T(self) -> AbstractLinearOperator:
-        """A itself."""
         return self.operator
 
     @property
@@ -491,8 +497,8 @@ class Transpose(AbstractLinearOperator):
     def diagonal_blocks(self, size: int) -> Inexact[Array, "blocks size size"]:
         return self.operator.diagonal_blocks(size).mT
 
+    @override
     def mv(self, x: Field) -> Field:
-        """Return Aᵀ x."""
         (y,) = jax.linear_transpose(self.operator.mv, self.operator.in_structure)(x)
         return y
 
@@ -503,33 +509,33 @@ class Conjugate(AbstractLinearOperator):
     operator: AbstractLinearOperator
 
     @property
+    @override
     def in_structure(self) -> Structure:
-        """Structure of the fields that A takes."""
         return self.operator.in_structure
 
     @property
+    @override
     def out_structure(self) -> Structure:
-        """Structure of the fields that A returns."""
         return self.operator.out_structure
 
     @property
+    @override
     def tags(self) -> frozenset[str]:
-        """Those of A: conjugation keeps symmetry and definiteness."""
         return self.operator.tags
 
     @property
+    @override
     def nullspace(self) -> Field | None:
-        """The conjugate of A's."""
         return conjugate(self.operator.nullspace)
 
     @property
+    @override
     def T(self) -> AbstractLinearOperator:
-        """The conjugate of Aᵀ."""
         return Conjugate(self.operator.T)
 
     @property
+    @override
     def H(self) -> AbstractLinearOperator:
-        """Aᵀ."""
         return self.operator.T
 
     def mv(self, x: Field) -> Field:
@@ -545,8 +551,8 @@ class Conjugate(AbstractLinearOperator):
     def diagonal_blocks(self, size: int) -> Inexact[Array, "blocks size size"]:
         return self.operator.diagonal_blocks(size).conj()
 
+    @override
     def diagonal(self) -> Field:
-        """The conjugate of A's diagonal."""
         return conj(self.operator.diagonal())
 
 
@@ -557,13 +563,13 @@ class Composition(AbstractOperator):
     inner: AbstractOperator
 
     @property
+    @override
     def in_structure(self) -> Structure | None:
-        """Structure of the fields that the inner one takes."""
         return self.inner.in_structure
 
     @property
+    @override
     def out_structure(self) -> Structure | None:
-        """Structure of the fields that the outer one returns."""
         return self.outer.out_structure
 
     def __call__(self, x: Field) -> Field:

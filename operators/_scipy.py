@@ -35,22 +35,22 @@ def from_scipy(
 ) -> AbstractLinearOperator:
     """Return the operator of a sparse matrix or a `LinearOperator` of SciPy.
 
-    A sparse matrix becomes a `Sparse` operator. A `LinearOperator` stays with SciPy: a
-    product leaves the compiled program and comes back, on the CPU, so use it for what
-    exists in SciPy only. It works under `jit`, `vmap` (by `matmat`) and `grad`, whose
+    A sparse matrix becomes a `Sparse` operator. A `LinearOperator` is called on the
+    host: each product leaves the compiled program, so use it for operators that exist
+    in SciPy only. It works under `jit`, `vmap` (by `matmat`) and `grad`, whose
     transposed products are by `rmatvec`; gradients flow to vectors, not to numbers
-    inside the `LinearOperator`, and SciPy must not call JAX in it. What
-    `to_scipy` made comes back as the operator that it was made of.
+    inside the `LinearOperator`, and SciPy must not call JAX in it. What `to_scipy` made
+    comes back as the operator that it was made of.
 
     Args:
         matrix: a sparse array or matrix of any format, or a `LinearOperator` of a
             floating or complex dtype.
-        tags: promises such as `symmetric` or `positive_definite`; a symmetric operator
-            needs no `rmatvec`.
+        tags: declared properties such as `symmetric` or `positive_definite`; a
+            symmetric operator needs no `rmatvec`.
         nullspace: null vectors of A and Aᴴ, stacked along a first axis, or "constant".
 
     Raises:
-        TypeError: neither of the two.
+        TypeError: neither a sparse matrix nor a `LinearOperator`.
         ValueError: a `LinearOperator` without a floating or complex dtype, and what
             `Sparse` refuses.
 
@@ -127,7 +127,7 @@ class FlatOperator(LinearOperator):
 
     operator: AbstractLinearOperator
 
-    def __init__(self, operator: AbstractLinearOperator):
+    def __init__(self, operator: AbstractLinearOperator) -> None:
         structures = operator.out_structure, operator.in_structure
         dtype = jnp.result_type(*jax.tree.leaves(structures))
         self.operator = operator

@@ -27,17 +27,17 @@ class Sparse(AbstractDeclaredOperator):
     """A sparse matrix A as an operator on vectors, y_i = Σ_j a_ij x_j.
 
     Row i holds `data[indptr[i]:indptr[i + 1]]` in the columns `indices` of the same
-    range, SciPy's CSR; the numbers of a place that is listed twice add up, and columns
-    need no order. The pattern must be known when the operator is built, `data` may be
-    traced. Derivatives of all orders, with respect to x and `data`, use the stored
-    transpose; there is one copy of the numbers, so gradients have one place to go.
+    range, SciPy's CSR; duplicate entries are summed, and columns need not be sorted.
+    The pattern must be known when the operator is built, `data` may be traced.
+    Derivatives of all orders, with respect to x and `data`, use the stored transpose;
+    the numbers are stored once, so gradients refer to one array.
 
     Args:
         data: the stored numbers, floating or complex.
         indices: the column of each.
         indptr: where each row begins in `data`, and the end of the last.
         shape: (rows, columns).
-        tags: promises such as `symmetric` or `positive_definite`.
+        tags: declared properties such as `symmetric` or `positive_definite`.
         nullspace: null vectors of A and Aᴴ, stacked along a first axis, or "constant".
 
     Raises:
@@ -73,7 +73,7 @@ class Sparse(AbstractDeclaredOperator):
         *,
         tags: Iterable[str] = (),
         nullspace: Any | Literal["constant"] | None = None,
-    ):
+    ) -> None:
         data = as_finite(data, "data")
         num_rows, num_columns = _as_shape(shape)
         indices, indptr = _as_pattern(indices, "indices"), _as_pattern(indptr, "indptr")
@@ -120,19 +120,19 @@ class Sparse(AbstractDeclaredOperator):
         return cls(csr.data, *pattern, tags=tags, nullspace=nullspace)
 
     @property
+    @override
     def in_structure(self) -> Structure:
-        """A vector of as many entries as A has columns."""
         num_columns = self.layout_of_T.extent.num_rows
         return array_structure((num_columns,), self.values.dtype)
 
     @property
+    @override
     def out_structure(self) -> Structure:
-        """A vector of as many entries as A has rows."""
         return array_structure((self.layout.extent.num_rows,), self.values.dtype)
 
     @property
+    @override
     def T(self) -> "Sparse":
-        """The transposed matrix, by one gather of the numbers."""
         if "symmetric" in self.tags:
             return self
         return eqx.tree_at(
@@ -146,12 +146,12 @@ class Sparse(AbstractDeclaredOperator):
             ),
         )
 
+    @override
     def mv(self, x: Inexact[Array, " columns"]) -> Inexact[Array, " rows"]:
-        """Return A x."""
         return multiply(self.values, x, self.layout, self.layout_of_T)
 
+    @override
     def diagonal(self) -> Inexact[Array, " rows"]:
-        """The diagonal of A if it is square, zeros where nothing is stored."""
         require_square(self.in_structure, self.out_structure, "has a diagonal")
         is_diagonal = rows_of_slots(self.layout) == self.layout.columns
         return sum_rows(jnp.where(is_diagonal, self.values, 0), self.layout)
@@ -192,8 +192,8 @@ class Sparse(AbstractDeclaredOperator):
         declared = Declared(None, tags, False, False)
         return eqx.tree_at(lambda A: (A.values, A.declared), self, (values, declared))
 
+    @override
     def as_matrix(self) -> Inexact[Array, "rows columns"]:
-        """The dense matrix."""
         shape = (self.layout.extent.num_rows, self.layout_of_T.extent.num_rows)
         index = (rows_of_slots(self.layout), self.layout.columns)
         return jnp.zeros(shape, self.values.dtype).at[index].add(self.values)

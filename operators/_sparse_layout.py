@@ -1,4 +1,4 @@
-"""How `Sparse` lays out its numbers: short rows padded to one length, the rest apart.
+"""The storage of `Sparse`: rows padded to one length, the remainder by row (HYB).
 
 The hybrid of N. Bell and M. Garland (Implementing sparse matrix-vector multiplication
 on throughput-oriented processors, SC 2009, §4): the first `width` numbers of every row

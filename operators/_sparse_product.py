@@ -63,7 +63,9 @@ def _arrays(layout: Layout) -> tuple[Array, Array, Array]:
     return layout.columns, layout.rest_rows, layout.order
 
 
-def _bind(*operands: Any, extents: tuple[Extent, Extent], levels: tuple[Level, ...]):
+def _bind(
+    *operands: Any, extents: tuple[Extent, Extent], levels: tuple[Level, ...]
+) -> Array:
     return product_p.bind(*operands, extents=extents, levels=levels)
 
 
@@ -116,7 +118,9 @@ def _mapped(function: Any, levels: tuple[Level, ...]) -> Any:
     return function
 
 
-def _batch(operands: Any, axes: Any, *, extents: Any, levels: tuple[Level, ...]):
+def _batch(
+    operands: Any, axes: Any, *, extents: Any, levels: tuple[Level, ...]
+) -> tuple[Array, int]:
     moved = [
         operand if axis is None else jnp.moveaxis(operand, axis, 0)
         for operand, axis in zip(operands, axes, strict=True)
@@ -129,7 +133,7 @@ def _batch(operands: Any, axes: Any, *, extents: Any, levels: tuple[Level, ...])
 
 def _transpose(
     cotangent: Any, values: Any, x: Any, *arrays: Array, extents: Any, levels: Any
-):
+) -> list[Array | None]:
     nothing = [None] * len(arrays)
     if isinstance(cotangent, ad.Zero):
         return [None, None, *nothing]
@@ -140,13 +144,17 @@ def _transpose(
     return [_summed(rule, levels, 0)(cotangent, x, *arrays), None, *nothing]
 
 
-def _transpose_in_x(extents: Any, values: Array, cotangent: Array, *arrays: Array):
+def _transpose_in_x(
+    extents: Any, values: Array, cotangent: Array, *arrays: Array
+) -> Array:
     values = values.at[arrays[5]].get(mode="fill", fill_value=0)
     swapped = (*arrays[3:], *arrays[:3])
     return _bind(values, cotangent, *swapped, extents=extents[::-1], levels=())
 
 
-def _transpose_in_values(extents: Any, cotangent: Array, x: Array, *arrays: Array):
+def _transpose_in_values(
+    extents: Any, cotangent: Array, x: Array, *arrays: Array
+) -> Array:
     columns, rest_rows, order, other_columns, *_ = arrays
     rows = _rows_of_slots(rest_rows, extents[0])
     # Padding is no variable.
@@ -170,17 +178,21 @@ def _then_sum(function: Any) -> Any:
     return lambda *operands: jnp.sum(function(*operands), axis=0)
 
 
-def _jvp_of_values(tangent: Any, values: Any, x: Any, *arrays: Any, **options: Any):
+def _jvp_of_values(
+    tangent: Any, values: Any, x: Any, *arrays: Any, **options: Any
+) -> Array:
     del values
     return _bind(tangent, x, *arrays, **options)
 
 
-def _jvp_of_x(tangent: Any, values: Any, x: Any, *arrays: Any, **options: Any):
+def _jvp_of_x(tangent: Any, values: Any, x: Any, *arrays: Any, **options: Any) -> Array:
     del x
     return _bind(values, tangent, *arrays, **options)
 
 
-def _result_shape(values: Any, x: Any, *arrays: Any, extents: Any, levels: Any):
+def _result_shape(
+    values: Any, x: Any, *arrays: Any, extents: Any, levels: Any
+) -> ShapedArray:
     del x, arrays
     shape = (*(size for size, _ in levels), extents[0].num_rows)
     return ShapedArray(shape, values.dtype)

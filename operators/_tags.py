@@ -1,4 +1,4 @@
-"""Tags: promises about a linear operator, and what they imply.
+"""Tags: declared properties of a linear operator, and what they imply.
 
 `TAGS` is the list of them; `as_tags` checks a caller's and closes them under
 implication.
