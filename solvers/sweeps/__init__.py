@@ -1,4 +1,4 @@
-"""Triangular solves, in one order or another.
+"""Triangular sweeps in several orders, exact or approximate.
 
 - `_colour_sweeps.py`: Sweeps over a grid, one colour of cells after another.
 - `_colouring.py`: Colours for the rows of a matrix such that coupled rows differ.

@@ -4,6 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact, Int32
+from typing_extensions import override
 
 from ...operators._materialise import materialise
 from ...operators.grids._boundary import Faces
@@ -20,31 +21,35 @@ class ColourSweeps(AbstractSweeps):
     colours: Int32[Array, "..."]
     num_colours: int = eqx.field(static=True)
 
+    @override
     def forward(self, b: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
-        """Return the result of a forward sweep."""
         return self._sweep(b, self.colours)
 
+    @override
     def backward(self, b: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
-        """Return the result of a backward sweep."""
         return self._sweep(b, self.num_colours - 1 - self.colours)
 
+    @override
     def upper(self, x: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
-        """Return P⁻¹U x."""
         y = jnp.zeros_like(x)
         for colour in range(self.num_colours - 1):
-            given = self._given(x, self.colours > colour)
+            given = self._neighbour_sum(x, self.colours > colour)
             y = jnp.where(self.colours == colour, given, y)
         return y
 
-    def _sweep(self, x: Inexact[Array, "..."], ranks: Int32[Array, "..."]):
-        """Subtract from cells of each rank what those of lower ones give them."""
+    def _sweep(
+        self, x: Inexact[Array, "..."], ranks: Int32[Array, "..."]
+    ) -> Inexact[Array, "..."]:
+        """Subtract, colour by colour, the contributions of the colours before."""
         for rank in range(1, self.num_colours):
-            given = self._given(x, ranks < rank)
+            given = self._neighbour_sum(x, ranks < rank)
             x = materialise(jnp.where(ranks == rank, x - given, x))
         return x
 
-    def _given(self, x: Inexact[Array, "..."], gives: Array):
-        """What the neighbours that give anything give."""
+    def _neighbour_sum(
+        self, x: Inexact[Array, "..."], gives: Array
+    ) -> Inexact[Array, "..."]:
+        """Return the weighted sum of the neighbours that `gives` selects."""
         x = jnp.where(gives, x, 0)
         return self.before(x) + self.after(x)
 
@@ -58,7 +63,7 @@ def colour_sweeps(stencil: Stencil, pivots: Inexact[Array, "..."]) -> ColourSwee
 
 
 def colours_of(shape: tuple[int, ...], faces: Faces) -> np.ndarray:
-    """The colour of every cell, another than that of each of its neighbours."""
+    """Return a colour for each cell that differs from those of its neighbours."""
     wraps = [pair[0] == "periodic" for pair in faces]
     is_odd = any(w and size % 2 for w, size in zip(wraps, shape, strict=True))
     count = 3 if is_odd else 2

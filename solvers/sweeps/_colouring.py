@@ -1,4 +1,4 @@
-"""Colours for the rows of a matrix such that coupled rows differ.
+"""Greedy colouring of the rows of a matrix: coupled rows have different colours.
 
 Taken one after the other, each row gets the first colour that none of its neighbours
 has (D. J. A. Welsh, M. B. Powell, An upper bound for the chromatic number of a graph,

@@ -1,4 +1,4 @@
-"""Computations on a sparse pattern, in an order in which nothing waits for itself.
+"""Level scheduling of computations on a sparse pattern.
 
 An item that depends on others gets a level, one more than the highest of theirs; items
 of one level can be computed together (E. Anderson, Y. Saad, Solving sparse triangular
@@ -26,7 +26,7 @@ class Schedule(eqx.Module):
         items: the item of each place, an index beyond their end in padding.
         terms: the terms that each place sums, likewise.
         sources: for every source of a term, the place where it stands.
-        places: where each item stands, counted through all steps.
+        places: the position of each item, counted through all steps.
     """
 
     items: Int32[Array, "steps width"]
@@ -44,11 +44,11 @@ def make_schedule(
     """Order items of which some are sums of terms over others.
 
     Args:
-        num_items: how many there are.
+        num_items: the number of items.
         targets: the item that each term belongs to.
         sources: one or more arrays, the items that each term is made of.
-        ranks: the place of each item in an order in which it depends on items before
-            it alone; that of their numbers if not given.
+        ranks: the place of each item in an order in which it depends only on items
+            before it; by default the order of their numbers.
     """
     if ranks is None:
         ranks = np.arange(num_items)

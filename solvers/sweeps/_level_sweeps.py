@@ -4,6 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact, Int32
+from typing_extensions import override
 
 from ...operators._field import is_traced, on_device
 from ...operators._sparse_layout import Layout, known_rows
@@ -17,16 +18,16 @@ class LevelSweeps(AbstractSweeps):
     lower_triangle: "LevelTriangle"
     upper_triangle: "LevelTriangle"
 
+    @override
     def forward(self, b: Inexact[Array, " n"]) -> Inexact[Array, " n"]:
-        """Return the result of a forward sweep."""
         return self.lower_triangle.solve(b)
 
+    @override
     def backward(self, b: Inexact[Array, " n"]) -> Inexact[Array, " n"]:
-        """Return the result of a backward sweep."""
         return self.upper_triangle.solve(b)
 
+    @override
     def upper(self, x: Inexact[Array, " n"]) -> Inexact[Array, " n"]:
-        """Return P⁻¹U x."""
         return self.upper_triangle(x)
 
 

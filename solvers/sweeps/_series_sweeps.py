@@ -1,4 +1,4 @@
-"""Sweeps by truncated Neumann series: products with the triangles, nothing waits."""
+"""Approximate sweeps by truncated Neumann series, by products with the triangles."""
 
 from collections.abc import Callable
 from typing import TypeAlias
@@ -6,6 +6,7 @@ from typing import TypeAlias
 import equinox as eqx
 from jax import lax
 from jaxtyping import Array, Inexact
+from typing_extensions import override
 
 from ...operators import AbstractLinearOperator, Diagonal
 from ...operators.grids._triangles import unit_triangles
@@ -21,16 +22,16 @@ class SeriesSweeps(AbstractSweeps):
     upper_triangle: Triangle
     num_terms: int = eqx.field(static=True)
 
+    @override
     def forward(self, b: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
-        """Return an approximation of (I + P⁻¹L)⁻¹ b."""
         return _truncated_series(self.lower_triangle, b, self.num_terms)
 
+    @override
     def backward(self, b: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
-        """Return an approximation of (I + P⁻¹U)⁻¹ b."""
         return _truncated_series(self.upper_triangle, b, self.num_terms)
 
+    @override
     def upper(self, x: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
-        """Return P⁻¹U x."""
         return self.upper_triangle(x)
 
     def remainder(
@@ -39,7 +40,7 @@ class SeriesSweeps(AbstractSweeps):
         x: Inexact[Array, "..."],
         omega: Inexact[Array, ""],
     ) -> Inexact[Array, "..."]:
-        """Return b - P⁻¹A x, a whole product, as forward(b) is no exact solve."""
+        """Return b - P⁻¹A x by a full product, as forward(b) is not an exact solve."""
         return b - omega * x - self.lower_triangle(x) - self.upper_triangle(x)
 
 

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.lax import Precision
 from jaxtyping import Array, Inexact
+from typing_extensions import override
 
 from ...operators import AbstractLinearOperator, Sparse
 from ...operators.grids._stencil import Stencil
@@ -26,7 +27,7 @@ from ._wavefront import wavefront_sweeps
 
 
 class AbstractOrder(eqx.Module):
-    """An order of the unknowns, or a way around one."""
+    """An order of the unknowns, or an approximation that needs none."""
 
     @property
     def T(self) -> "AbstractOrder":
@@ -34,7 +35,7 @@ class AbstractOrder(eqx.Module):
         return self
 
     def of(self, A: AbstractLinearOperator) -> "AbstractOrder":
-        """Return the order with what it needs of the pattern of A.
+        """Return the order with the precomputed schedule for the pattern of A.
 
         For `Sparse` it serves every matrix of that pattern, inside a compiled program
         as well; for other operators it is the order as it stands.
@@ -76,10 +77,10 @@ class Natural(AbstractOrder):
         matrix = A.sparse
         return self if matrix is None else _scheduled(matrix, _row_numbers)
 
+    @override
     def sweeps(
         self, A: AbstractLinearOperator, pivots: Inexact[Array, "..."]
     ) -> AbstractSweeps:
-        """Return exact sweeps in natural order."""
         if (stencil := A.stencil) is not None:
             if stencil.is_axial:
                 return wavefront_sweeps(stencil, pivots)
@@ -105,8 +106,8 @@ class Multicolour(AbstractOrder):
     no ω reaches what natural order can; `SOR` takes as many steps in two colours as in
     natural order, with the same best ω, and on a CPU half the time.
 
-    Cost: 2 (colours - 1) products with A on a grid, one on a `Sparse`; nothing in
-    sequence but the colours.
+    Cost: 2 (colours - 1) products with A on a grid, one on a `Sparse`; only the colours
+    are sequential.
 
     Examples:
         >>> import krylax as kx
@@ -120,10 +121,10 @@ class Multicolour(AbstractOrder):
         matrix = A.sparse
         return self if matrix is None else _scheduled(matrix, _colour_ranks)
 
+    @override
     def sweeps(
         self, A: AbstractLinearOperator, pivots: Inexact[Array, "..."]
     ) -> AbstractSweeps:
-        """Return exact sweeps in the order of the colours."""
         if (stencil := A.stencil) is not None:
             if stencil.is_axial:
                 return colour_sweeps(stencil, pivots)
@@ -139,16 +140,16 @@ class Multicolour(AbstractOrder):
 class Neumann(AbstractOrder):
     """Natural order with truncated Neumann series for the inverse triangles.
 
-    (I + P⁻¹L)⁻¹ ≈ Σ_{k ≤ num_terms} (-P⁻¹L)^k, likewise U: nothing in sequence beyond
-    the terms, and still symmetric positive definite if A is. A good ω is smaller than
-    in natural order. For operators on grids, as in `Natural`, `Banded`, `Sparse` (whose
-    pattern may be traced) and `Dense`.
+    (I + P⁻¹L)⁻¹ ≈ Σ_{k ≤ num_terms} (-P⁻¹L)^k, likewise U: only the terms are
+    sequential, and the result is still symmetric positive definite if A is. A good ω is
+    smaller than in natural order. For operators on grids, as in `Natural`, `Banded`,
+    `Sparse` (whose pattern may be traced) and `Dense`.
 
     Args:
         num_terms: highest power of the series, at least 1.
 
     Raises:
-        ValueError: num_terms below 1, or, when used, another kind of operator.
+        ValueError: num_terms below 1, or, when used, an unsupported operator.
 
     Cost: num_terms products with A.
 
@@ -164,7 +165,7 @@ class Neumann(AbstractOrder):
 
     num_terms: int = eqx.field(static=True, default=2)
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         if self.num_terms < 1:
             raise ValueError(f"num_terms must be at least 1, got {self.num_terms}")
 
@@ -192,10 +193,10 @@ class Scheduled(AbstractOrder):
         num_slots, num_slots_of_T = self.num_slots
         return Scheduled(self.pattern_of_T, self.pattern, (num_slots_of_T, num_slots))
 
+    @override
     def sweeps(
         self, A: AbstractLinearOperator, pivots: Inexact[Array, "..."]
     ) -> AbstractSweeps:
-        """Return exact sweeps over a matrix of the pattern."""
         matrix = A.sparse
         if matrix is None or matrix.values.size != self.num_slots[0]:
             raise ValueError(
@@ -218,7 +219,9 @@ class _DenseSweeps(AbstractSweeps):
         upper = jnp.triu(self.unit, 1)
         return jnp.matmul(upper, x, precision=Precision.HIGHEST)
 
-    def _solve(self, b: Inexact[Array, " n"], *, is_lower: bool):
+    def _solve(
+        self, b: Inexact[Array, " n"], *, is_lower: bool
+    ) -> Inexact[Array, " n"]:
         return jax.scipy.linalg.solve_triangular(
             self.unit, b, lower=is_lower, unit_diagonal=True
         )

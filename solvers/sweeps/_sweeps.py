@@ -1,4 +1,4 @@
-"""What the triangular sweeps of SOR, SSOR and incomplete factors have in common.
+"""The interface of triangular sweeps, for SOR, SSOR and incomplete factors.
 
 All stand on A = D + L + U and pivots P on the diagonal (for an incomplete factor L and
 U may be its own): a forward sweep solves with I + P⁻¹L, a backward one with I + P⁻¹U.

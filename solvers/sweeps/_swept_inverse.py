@@ -2,6 +2,7 @@
 
 import equinox as eqx
 from jaxtyping import Array, Inexact
+from typing_extensions import override
 
 from ...operators import AbstractLinearOperator, Conjugate
 from ...operators._field import Structure, structure_of
@@ -20,24 +21,24 @@ class SweptInverse(AbstractLinearOperator):
     promised: frozenset[str] = eqx.field(static=True)
 
     @property
+    @override
     def in_structure(self) -> Structure:
-        """That of the operator that it was made for."""
         return structure_of(self.scale)
 
     @property
+    @override
     def tags(self) -> frozenset[str]:
-        """Of those of the operator that it was made for, the ones that it shares."""
         return self.promised
 
     @property
+    @override
     def T(self) -> AbstractLinearOperator:
-        """That of the transposed operator, which is swept in the opposite order."""
         if "symmetric" in self.promised:
             return self
         if self.sweeps_of_T is None:
             return Conjugate(self)
         return SweptInverse(self.sweeps_of_T, self.sweeps, self.scale, self.promised)
 
+    @override
     def mv(self, x: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
-        """Return M⁻¹ x."""
         return self.sweeps.solve(self.scale * x)
