@@ -49,12 +49,12 @@ class _Vectors(eqx.Module):
 
 
 class AdaptiveSOR(AbstractRelaxation):
-    """Successive overrelaxation that estimates the best ω as it goes.
+    """Successive overrelaxation that estimates the best ω during the iteration.
 
     For consistently ordered A, such as the stencils of this library, with positive
-    definite hermitian part; elsewhere it is SOR at an ω that is merely larger. On
-    Poisson problems it takes 1.2 to 2 times the steps of `SOR` at the best ω, which it
-    need not know.
+    definite hermitian part; for other A the estimate of ω is merely larger than the
+    first one. On Poisson problems it takes 1.2 to 2 times the steps of `SOR` at the
+    best ω, which it need not know.
 
     Args:
         rtol: relative tolerance on the true residual, in units of ‖b‖.
@@ -71,8 +71,8 @@ class AdaptiveSOR(AbstractRelaxation):
     Raises:
         ValueError: as `SOR`.
 
-    Cost: that of `SOR` in products; the triangles are made anew for each of a few ω and
-    travel with the iteration, which takes about twice the vectors.
+    Cost: that of `SOR` in products; the triangles are recomputed for each of a few ω
+    and are part of the iteration's state, which holds about twice the vectors.
 
     Examples:
         >>> import jax.numpy as jnp, krylax as kx
@@ -92,7 +92,7 @@ class AdaptiveSOR(AbstractRelaxation):
     max_steps: int = eqx.field(static=True, default=10_000)
     inner_product: InnerProduct = InnerProduct()
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         require_settings(self)
         as_omega(self.omega)
 
@@ -110,7 +110,7 @@ class AdaptiveSOR(AbstractRelaxation):
         )
 
     def step(self, system: LinearSystem, x: Any, vectors: _Vectors) -> Step:
-        """Sweep once, and take another ω where that has become known."""
+        """Sweep once, and update ω if a better estimate is available."""
         splitting = vectors.splitting
         swept = self.sweep(splitting, x, vectors.scaled)
         ratio = swept.norm / jnp.where(vectors.norm > 0, vectors.norm, 1)

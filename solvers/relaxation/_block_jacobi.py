@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.lax import Precision
 from jaxtyping import Array, Inexact
+from typing_extensions import override
 
 from ...operators import AbstractLinearOperator
 from ...operators._field import (
@@ -39,8 +40,8 @@ class BlockJacobi(eqx.Module):
         block_size: number of unknowns of a block; the last one may be shorter.
 
     Returns:
-        When called: an operator with the symmetry of A, positive definite if A is. A
-        block without an inverse ends a solve as `nonfinite_input`.
+        When called: an operator with the symmetry of A, positive definite if A is. With
+        a singular block a solve ends with status `nonfinite_input`.
 
     Raises:
         ValueError: block_size below 1, or, when called, a larger operator of another
@@ -58,7 +59,7 @@ class BlockJacobi(eqx.Module):
 
     block_size: int = eqx.field(static=True)
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         if self.block_size < 1:
             raise ValueError(f"block_size must be at least 1, got {self.block_size}")
 
@@ -81,13 +82,13 @@ class BlockDiagonal(AbstractLinearOperator):
     promised: frozenset[str] = eqx.field(static=True)
 
     @property
+    @override
     def in_structure(self) -> Structure:
-        """That of the operator that it was made for."""
         return thaw(self.frozen)
 
     @property
+    @override
     def tags(self) -> frozenset[str]:
-        """Those of the operator that it was made for, but not singular."""
         return self.promised
 
     @property
@@ -97,8 +98,8 @@ class BlockDiagonal(AbstractLinearOperator):
             return self
         return BlockDiagonal(self.blocks.mT, self.frozen, self.promised)
 
+    @override
     def mv(self, x: Field) -> Field:
-        """Return each block times its part of x."""
         flat = ravel(x)
         num_blocks, size, _ = self.blocks.shape
         parts = jnp.pad(flat, (0, num_blocks * size - flat.size))

@@ -9,7 +9,7 @@ doi:10.1016/S0021-9991(03)00194-3).
 1 - λ q(λ) is a Chebyshev polynomial T_{k+1} of a falling function of λ, over a positive
 number, k the degree of q. It is below 1 on (0, b], above 1 for λ < 0, and for λ > b it
 has the sign of (-1)^{k+1}: with an even k, q is positive on the whole real axis, so
-that a hermitian M⁻¹ is definite however wrong b is.
+that a hermitian M⁻¹ is definite for any b, even a wrong bound.
 
 Differs from the sources:
 1. The degree has to be even, for that reason.
@@ -23,6 +23,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
+from typing_extensions import override
 
 from ...operators import AbstractLinearOperator
 from ...operators._arithmetic import add, add_scaled, scale, subtract
@@ -73,7 +74,7 @@ class ChebyshevPolynomial(eqx.Module):
     largest: Float[Array, ""] | None
     ratio: float = eqx.field(static=True)
 
-    def __init__(self, degree: int, largest: Any = None, ratio: float = 30):
+    def __init__(self, degree: int, largest: Any = None, ratio: float = 30) -> None:
         if degree < 2 or degree % 2:
             raise ValueError(
                 f"degree must be even and at least 2, got {degree}; odd ones may make "
@@ -113,13 +114,13 @@ class PolynomialInverse(AbstractLinearOperator):
     ratio: float = eqx.field(static=True)
 
     @property
+    @override
     def in_structure(self) -> Structure:
-        """That of A."""
         return self.operator.in_structure
 
     @property
+    @override
     def tags(self) -> frozenset[str]:
-        """Those of A, but not singular."""
         return self.operator.tags - {"singular"}
 
     @property
@@ -129,8 +130,8 @@ class PolynomialInverse(AbstractLinearOperator):
             return self
         return eqx.tree_at(lambda M: M.operator, self, self.operator.T)
 
+    @override
     def mv(self, x: Field) -> Field:
-        """Return q(D⁻¹A) D⁻¹ x, by the Chebyshev iteration from zero."""
         # Saad's Alg. 12.1 with σ = θ/δ; d and r are preconditioned by D⁻¹.
         sigma = (self.ratio + 1) / (self.ratio - 1)
         theta = self.largest * (1 + 1 / self.ratio) / 2

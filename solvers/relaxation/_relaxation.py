@@ -1,4 +1,4 @@
-"""What the methods of successive overrelaxation share: the splitting, and its step.
+"""The splitting of the SOR methods, and the step that they share.
 
 With P = D/ω the splitting is A = (P + L) + ((1 - 1/ω) D + U); a step solves with P + L.
 """
@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Inexact, Int
+from typing_extensions import override
 
 from ...operators import AbstractLinearOperator, AbstractOperator
 from ...operators._field import Structure, structure_of
@@ -30,28 +31,28 @@ class Splitting(AbstractLinearOperator):
     omega: Inexact[Array, ""]
 
     @property
+    @override
     def in_structure(self) -> Structure:
-        """That of A."""
         return structure_of(self.pivots)
 
     @property
+    @override
     def T(self) -> "Splitting":
-        """That of the transpose of A, which `SOR` needs for derivatives."""
         if self.sweeps_of_T is None:
             # That of a hermitian A is its conjugate.
             return jax.tree.map(jnp.conj, self)
         return Splitting(self.sweeps_of_T, self.sweeps, self.pivots, self.omega)
 
+    @override
     def mv(self, x: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
-        """Return (D/ω + L)⁻¹ x."""
         return self.sweeps.forward(x / self.pivots)
 
 
 class Swept(eqx.Module):
-    """What a sweep makes of s = P⁻¹r.
+    """The result of a sweep for s = P⁻¹r.
 
     Attributes:
-        x: the next iterate; a sweep that overflows leaves it.
+        x: the next iterate; unchanged if the sweep overflows.
         scaled: the next s.
         norm: of the next residual.
     """
@@ -108,12 +109,12 @@ def split(
 
 
 def splitting_of(system: LinearSystem) -> Splitting:
-    """Return what `prepare` made, which `solve` wraps where A is singular."""
+    """Return the splitting from `prepare`, which `solve` wraps if A is singular."""
     M: Any = system.preconditioner
     return M if isinstance(M, Splitting) else M.operator
 
 
 def diverged(norm: Float[Array, ""], first: Float[Array, ""]) -> Int[Array, ""]:
-    """Return `stagnated` for a residual that has grown beyond all use."""
+    """Return `stagnated` if the residual has diverged."""
     has_grown = norm * jnp.sqrt(jnp.finfo(norm.dtype).eps) > first
     return first_of((has_grown, Status.stagnated))

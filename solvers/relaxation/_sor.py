@@ -23,6 +23,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Inexact
+from typing_extensions import override
 
 from ..core._inner_product import InnerProduct
 from ..core._recurrence import Step
@@ -41,12 +42,12 @@ class _Vectors(eqx.Module):
 class SOR(AbstractRelaxation):
     """Successive overrelaxation, a stationary method: Gauss-Seidel at ω = 1.
 
-    For symmetric positive definite A and any ω in (0, 2), for other A where it happens
-    to converge; a residual that grows is told as `stagnated`. On a Poisson problem of n
-    points along each axis a digit takes n²/4 steps at ω = 1, and 0.4 n at the best ω,
-    `optimal_omega`, in natural order as well as in colours. A baseline, a
-    smoother and what `krylax.solvers.tuning` tunes: `CG` with a preconditioner is
-    faster where it applies.
+    For symmetric positive definite A and any ω in (0, 2), for other A if it happens to
+    converge; a residual that grows is reported as `stagnated`. On a Poisson problem of
+    n points along each axis a digit takes n²/4 steps at ω = 1, and 0.4 n at the best ω,
+    `optimal_omega`, in natural order as well as in colours. It serves as a baseline, as
+    a smoother and for `krylax.solvers.tuning`; where `CG` with a preconditioner
+    applies, it is faster.
 
     Args:
         rtol: relative tolerance on the true residual, in units of ‖b‖.
@@ -64,7 +65,7 @@ class SOR(AbstractRelaxation):
 
     Raises:
         ValueError: a setting out of range, a preconditioner, an operator that the order
-            does not know.
+            does not support.
 
     Cost: per step 1 matvec, as half a product and one sweep, and 1 reduction; natural
     order as many steps in sequence as there are wavefronts. With the weights of the
@@ -90,12 +91,12 @@ class SOR(AbstractRelaxation):
     max_steps: int = eqx.field(static=True, default=10_000)
     inner_product: InnerProduct = InnerProduct()
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         require_settings(self)
         as_omega(self.omega)
 
+    @override
     def begin(self, system: LinearSystem, r: Any) -> _Vectors:
-        """Nothing but the residual is kept."""
         norm = self.inner_product.norm(lax.stop_gradient(r))
         return _Vectors(r / splitting_of(system).pivots, norm)
 

@@ -42,7 +42,7 @@ class SSOR(eqx.Module):
 
     Raises:
         ValueError: omega outside of (0, 2) or no single real number, or, when called,
-            an operator that the order does not know.
+            an operator that the order does not support.
 
     Cost: that of the order, and one multiplication per unknown.
 
@@ -58,7 +58,7 @@ class SSOR(eqx.Module):
     omega: Float[Array, ""]
     order: AbstractOrder
 
-    def __init__(self, omega: Any = 1.0, order: AbstractOrder | None = None):
+    def __init__(self, omega: Any = 1.0, order: AbstractOrder | None = None) -> None:
         self.omega = as_omega(omega)
         self.order = Natural() if order is None else order
 

@@ -1,4 +1,4 @@
-"""What theory says of successive overrelaxation.
+"""Young's theory of successive overrelaxation.
 
 For consistently ordered A whose Jacobi matrix I - D⁻¹A has real eigenvalues and the
 spectral radius μ < 1, the spectral radius ρ of the iteration matrix obeys Young's
