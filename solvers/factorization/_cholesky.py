@@ -6,6 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jax.scipy.linalg import cho_solve
 from jaxtyping import Array, Inexact
+from typing_extensions import override
 
 from ...operators import AbstractLinearOperator
 from ..core._compilation import compile_modules
@@ -25,12 +26,12 @@ class Cholesky(AbstractDirect):
         rtol: relative tolerance on the true residual, in units of ‖b‖.
         atol: absolute tolerance on the true residual.
         max_steps: bound on the number of refinements.
-        inner_product: how fields are reduced to numbers.
+        inner_product: the inner product of fields.
 
     Returns:
         Through `solve`: status `converged`, `indefinite_operator`, `stagnated`,
-        `max_steps_reached`, or one of the general ones. Counts leave out the products
-        that form the matrix.
+        `max_steps_reached`, or a status of any solver. The counts do not include the
+        products that form the matrix.
 
     Raises:
         ValueError: tolerances or max_steps out of range.
@@ -56,12 +57,12 @@ class Cholesky(AbstractDirect):
 
     failure: ClassVar[Status] = Status.indefinite_operator
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         require_settings(self)
 
     @compile_modules
+    @override
     def __call__(self, A: AbstractLinearOperator) -> FactoredInverse:
-        """Return A⁻¹, factored."""
         factor = jnp.linalg.cholesky(regular_matrix(A))
         # NaN says that A is indefinite; a solve with zeros says it again, as a status.
         factor = jnp.where(jnp.all(jnp.isfinite(factor)), factor, 0)

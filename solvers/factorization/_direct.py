@@ -1,7 +1,7 @@
-"""What direct solvers share: they factor A once and refine what the factors give.
+"""The base class of direct solvers: factor A once, then refine iteratively.
 
-x ← x + M⁻¹ (b − A x), where M⁻¹ is the factored inverse: mostly one step; rounding of
-an ill-conditioned system, or factors of a nearby operator, take more. N. J. Higham,
+x ← x + M⁻¹ (b − A x), where M⁻¹ is the factored inverse: usually one step; an
+ill-conditioned system, or factors of a nearby operator, need more. N. J. Higham,
 Accuracy and Stability of Numerical Algorithms, 2nd ed. (2002), ch. 12.
 """
 
@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
+from typing_extensions import override
 
 from ...operators import AbstractLinearOperator, AbstractOperator
 from ...operators._arithmetic import add, select
@@ -40,19 +41,19 @@ class AbstractDirect(AbstractRecurrence):
     def __call__(self, A: AbstractLinearOperator) -> AbstractLinearOperator:
         """Return the factored inverse of A, as an operator."""
 
+    @override
     def prepare(
         self, A: AbstractLinearOperator, preconditioner: AbstractOperator | None
     ) -> AbstractOperator:
-        """Factor, once for the solve and its derivatives."""
         return self(A) if preconditioner is None else preconditioner
 
+    @override
     def begin(self, system: LinearSystem, r: Field) -> _Residual:
-        """Nothing but the residual is kept."""
         del system
         return _Residual(r, self.inner_product.norm(r))
 
+    @override
     def step(self, system: LinearSystem, x: Field, vectors: Any) -> Step:
-        """Correct x by what the factors make of its residual."""
         assert system.preconditioner is not None
         corrected = add(x, system.preconditioner(vectors.r))
         r = true_residual(system, corrected)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.lax import Precision
 from jaxtyping import Array, Inexact
+from typing_extensions import override
 
 from ...operators import AbstractLinearOperator
 from ...operators._field import Field, FrozenStructure, Structure, freeze, thaw
@@ -23,17 +24,17 @@ class FactoredInverse(AbstractLinearOperator):
     promised: frozenset[str] = eqx.field(static=True)
 
     @property
+    @override
     def in_structure(self) -> Structure:
-        """That of the operator whose inverse it is."""
         return thaw(self.frozen)
 
     @property
+    @override
     def tags(self) -> frozenset[str]:
-        """Those of the operator, but singular."""
         return self.promised
 
+    @override
     def mv(self, x: Field) -> Field:
-        """Return A⁻¹ x."""
         return _unravel(self.solve_vector(self.factors, _ravel(x)), self.in_structure)
 
 
@@ -47,7 +48,7 @@ def factored_inverse(
 
 
 def regular_matrix(A: AbstractLinearOperator) -> Inexact[Array, "n n"]:
-    """The matrix of A, made regular where A has a declared null space N: A + c N Nᴴ.
+    """Return the matrix of A, plus c N Nᴴ if A has a declared null space N.
 
     Its inverse agrees with the pseudo-inverse of A on what is orthogonal to N.
     """

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.lax import Precision
 from jaxtyping import Array, Inexact
+from typing_extensions import override
 
 from ...operators import AbstractLinearOperator
 from ...operators._field import Structure, array_structure
@@ -35,8 +36,9 @@ class FastDiagonalization(AbstractDirect):
     complex, which damps), `Kronecker` and `KroneckerSum` of hermitian factors, their
     multiples, sums with `Identity`, and any operator that answers `separable`.
     `FastDiagonalization()` as a preconditioner, or `FastDiagonalization()(B)` of a
-    separable B near A, suits coefficients that vary mildly. As a solver of an operator
-    that is not separable it is a fixed-point iteration, which may not converge.
+    separable B near A, is for coefficients that vary moderately. As a solver of an
+    operator that is not separable it is a fixed-point iteration, which may not
+    converge.
 
     Args:
         rtol: relative tolerance on the true residual, in units of ‖b‖.
@@ -49,8 +51,8 @@ class FastDiagonalization(AbstractDirect):
         the general ones.
 
     Raises:
-        ValueError: tolerances or max_steps out of range; an operator of which no
-            separable form is known.
+        ValueError: tolerances or max_steps out of range; an operator without a known
+            separable form.
 
     Cost: per axis an eigenproblem of size n_i, which of a `Laplacian` has a closed
     form, and per step 2 matrix products per axis, 4 n Σ n_i operations, and 1 matvec;
@@ -73,12 +75,12 @@ class FastDiagonalization(AbstractDirect):
     max_steps: int = eqx.field(static=True, default=20)
     inner_product: InnerProduct = InnerProduct()
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         require_settings(self)
 
     @compile_modules
+    @override
     def __call__(self, A: AbstractLinearOperator) -> "FastDiagonalInverse":
-        """Return the inverse of A, or of a separable operator near it."""
         form = A.separable
         if form is None or not form.lines:
             raise ValueError(
@@ -100,17 +102,17 @@ class FastDiagonalInverse(AbstractLinearOperator):
     promised: frozenset[str] = eqx.field(static=True)
 
     @property
+    @override
     def in_structure(self) -> Structure:
-        """An array with one axis per factor."""
         return array_structure(self.inverse.shape, self.inverse.dtype)
 
     @property
+    @override
     def tags(self) -> frozenset[str]:
-        """Those of the operator whose inverse it is."""
         return self.promised
 
+    @override
     def mv(self, x: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
-        """Return the inverse applied to x."""
         for axis, V in enumerate(self.vectors):
             x = _apply_along(V.conj().T, x, axis)
         x = self.inverse * x

@@ -40,7 +40,7 @@ class IncompleteCholesky(eqx.Module):
 
     Returns:
         When called: an operator that is hermitian positive definite. If no shift makes
-        the pivots positive, which says that A is not definite, a solve tells.
+        the pivots positive, A is not definite, and a solve reports it by its status.
 
     Raises:
         ValueError: when called: an operator without the tag `positive_definite` or

@@ -1,7 +1,7 @@
 """Incomplete factors of sparse matrices: their pattern, and their numbers.
 
-The formula of `IncompleteLU` is the same for every stored entry, which waits for those
-that its terms are made of: a schedule over entries.
+The formula of `IncompleteLU` is the same for every stored entry, which depends on the
+entries in its terms: the entries are computed by a level schedule.
 """
 
 import equinox as eqx
@@ -28,9 +28,9 @@ class IncompletePattern(eqx.Module):
         slots: where the matrix stores it.
         diagonal: the entry on the diagonal of each row.
         order: the order of the entries, and the terms of their sums.
-        is_term: which of the terms are no padding.
+        is_term: whether each term is a real one, not padding.
         sweeps: both triangles.
-        sweeps_of_T: those of the transpose, if wanted.
+        sweeps_of_T: those of the transpose, if requested.
     """
 
     entries: Int32[Array, " stored"]

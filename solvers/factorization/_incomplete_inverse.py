@@ -1,7 +1,7 @@
-"""What the incomplete factorisations share: making the factors, and finding a shift.
+"""Computing incomplete factors, with a diagonal shift if a pivot is unusable.
 
 M = (P + L) P⁻¹ (P + U) with L and U strictly lower and upper triangular and zero where
-A is. A pivot can be of no use. Then A + α diag(A) is factorised with a growing α (T. A.
+A is. If a pivot is unusable, A + α diag(A) is factorised with a growing α (T. A.
 Manteuffel, An incomplete factorization technique for positive definite linear systems,
 Math. Comp. 34, 1980, doi:10.1090/S0025-5718-1980-0559197-0).
 """
@@ -29,14 +29,16 @@ from ._incomplete_factor import (
     incomplete_values,
 )
 
-Factor: TypeAlias = tuple[PyTree, Inexact[Array, "..."]]
-"""What a factorisation returns, and the pivots."""
+FactorAndPivots: TypeAlias = tuple[PyTree, Inexact[Array, "..."]]
+"""The factors of a factorisation, and their pivots."""
 
-Sizes: TypeAlias = Callable[[Inexact[Array, "..."]], Float[Array, "..."]]
-"""The sizes of pivots, of which those that are of use are not small."""
+PivotSizes: TypeAlias = Callable[[Inexact[Array, "..."]], Float[Array, "..."]]
+"""A function from pivots to their sizes; a pivot of small size is unusable."""
 
-Made: TypeAlias = tuple[AbstractSweeps, AbstractSweeps | None, Inexact[Array, "..."]]
-"""The parts of an `SweptInverse`."""
+InverseParts: TypeAlias = tuple[
+    AbstractSweeps, AbstractSweeps | None, Inexact[Array, "..."]
+]
+"""The sweeps of a `SweptInverse`, those of its transpose, and the inverse pivots."""
 
 FIRST_SHIFT = 1e-3
 """α of the second try, Manteuffel's order of magnitude; it doubles from try to try."""
@@ -45,17 +47,17 @@ MAX_TRIES = 16
 """α is then 16: more than enough for any A that is positive definite."""
 
 MARGIN = 100
-"""A pivot below so many roundings of the diagonal is none."""
+"""A pivot is unusable below this multiple of eps times the diagonal."""
 
 
 def incomplete_inverse(
     A: AbstractLinearOperator,
-    sizes: Sizes,
+    sizes: PivotSizes,
     first_try: int,
     promised: frozenset[str],
     wanted_by: str,
 ) -> SweptInverse:
-    """Factorise A, with a shift where it takes one.
+    """Factorise A, with a shift if it needs one.
 
     Args:
         A: a `Sparse` with a known pattern, or an operator on a grid.
@@ -70,10 +72,10 @@ def incomplete_inverse(
     of_T = not promised & {"symmetric", "hermitian"}
     if A.sparse is not None:
         pattern = incomplete_pattern(A.sparse, of_T, wanted_by)
-        made = _of_sparse(A, pattern, sizes, first_try)
+        parts = _of_sparse(A, pattern, sizes, first_try)
     else:
-        made = _of_grid(A, sizes, first_try, of_T, wanted_by)
-    sweeps, sweeps_of_T, inverse_pivots = made
+        parts = _of_grid(A, sizes, first_try, of_T, wanted_by)
+    sweeps, sweeps_of_T, inverse_pivots = parts
     return SweptInverse(sweeps, sweeps_of_T, inverse_pivots, promised)
 
 
@@ -81,8 +83,12 @@ def incomplete_inverse(
 # another, took 5 s to compile.
 @compile_modules
 def _of_grid(
-    A: AbstractLinearOperator, sizes: Sizes, first_try: int, of_T: bool, wanted_by: str
-) -> Made:
+    A: AbstractLinearOperator,
+    sizes: PivotSizes,
+    first_try: int,
+    of_T: bool,
+    wanted_by: str,
+) -> InverseParts:
     stencil = A.stencil
     if stencil is None:
         raise ValueError(
@@ -105,12 +111,12 @@ def _of_grid(
 def _of_sparse(
     A: AbstractLinearOperator,
     pattern: IncompletePattern,
-    sizes: Sizes,
+    sizes: PivotSizes,
     first_try: int,
-) -> Made:
+) -> InverseParts:
     stored, diagonal = lax.stop_gradient((A.sparse.values, A.diagonal()))
 
-    def factorise(shift: Float[Array, ""]) -> Factor:
+    def factorise(shift: Float[Array, ""]) -> FactorAndPivots:
         values = incomplete_values(stored, pattern, shift)
         return values, values[pattern.diagonal]
 
@@ -121,12 +127,14 @@ def _of_sparse(
     return sweeps, sweeps_of_T, 1 / pivots
 
 
-def _of_stencil(stencil: Stencil, sizes: Sizes, first_try: int, of_T: bool) -> Made:
+def _of_stencil(
+    stencil: Stencil, sizes: PivotSizes, first_try: int, of_T: bool
+) -> InverseParts:
     stencil = lax.stop_gradient(stencil)
 
     # On a grid no three cells are neighbours of each other, but on a periodic axis of
     # three cells: L and U are those of A, and the pivots a recurrence.
-    def factorise(shift: Float[Array, ""]) -> Factor:
+    def factorise(shift: Float[Array, ""]) -> FactorAndPivots:
         return None, incomplete_pivots(stencil, (1 + shift).astype(dtype) * diagonal)
 
     diagonal, dtype = stencil.diagonal(), stencil.centre.dtype
@@ -136,21 +144,21 @@ def _of_stencil(stencil: Stencil, sizes: Sizes, first_try: int, of_T: bool) -> M
 
 
 def _shifted(
-    factorise: Callable[[Float[Array, ""]], Factor],
+    factorise: Callable[[Float[Array, ""]], FactorAndPivots],
     diagonal: Inexact[Array, "..."],
-    sizes: Sizes,
+    sizes: PivotSizes,
     first_try: int,
-) -> Factor:
-    """Factorise with a growing shift until all pivots are of use."""
+) -> FactorAndPivots:
+    """Factorise with a growing shift until all pivots are usable."""
     dtype = real_dtype(structure_of(diagonal))
     allowed = MARGIN * jnp.finfo(dtype).eps * jnp.abs(diagonal)
 
-    def attempt(state: tuple[Array, Factor]) -> tuple[Array, Factor]:
+    def attempt(state: tuple[Array, FactorAndPivots]) -> tuple[Array, FactorAndPivots]:
         count, _ = state
         shift = FIRST_SHIFT * jnp.exp2(count - 1)
         return count + 1, factorise(jnp.where(count == 0, 0, shift))
 
-    def is_broken(state: tuple[Array, Factor]) -> Bool[Array, ""]:
+    def is_broken(state: tuple[Array, FactorAndPivots]) -> Bool[Array, ""]:
         count, (_, pivots) = state
         return (count < MAX_TRIES) & ~jnp.all(sizes(pivots) > allowed)
 

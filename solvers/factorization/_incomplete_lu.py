@@ -31,10 +31,10 @@ class IncompleteLU(eqx.Module):
 
     For nonsymmetric operators: `Sparse`, in the order of its rows, and operators on
     grids (`ConvectionDiffusion`, `Helmholtz` and those of `IncompleteCholesky`, which
-    suits definite ones) in row-major order. On flow over 24 × 24 cells at a cell
-    Péclet number of 400 GMRES takes 4 steps, and 103 with `Jacobi`. For indefinite
-    operators nothing is promised; on waves of some wavelengths it helps. The pattern of
-    a `Sparse` must be known: make the preconditioner before the solve. The factors have
+    suits definite ones) in row-major order. On flow over 24 × 24 cells at a cell Péclet
+    number of 400 GMRES takes 4 steps, and 103 with `Jacobi`. For indefinite operators
+    there is no guarantee; it helps on waves of some wavelengths. The pattern of a
+    `Sparse` must be known: make the preconditioner before the solve. The factors have
     derivative zero.
 
     Returns:

@@ -3,6 +3,7 @@
 import equinox as eqx
 from jax.scipy.linalg import lu_factor, lu_solve
 from jaxtyping import Array, Inexact, Int
+from typing_extensions import override
 
 from ...operators import AbstractLinearOperator
 from ..core._compilation import compile_modules
@@ -50,12 +51,12 @@ class LU(AbstractDirect):
     max_steps: int = eqx.field(static=True, default=10)
     inner_product: InnerProduct = InnerProduct()
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         require_settings(self)
 
     @compile_modules
+    @override
     def __call__(self, A: AbstractLinearOperator) -> FactoredInverse:
-        """Return A⁻¹, factored."""
         return factored_inverse(A, lu_factor(regular_matrix(A)), _solve_vector)
 
 
