@@ -48,8 +48,8 @@ class AlgebraicMultigrid(eqx.Module):
 
     Args:
         num_sweeps: Jacobi sweeps before and after each coarse correction.
-        build: a function from a SciPy CSR matrix to a multilevel solver of PyAMG, of
-            which the matrices are taken and the smoothers are not, such as
+        build: a function from a SciPy CSR matrix to a multilevel solver of PyAMG, whose
+            matrices are used and whose smoothers are not, such as
             `pyamg.ruge_stuben_solver`, or one that knows the near null space:
             `partial(pyamg.smoothed_aggregation_solver, B=B)`.
 
@@ -64,7 +64,7 @@ class AlgebraicMultigrid(eqx.Module):
 
     Cost: per application 2 num_sweeps products with A, times the operator complexity
     (1.3 for Poisson, 3.4 where one direction is weak), and one product with each P and
-    R. At set-up some hundred products, on the host.
+    R. At set-up about a hundred products, on the host.
 
     Examples:
         >>> import numpy as np, scipy.sparse, krylax as kx
@@ -81,7 +81,7 @@ class AlgebraicMultigrid(eqx.Module):
     num_sweeps: int = eqx.field(static=True, default=2)
     build: Callable[[Any], Any] | None = eqx.field(static=True, default=None)
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         require_sweeps(self.num_sweeps)
 
     def __call__(self, A: AbstractLinearOperator) -> MultigridCycle:
@@ -106,7 +106,7 @@ AlgebraicMultigridCycle = MultigridCycle
 
 
 def _aggregated(matrix: Any) -> Any:
-    """The default hierarchy, in which nothing is random."""
+    """Return the default hierarchy, which is deterministic."""
     try:
         import pyamg
     except ImportError as error:

@@ -53,7 +53,7 @@ class CoarseInverse(AbstractLinearOperator):
 
 
 def inverse_matrix(grid: Grid, tags: frozenset[str]) -> Inexact[Array, "n n"]:
-    """The inverse; of a singular operator the pseudo-inverse, which takes far longer.
+    """Return the inverse, or the much costlier pseudo-inverse if A is singular.
 
     Args:
         grid: of few cells.
@@ -84,7 +84,7 @@ def _inverse(
 
 
 def _definite_inverse(matrix: Inexact[Array, "n n"]) -> Inexact[Array, "n n"]:
-    """The inverse by n sweeps, without pivots, which definite matrices do not need.
+    """Return the inverse by n sweeps without pivoting, for definite matrices.
 
     A sweep exchanges unknown and right-hand side of equation k: A. E. Beaton, The use
     of special matrix operators in statistical calculus (1964). LAPACK is as fast alone,
@@ -95,7 +95,7 @@ def _definite_inverse(matrix: Inexact[Array, "n n"]) -> Inexact[Array, "n n"]:
 
 
 def _pivoted_inverse(matrix: Inexact[Array, "n n"]) -> Inexact[Array, "n n"]:
-    """The same, each unknown in exchange for the row where its entry is largest."""
+    """Return the inverse by n sweeps with partial pivoting."""
 
     def sweep(k: Any, state: Any) -> Any:
         A, is_left, rows = state

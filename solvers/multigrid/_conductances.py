@@ -23,13 +23,13 @@ from ...operators.grids._network import Network, make_network, wall_conductances
 
 
 class Conductances(eqx.Module):
-    """What a network consists of.
+    """The numbers of a network, which multigrid coarsens.
 
     Attributes:
         links: per axis, to the next cell; at the last cell the wrap of a periodic axis,
             else zero.
         walls: per axis, to the walls across it.
-        shift: what else the diagonal holds, as a positive shift.
+        shift: the rest of the diagonal, a positive shift.
         faces: the boundary conditions, of which only "periodic" matters here.
     """
 
@@ -39,7 +39,7 @@ class Conductances(eqx.Module):
     faces: Faces = eqx.field(static=True)
 
     def network(self) -> Network:
-        """The network, ready for products."""
+        """Return the network as an operator."""
         ground = self.shift
         for wall in self.walls:
             ground = ground + wall
@@ -47,7 +47,7 @@ class Conductances(eqx.Module):
 
 
 def conductances_of(network: Network, shift: Inexact[Array, "..."]) -> Conductances:
-    """Take a network apart.
+    """Return the links, walls and shift of a network.
 
     What a cell's diagonal has beyond its links goes to walls on its closed sides, those
     without a link, in equal parts; without closed sides it is a shift.
@@ -66,7 +66,7 @@ def conductances_of(network: Network, shift: Inexact[Array, "..."]) -> Conductan
 
 
 def coarsen(fine: Conductances, axis: int) -> Conductances:
-    """Merge pairs of cells along an axis; of an odd number the last one stays alone."""
+    """Merge pairs of cells along an axis; of an odd number, the last one is kept."""
     is_periodic = fine.faces[axis][0] == "periodic"
     before, inner, face, after = _around_pairs(fine.links[axis], axis, is_periodic)
     merged = _series(face, _half(inner, face) + _half(after, face))
@@ -85,7 +85,7 @@ def coarsen(fine: Conductances, axis: int) -> Conductances:
 def link_pairs(
     link: Inexact[Array, "..."], axis: int, is_periodic: bool
 ) -> tuple[Inexact[Array, "..."], Inexact[Array, "..."]]:
-    """What joins the cells of each pair, and what leads from it to the next pair."""
+    """Return the links within each pair, and those to the next pair."""
     return _pairs(_with_lone_cell(link, axis, is_periodic), axis)
 
 

@@ -92,13 +92,13 @@ class MultigridCycle(AbstractLinearOperator):
         *,
         shape: Shape = "V",
         dtype: DTypeLike | None = None,
-    ):
+    ) -> None:
         self.levels = tuple(levels)
         self.coarse_inverse = coarse_inverse
         self.shape = shape
         self.dtype = None if dtype is None else jnp.dtype(dtype)
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         require_shape(self.shape)
         made = [level.coarse_structure for level in self.levels]
         taken = [part.in_structure for part in (*self.levels, self.coarse_inverse)]
@@ -162,7 +162,7 @@ class MultigridCycle(AbstractLinearOperator):
         return finest.in_structure
 
     def _cycle(self, index: int, b: Field, shape: Shape) -> Field:
-        """Smooth, correct from the level below, smooth."""
+        """Run one cycle on a level: smooth, correct from the level below, smooth."""
         if index == len(self.levels):
             return self.coarse_inverse.mv(b)
         level = self.levels[index]

@@ -1,6 +1,6 @@
 r"""The levels of multigrid for convection and diffusion: any stencil on a grid.
 
-The two weights across a face, a_ij and a_ji, are those of a link and of a flow,
+The two weights across a face, a_ij and a_ji, are split into a link and a flow,
 
     link s = -(a_ij + a_ji) / 2,    flow f = a_ij - a_ji.
 
@@ -12,7 +12,7 @@ difference formulation for differential expressions involving both first and sec
 derivatives, Int. J. Numer. Methods Eng. 4 (1972). Without that the coarse grids are
 unstable: U. Trottenberg, C. W. Oosterlee, A. Schüller, Multigrid, 2001, §7. The finest
 grid is treated alike, so that its smoothing is stable where A is central and
-oscillates; an A that is upwind stays what it is.
+oscillates; an upwind A is unchanged.
 """
 
 from typing import TypeAlias

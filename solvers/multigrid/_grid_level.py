@@ -27,11 +27,11 @@ class Grid(eqx.Module):
     Attributes:
         operator: A on this grid, with `mv`.
         inverse: the inverse of its diagonal, of a shape that broadcasts.
-        is_linked: which cells have a link, if not all: others have no place on coarser
-            grids and are left to the smoother.
+        is_linked: which cells have a link, if not all. Cells without one do not appear
+            on coarser grids and are left to the smoother.
         shape: of its fields.
-        widths: per axis, the sizes of the cells where fields are densities, and
-            averages go down; `None` where they are contents, and sums go down.
+        widths: per axis, the cell sizes, if fields are densities, which are averaged on
+            restriction; `None` if they are integrals over cells, which are summed.
     """
 
     operator: Any
@@ -168,7 +168,7 @@ def axes_to_coarsen(shape: tuple[int, ...], coarsest: int) -> list[int]:
 
 
 def _shares(widths: tuple[float, ...]) -> np.ndarray:
-    """Each cell's part of the pair that it merges into."""
+    """Return the fraction of each cell in the size of its pair."""
     pairs = np.add.reduceat(np.array(widths), np.arange(0, len(widths), 2))
     shares = np.array(widths) / np.repeat(pairs, 2)[: len(widths)]
     return shares[:1] if np.ptp(shares) == 0 else shares

@@ -1,4 +1,4 @@
-"""The levels of multigrid: from an operator on a grid to ever coarser ones.
+"""The levels of geometric multigrid, from an operator on a grid.
 
 Constant coefficients keep a few numbers per axis, others an array per conductance.
 """
@@ -24,7 +24,7 @@ def build_levels(A: Any, coarsest: int) -> tuple[Grid, ...]:
     """Return the levels from A's grid to one of at most `coarsest` cells.
 
     Raises:
-        ValueError: A is of another kind.
+        ValueError: A is not an operator that multigrid supports.
     """
     form, stencil = A.separable, A.stencil
     if form is not None and form.lines and form.is_laplacian:

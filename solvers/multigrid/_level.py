@@ -147,14 +147,14 @@ class Level(AbstractLevel):
         prolongation: AbstractLinearOperator | None = None,
         *,
         is_adjoint: bool = False,
-    ):
+    ) -> None:
         self.operator = operator
         self.smoother = smoother
         self.restriction = restriction
         self.prolongation = prolongation
         self.is_adjoint = is_adjoint
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         fine, coarse = self.in_structure, self.coarse_structure
         expected = [("operator", self.operator, fine, fine)]
         expected += [("restriction", self.restriction, fine, coarse)]

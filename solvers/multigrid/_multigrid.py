@@ -31,24 +31,24 @@ class Multigrid(eqx.Module):
 
     In a flow the cycle is not symmetric: for `BiCGStab` and `GMRES`. In 128² cells of a
     vortex, to 1e-8, BiCGStab takes 12 steps at a cell Péclet number of 2, 19 at 5 and
-    39 at 50, W-cycles half to two thirds of them. It is no help to a central scheme far
-    beyond its limit of 2, nor where a strong flow ends in single cells.
+    39 at 50, W-cycles half to two thirds of them. It does not help for a central scheme
+    far above its limit of 2, nor if a strong flow ends in single cells.
 
     Args:
         num_sweeps: Jacobi sweeps before and after each coarse correction.
-        shape: "V" visits each coarser grid once; "W" twice, "F" in between, where
-            coefficients jump by much or strong flows go round. "F" is not symmetric:
-            for flexible solvers.
-        single_precision: cycle in 32 bits, which halves the memory traffic; the solve
-            around it keeps its own.
+        shape: "V" visits each coarser grid once; "W" twice, "F" in between, for large
+            jumps of coefficients or strong recirculating flows. "F" is not symmetric:
+            use it with flexible solvers.
+        single_precision: whether to cycle in 32 bits, which halves the memory traffic;
+            the precision of the solve does not change.
 
     Returns:
         When called with an operator: a `MultigridCycle`; V- and W-cycles are symmetric
         if the operator is, and V-cycles positive definite.
 
     Raises:
-        ValueError: num_sweeps below 1, an unknown shape, or, when called, another kind
-            of operator.
+        ValueError: num_sweeps below 1, an unknown shape, or, when called, an
+            unsupported operator.
 
     Cost: per application about (2^d / (2^d - 1)) (2 num_sweeps + 1) products on a grid
     of d axes; the hierarchy holds about 2 (d + 2) vectors, for a `Laplacian` none.
@@ -66,7 +66,7 @@ class Multigrid(eqx.Module):
     shape: Shape = eqx.field(static=True, default="V")
     single_precision: bool = eqx.field(static=True, default=False)
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         require_sweeps(self.num_sweeps)
         require_shape(self.shape)
 
