@@ -39,7 +39,7 @@ class Conductances(eqx.Module):
     faces: Faces = eqx.field(static=True)
 
     def network(self) -> Network:
-        """Return the network as an operator."""
+        """Return the network with these numbers."""
         ground = self.shift
         for wall in self.walls:
             ground = ground + wall
