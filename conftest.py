@@ -30,7 +30,7 @@ jax.config.update("jax_traceback_in_locations_limit", 0)
 # A compiled program keeps memory and some memory maps; a process that has more of these
 # than Linux allows (vm.max_map_count, 65530) is killed.
 MAX_MAPS = 30_000
-MAX_GIGABYTES = 1.5
+MAX_GIGABYTES = 2.5
 LEAST_GAIN = 0.5
 
 

@@ -171,7 +171,7 @@ def test_traced_pattern_is_refused_with_the_remedy():
     ("A", "message"),
     [
         (as_sparse(np.eye(4), ["symmetric"]), "needs an operator tagged positive_def"),
-        (kx.operators.Diagonal(np.ones(4), tags=["positive_definite"]), "got Diagonal"),
+        (kx.operators.Dense(np.eye(4), tags=["positive_definite"]), "got Dense"),
     ],
 )
 def test_other_operators_are_refused(A: Any, message: str):
