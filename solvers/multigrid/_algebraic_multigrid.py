@@ -23,7 +23,7 @@ import scipy.sparse
 
 from ...operators import AbstractLinearOperator, Sparse
 from ...operators._field import is_traced, on_device
-from ...operators._sparse_product import rows_of_slots
+from ...operators._sparse_layout import known_rows
 from ._coarse_inverse import CoarseInverse
 from ._cycle import MultigridCycle
 from ._jacobi_sweeps import JacobiSweeps, chebyshev_steps, require_sweeps
@@ -125,7 +125,8 @@ def _aggregated(matrix: Any) -> Any:
 
 def _as_scipy(A: Any) -> scipy.sparse.csr_array:
     """The matrix of a `Sparse` in double precision, in which PyAMG works."""
-    if not isinstance(A, Sparse):
+    stored = A.sparse
+    if stored is None:
         raise ValueError(
             f"AlgebraicMultigrid knows Sparse, got {type(A).__name__}; build the "
             "matrix with Sparse.from_scipy, or use Multigrid for Diffusion"
@@ -136,9 +137,9 @@ def _as_scipy(A: Any) -> scipy.sparse.csr_array:
             "one; make it before the solve and outside of jit: "
             "preconditioner=AlgebraicMultigrid()(A)"
         )
-    values = np.asarray(A.values)
+    values = np.asarray(stored.values)
     wide = np.result_type(values.dtype, np.float64)
-    places = (np.asarray(rows_of_slots(A.layout)), np.asarray(A.layout.columns))
+    places = (known_rows(stored.layout), np.asarray(stored.layout.columns))
     shape = (A.out_structure.shape[0], A.in_structure.shape[0])
     matrix = scipy.sparse.coo_array((values.astype(wide), places), shape).tocsr()
     matrix.eliminate_zeros()  # slots that are padding

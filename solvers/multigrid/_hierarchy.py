@@ -40,8 +40,8 @@ def build_levels(A: Any, coarsest: int) -> tuple[Grid, ...]:
     if not stencil.is_axial:
         raise ValueError(
             "Multigrid coarsens couplings along the axes alone, got a stencil with "
-            "diagonal ones; use AlgebraicMultigrid()(A.stencil.as_sparse()) or "
-            "multigrid of a nearby operator: preconditioner=Multigrid()(nearby)"
+            "diagonal ones; use IncompleteCholesky, SSOR, or multigrid of a nearby "
+            "operator: preconditioner=Multigrid()(nearby)"
         )
     if not stencil.is_symmetric:
         return levels_of_stencil(stencil, coarsest)

@@ -4,7 +4,7 @@ from typing import Any
 
 import jax
 
-from ...operators import AbstractLinearOperator, AbstractOperator, Sparse
+from ...operators import AbstractLinearOperator, AbstractOperator
 from .._solve import Preconditioner
 from ..core._solver import AbstractSolver
 from ..factorization._incomplete_cholesky import IncompleteCholesky
@@ -77,7 +77,7 @@ def preconditioner_for(
 ) -> Preconditioner | None:
     """Return the preconditioner as `solve` takes it outside of a compiled program."""
     M = method.preconditioner
-    if M is None or isinstance(M, AbstractOperator) or not isinstance(A, Sparse):
+    if M is None or isinstance(M, AbstractOperator) or A.sparse is None:
         return M
     # The pattern of A must be concrete when the preconditioner is made.
     return M(A)
@@ -89,10 +89,10 @@ def _is_supported(method: Method, A: AbstractLinearOperator) -> bool:
     if M is None or isinstance(M, AbstractOperator):
         return True
     try:
-        if isinstance(A, Sparse):
-            M(A)
-        else:
+        if A.sparse is None:
             jax.eval_shape(M, A)
+        else:
+            M(A)
     except ValueError:
         return False
     return True
