@@ -59,7 +59,7 @@ class Identity(AbstractDeclaredOperator):
     @override
     def separable(self) -> Separable:
         dtype = jnp.result_type(*jax.tree.leaves(self.in_structure))
-        return Separable((), jnp.ones((), dtype), is_exact=True)
+        return Separable((), jnp.ones((), dtype))
 
     @override
     def diagonal_blocks(self, size: int) -> Inexact[Array, "blocks size size"]:

@@ -98,7 +98,7 @@ class Kronecker(AbstractLinearOperator):
         if "hermitian" not in self.tags:
             return None
         lines = tuple(DenseLine(factor.as_matrix()) for factor in self.factors)
-        return Separable(lines, is_product=True, is_exact=True)
+        return Separable(lines, is_product=True)
 
     @override
     def as_matrix(self) -> Inexact[Array, "rows columns"]:
@@ -190,7 +190,7 @@ class KroneckerSum(AbstractLinearOperator):
         if "hermitian" not in self.tags:
             return None
         lines = tuple(DenseLine(factor.as_matrix()) for factor in self.factors)
-        return Separable(lines, is_exact=True)
+        return Separable(lines)
 
     def diagonal(self) -> Inexact[Array, "..."]:
         """The sums of the factors' diagonals."""

@@ -6,7 +6,7 @@ cosines, or on a ring both. G. Strang, The discrete cosine transform, SIAM Rev. 
 three of the six products of a solve of 128³ points.
 """
 
-from typing import ClassVar, TypeAlias
+from typing import TypeAlias
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -20,7 +20,6 @@ class DenseLine(eqx.Module):
     """Any hermitian matrix."""
 
     matrix: Inexact[Array, "n n"]
-    is_uniform: ClassVar[bool] = False
 
     def as_matrix(self) -> Inexact[Array, "n n"]:
         """Return the matrix."""
@@ -41,7 +40,6 @@ class UniformLine(eqx.Module):
     weight: Inexact[Array, ""]
     size: int = eqx.field(static=True)
     faces: tuple[str, str] = eqx.field(static=True)
-    is_uniform: ClassVar[bool] = True
 
     def as_matrix(self) -> Inexact[Array, "n n"]:
         """Return the matrix."""

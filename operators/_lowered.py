@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
 from ._field import Field, Structure
+from ._line import UniformLine
 from ._operator import AbstractLinearOperator, AbstractOperator, Transpose
 from ._separable import Separable
 
@@ -74,6 +75,10 @@ class Lowered(AbstractLinearOperator):
     @property
     def separable(self) -> Separable | None:
         return lower(self.operator.separable)
+
+    @property
+    def uniform_lines(self) -> tuple[UniformLine, ...] | None:
+        return lower(self.operator.uniform_lines)
 
     @property
     def sparse(self) -> Any:

@@ -36,6 +36,7 @@ from ._field import (
 from ._field import (
     unravel as _unravel,
 )
+from ._line import UniformLine
 from ._nullspace import conjugate, constant_nullspace
 from ._separable import Separable
 from ._tags import is_real
@@ -121,10 +122,12 @@ class AbstractLinearOperator(AbstractOperator):
 
     @property
     def separable(self) -> Separable | None:
-        """A, or an operator near it, as a sum or product of 1-D ones, if known.
+        """A, or an operator near it, as a sum or product of 1-D ones, if known."""
+        return None
 
-        The form of another operator is given `as_nearby()`.
-        """
+    @property
+    def uniform_lines(self) -> tuple[UniformLine, ...] | None:
+        """The lines along the axes of a multiple of a `Laplacian`, if A is one."""
         return None
 
     @property
@@ -386,6 +389,14 @@ class Scaled(AbstractLinearOperator):
     def separable(self) -> Separable | None:
         form = self.operator.separable
         return None if form is None else form.scaled(self.factor)
+
+    @property
+    @override
+    def uniform_lines(self) -> tuple[UniformLine, ...] | None:
+        lines = self.operator.uniform_lines
+        if lines is None or jnp.iscomplexobj(self.factor):
+            return None
+        return tuple(line.scaled(self.factor) for line in lines)
 
     @property
     @override

@@ -19,23 +19,11 @@ class Separable(eqx.Module):
             multiple of the identity.
         shift: c, a multiple of the identity; `None` for zero.
         is_product: whether the lines are factors, not summands.
-        is_exact: whether this is the operator itself, not one near it.
     """
 
     lines: tuple[Line, ...]
     shift: Inexact[Array, ""] | None = None
     is_product: bool = eqx.field(static=True, default=False)
-    is_exact: bool = eqx.field(static=True, default=False)
-
-    @property
-    def is_laplacian(self) -> bool:
-        """Whether this is a multiple of `Laplacian`."""
-        is_sum = self.is_exact and not self.is_product and self.shift is None
-        return is_sum and all(line.is_uniform for line in self.lines)
-
-    def as_nearby(self) -> "Separable":
-        """Return the form as that of another operator, to which it is only near."""
-        return Separable(self.lines, self.shift, self.is_product)
 
     def scaled(self, factor: Inexact[Array, ""]) -> "Separable | None":
         """Return a multiple, `None` for a complex one."""
@@ -49,22 +37,21 @@ class Separable(eqx.Module):
         shift = self.shift
         if shift is not None:
             shift = factor.astype(shift.dtype) * shift
-        return Separable(lines, shift, self.is_product, self.is_exact)
+        return Separable(lines, shift, self.is_product)
 
     def plus(self, other: "Separable") -> "Separable | None":
         """Return the sum, `None` where it is not separable."""
         shift = _sum(self.shift, other.shift)
-        is_exact = self.is_exact and other.is_exact
         if not self.lines or not other.lines:
             form = self if self.lines else other
-            return Separable(form.lines, shift, form.is_product, is_exact)
+            return Separable(form.lines, shift, form.is_product)
         if self.is_product or other.is_product:
             return None
         pairs = zip(self.lines, other.lines, strict=True)
         lines = tuple(
             DenseLine(left.as_matrix() + right.as_matrix()) for left, right in pairs
         )
-        return Separable(lines, shift, is_exact=is_exact)
+        return Separable(lines, shift)
 
 
 def _sum(

@@ -110,12 +110,15 @@ class Laplacian(AbstractDeclaredOperator):
 
     @property
     @override
+    def uniform_lines(self) -> tuple[UniformLine, ...]:
+        weights = self.weights.astype(self.dtype)
+        lines = zip(weights, self.shape, self.faces, strict=True)
+        return tuple(UniformLine(*line) for line in lines)
+
+    @property
+    @override
     def separable(self) -> Separable:
-        lines = tuple(
-            UniformLine(self.weights[axis].astype(self.dtype), size, self.faces[axis])
-            for axis, size in enumerate(self.shape)
-        )
-        return Separable(lines, is_exact=True)
+        return Separable(self.uniform_lines)
 
     def _neighbours(self, x: Inexact[Array, "..."], axis: int) -> Inexact[Array, "..."]:
         total = shift_in_zero(x, axis, "high") + shift_in_zero(x, axis, "low")

@@ -26,9 +26,9 @@ def build_levels(A: Any, coarsest: int) -> tuple[Grid, ...]:
     Raises:
         ValueError: A is not an operator that multigrid supports.
     """
-    form, stencil = A.separable, A.stencil
-    if form is not None and form.lines and form.is_laplacian:
-        return _levels_of_lines(A, form.lines, coarsest)
+    if (lines := A.uniform_lines) is not None:
+        return _levels_of_lines(A, lines, coarsest)
+    stencil = A.stencil
     if stencil is None or not stencil.offsets:
         raise ValueError(
             "Multigrid knows Laplacian, Diffusion, Helmholtz, MaskedPoisson, "
