@@ -10,8 +10,11 @@
 - `_mean_lines.py`: The separable operator near a network: conductances averaged over
   the other axes.
 - `_network.py`: A grid of cells joined by conductances.
+- `_offsets.py`: Offsets of a stencil: -1, 0 or 1 along each axis, and the cells that
+  they lead to.
 - `_shift.py`: Shifts of a grid field by one cell, which every stencil is made of.
 - `_stencil.py`: A stencil of neighbours along the axes, symmetric or not.
+- `_stencil_operator.py`: A stencil as an operator.
 - `_triangles.py`: The two triangles of a stencil along the axes of a grid.
 """
 

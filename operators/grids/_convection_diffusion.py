@@ -29,8 +29,10 @@ from ._boundary import (
 )
 from ._diffusion import FaceMean, as_coefficient, diffusion_network
 from ._laplacian import require_declarable
+from ._offsets import neighbour
 from ._shift import Side, edge_in_zeros, opposite, without_last
-from ._stencil import Stencil, StencilOperator, neighbour
+from ._stencil import Stencil
+from ._stencil_operator import StencilOperator
 
 Scheme: TypeAlias = Literal["upwind", "central"]
 Form: TypeAlias = Literal["conservative", "advective"]

@@ -30,8 +30,9 @@ from .._field import Structure, as_dtype, is_traced, on_device, structure_of
 from ._boundary import BoundaryLike, Condition, Faces, as_faces, inverse_squares
 from ._laplacian import grid_shape
 from ._network import Network, make_network
+from ._offsets import neighbour
 from ._shift import Side, edge_in_zeros
-from ._stencil import Stencil, neighbour
+from ._stencil import Stencil
 
 SIDES: tuple[Side, Side] = ("low", "high")
 

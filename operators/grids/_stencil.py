@@ -6,27 +6,31 @@ transpose of a stencil is a stencil, with opposite offsets.
 """
 
 from collections.abc import Mapping, Sequence
-from functools import partial, reduce
+from functools import reduce
 from operator import add
-from typing import Any, TypeAlias
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
-from jaxtyping import Array, Bool, Inexact
-from typing_extensions import override
+from jaxtyping import Array, Inexact
 
-from .._declared import AbstractDeclaredOperator, Declared
 from .._diagonal_blocks import MatrixDiagonals
-from .._field import Field, Structure, structure_of
-from .._operator import AbstractLinearOperator
+from .._field import Field, as_inexact
 from .._sparse import Sparse
 from ._boundary import BoundaryLike, Condition, Faces, as_faces
-from ._shift import Side, edge_in_zeros, opposite, shift_in_zero
-
-Offset: TypeAlias = tuple[int, ...]
+from ._offsets import (
+    Offset,
+    along,
+    at_offset,
+    cells_at,
+    is_inside,
+    is_inside_known,
+    negated,
+    num_axes_of,
+    require_offsets,
+)
 
 
 class Stencil(eqx.Module):
@@ -79,7 +83,8 @@ class Stencil(eqx.Module):
 
         Raises:
             ValueError: a grid that has not one to three axes; an offset that is none,
-                or twice there; or couplings that do not fit the grid.
+                or of a symmetric stencil one that leads back; couplings that do not
+                broadcast to the grid, or complex ones beside a real centre.
 
         Examples:
             >>> import jax.numpy as jnp, krylax as kx
@@ -89,15 +94,14 @@ class Stencil(eqx.Module):
             >>> line.mv(jnp.array([1.0, 2.0, 4.0]))
             Array([ 0., -1.,  6.], dtype=float64)
         """
-        centre = jnp.asarray(centre)
+        centre = as_inexact(centre, "centre")
         faces = as_faces(boundary, centre.ndim)
         offsets = tuple(tuple(offset) for offset in couplings)
-        _require_offsets(offsets, centre.ndim, is_symmetric)
-        inside = partial(_is_inside, shape=centre.shape, faces=faces)
+        require_offsets(offsets, centre.ndim, is_symmetric)
         return cls(
             centre=centre,
             couplings=tuple(
-                jnp.where(inside(offset), jnp.asarray(weight, centre.dtype), 0)
+                _as_coupling(weight, offset, centre, faces)
                 for offset, weight in zip(offsets, couplings.values(), strict=True)
             ),
             offsets=offsets,
@@ -117,7 +121,7 @@ class Stencil(eqx.Module):
         num_axes = len(faces)
         pairs = zip(low, high, strict=True)
         offsets = [
-            _along(axis, step, num_axes) for axis in range(num_axes) for step in (-1, 1)
+            along(axis, step, num_axes) for axis in range(num_axes) for step in (-1, 1)
         ]
         couplings = tuple(weight for pair in pairs for weight in pair)
         return cls(centre, couplings, tuple(offsets), faces, is_symmetric=False)
@@ -131,7 +135,7 @@ class Stencil(eqx.Module):
         shift: Inexact[Array, "..."] | None = None,
     ) -> "Stencil":
         """The symmetric stencil of conductances to the next cell along each axis."""
-        offsets = tuple(_along(axis, 1, len(faces)) for axis in range(len(faces)))
+        offsets = tuple(along(axis, 1, len(faces)) for axis in range(len(faces)))
         return cls(centre, tuple(-x for x in links), offsets, faces, True, shift)
 
     @property
@@ -142,7 +146,7 @@ class Stencil(eqx.Module):
     @property
     def is_axial(self) -> bool:
         """Whether all couplings are along an axis: the 2d+1-point stencils."""
-        return all(_num_axes_of(offset) == 1 for offset in self.offsets)
+        return all(num_axes_of(offset) == 1 for offset in self.offsets)
 
     @property
     def periodic(self) -> tuple[bool, ...]:
@@ -153,13 +157,13 @@ class Stencil(eqx.Module):
     def low(self) -> tuple[Inexact[Array, "..."], ...]:
         """Per axis, the weight of the previous cell."""
         num_axes = len(self.faces)
-        return tuple(self.coupling(_along(a, -1, num_axes)) for a in range(num_axes))
+        return tuple(self.coupling(along(a, -1, num_axes)) for a in range(num_axes))
 
     @property
     def high(self) -> tuple[Inexact[Array, "..."], ...]:
         """Per axis, the weight of the next cell."""
         num_axes = len(self.faces)
-        return tuple(self.coupling(_along(a, 1, num_axes)) for a in range(num_axes))
+        return tuple(self.coupling(along(a, 1, num_axes)) for a in range(num_axes))
 
     @property
     def T(self) -> "Stencil":
@@ -167,7 +171,7 @@ class Stencil(eqx.Module):
         if self.is_symmetric:
             return self
         couplings = tuple(map(self._seen_from_there, self.offsets, self.couplings))
-        offsets = tuple(map(_negated, self.offsets))
+        offsets = tuple(map(negated, self.offsets))
         return Stencil(self.centre, couplings, offsets, self.faces, False, self.shift)
 
     def diagonal(self) -> Inexact[Array, "..."]:
@@ -178,7 +182,7 @@ class Stencil(eqx.Module):
         """Return per cell the weight of the cell at this offset."""
         if offset in self.offsets:
             return self.couplings[self.offsets.index(offset)]
-        back = _negated(offset)
+        back = negated(offset)
         if self.is_symmetric and back in self.offsets:
             forward = self.couplings[self.offsets.index(back)]
             return self._seen_from_there(back, forward)
@@ -188,7 +192,7 @@ class Stencil(eqx.Module):
         """Return the stencil with both offsets of every pair stored."""
         if not self.is_symmetric:
             return self
-        offsets = [o for pair in self.offsets for o in (_negated(pair), pair)]
+        offsets = [o for pair in self.offsets for o in (negated(pair), pair)]
         couplings = tuple(map(self.coupling, offsets))
         return Stencil(
             self.centre, couplings, tuple(offsets), self.faces, False, self.shift
@@ -200,7 +204,7 @@ class Stencil(eqx.Module):
         for offset, weight in zip(self.offsets, self.couplings, strict=True):
             terms.append(weight * at_offset(x, offset, self.faces))
             if self.is_symmetric:
-                terms.append(at_offset(weight * x, _negated(offset), self.faces))
+                terms.append(at_offset(weight * x, negated(offset), self.faces))
         return reduce(add, terms)
 
     def scaled(self, factor: Inexact[Array, ""]) -> "Stencil":
@@ -240,8 +244,8 @@ class Stencil(eqx.Module):
         found = [(0, self.diagonal().reshape(-1))]
         full = self.complete()
         for offset, weight in zip(full.offsets, full.couplings, strict=True):
-            distance = _cells_at(index, offset) - index
-            inside = _is_inside_known(offset, self.shape, self.faces)
+            distance = cells_at(index, offset) - index
+            inside = is_inside_known(offset, self.shape, self.faces)
             for step in np.unique(distance[inside]):
                 kept = inside & (distance == step)
                 # Where all is kept nothing is left to select.
@@ -259,8 +263,8 @@ class Stencil(eqx.Module):
         kept = [np.ones(index.size, bool)]
         for offset, weight in zip(full.offsets, full.couplings, strict=True):
             rows.append(index.ravel())
-            columns.append(_cells_at(index, offset).ravel())
-            kept.append(_is_inside_known(offset, self.shape, self.faces).ravel())
+            columns.append(cells_at(index, offset).ravel())
+            kept.append(is_inside_known(offset, self.shape, self.faces).ravel())
             values.append(weight)
         places = np.flatnonzero(np.concatenate(kept))
         i, j = np.concatenate(rows)[places], np.concatenate(columns)[places]
@@ -273,40 +277,7 @@ class Stencil(eqx.Module):
         self, offset: Offset, weight: Inexact[Array, "..."]
     ) -> Inexact[Array, "..."]:
         """The weights of a coupling, stored at the cells that it leads to."""
-        return at_offset(weight, _negated(offset), self.faces)
-
-
-class StencilOperator(AbstractDeclaredOperator):
-    """A stencil as an operator: the transpose of a grid operator, which it keeps."""
-
-    couplings: Stencil
-    declared: Declared
-    original: AbstractLinearOperator
-
-    @property
-    @override
-    def in_structure(self) -> Structure:
-        return structure_of(self.couplings.centre)
-
-    @property
-    @override
-    def stencil(self) -> Stencil:
-        return self.couplings
-
-    @property
-    @override
-    def T(self) -> AbstractLinearOperator:
-        """The operator that this is the transpose of."""
-        return self.original
-
-    @override
-    def mv(self, x: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
-        return self.couplings.mv(x)
-
-    @override
-    def diagonal(self) -> Inexact[Array, "..."]:
-        """The weights of the cells themselves."""
-        return self.couplings.diagonal()
+        return at_offset(weight, negated(offset), self.faces)
 
 
 def stencil_of_diagonal(values: Field) -> Stencil | None:
@@ -316,57 +287,6 @@ def stencil_of_diagonal(values: Field) -> Stencil | None:
     wall: tuple[Condition, Condition] = ("neumann", "neumann")
     faces: Faces = (wall,) * values.ndim
     return Stencil(jnp.zeros_like(values), (), (), faces, True, values)
-
-
-def neighbour(
-    x: Inexact[Array, "..."], axis: int, side: Side, faces: Faces
-) -> Inexact[Array, "..."]:
-    """Return each cell's neighbour, zero outside, wrapped on a periodic axis."""
-    shifted = shift_in_zero(x, axis, side)
-    if faces[axis][0] != "periodic":
-        return shifted
-    return shifted + edge_in_zeros(x, axis, opposite(side), side)
-
-
-def at_offset(
-    x: Inexact[Array, "..."], offset: Offset, faces: Faces
-) -> Inexact[Array, "..."]:
-    """Return the cell at an offset from each cell, zero outside."""
-    for axis, step in enumerate(offset):
-        if step:
-            x = neighbour(x, axis, "low" if step < 0 else "high", faces)
-    return x
-
-
-def _require_offsets(
-    offsets: tuple[Offset, ...], num_axes: int, is_symmetric: bool
-) -> None:
-    if not 1 <= num_axes <= 3:
-        raise ValueError(f"a grid has one to three axes, got {num_axes}")
-    for offset in offsets:
-        is_offset = len(offset) == num_axes and set(offset) <= {-1, 0, 1}
-        if not (is_offset and any(offset)):
-            raise ValueError(
-                f"an offset is -1, 0 or 1 along each of the {num_axes} axes and not all"
-                f" zero, got {offset}; the weight of the cell itself is the centre"
-            )
-        if is_symmetric and offset < _negated(offset):
-            raise ValueError(
-                "a symmetric stencil is given by the offsets that lead on in row-major "
-                f"order, got {offset}; leave it out, or give {_negated(offset)} instead"
-            )
-
-
-def _along(axis: int, step: int, num_axes: int) -> Offset:
-    return tuple(step if a == axis else 0 for a in range(num_axes))
-
-
-def _negated(offset: Offset) -> Offset:
-    return tuple(-step for step in offset)
-
-
-def _num_axes_of(offset: Offset) -> int:
-    return sum(step != 0 for step in offset)
 
 
 def _sum_of_faces(left: Faces, right: Faces) -> Faces:
@@ -379,30 +299,26 @@ def _sum_of_faces(left: Faces, right: Faces) -> Faces:
     return tuple((of_pair(a, c), of_pair(b, d)) for (a, b), (c, d) in pairs)
 
 
-def _is_inside(
-    offset: Offset, shape: tuple[int, ...], faces: Faces
-) -> Bool[Array, "..."]:
-    """Whether the cell at an offset is one of the grid."""
-    inside = jnp.ones(shape, bool)
-    for axis, step in enumerate(offset):
-        if step and faces[axis][0] != "periodic":
-            place = lax.broadcasted_iota(jnp.int32, shape, axis)
-            inside &= place != (0 if step < 0 else shape[axis] - 1)
-    return inside
-
-
-def _is_inside_known(
-    offset: Offset, shape: tuple[int, ...], faces: Faces
-) -> Bool[np.ndarray, "..."]:
-    """The same on the host."""
-    inside = np.ones(shape, bool)
-    for axis, step in enumerate(offset):
-        if step and faces[axis][0] != "periodic":
-            end = 0 if step < 0 else shape[axis] - 1
-            inside[(slice(None),) * axis + (end,)] = False
-    return inside
-
-
-def _cells_at(index: np.ndarray, offset: Offset) -> np.ndarray:
-    """The number of the cell at an offset from each, on axes that go round."""
-    return np.roll(index, _negated(offset), axis=tuple(range(index.ndim)))
+def _as_coupling(
+    weight: Any, offset: Offset, centre: Inexact[Array, "..."], faces: Faces
+) -> Inexact[Array, "..."]:
+    """Return one weight per cell, zero where the offset leads out of the grid."""
+    is_real = not jnp.iscomplexobj(centre)
+    if is_real and jnp.iscomplexobj(weight):
+        raise ValueError(
+            f"the centre of a stencil is real, got a complex coupling at {offset}; "
+            "give the centre in a complex dtype"
+        )
+    try:
+        np.broadcast_shapes(jnp.shape(weight), centre.shape)
+    except ValueError:
+        fits = False
+    else:
+        fits = jnp.ndim(weight) in (0, centre.ndim)
+    if not fits:
+        raise ValueError(
+            f"a coupling has one weight, or one per cell, shape {centre.shape}, got "
+            f"shape {jnp.shape(weight)} at {offset}"
+        )
+    inside = is_inside(offset, centre.shape, faces)
+    return jnp.where(inside, jnp.asarray(weight, centre.dtype), 0)

@@ -25,7 +25,8 @@ from ...operators._arithmetic import ratio
 from ...operators._materialise import materialise
 from ...operators.grids._boundary import Faces as Boundary
 from ...operators.grids._network import Network, make_network, wall_conductances
-from ...operators.grids._stencil import Stencil, neighbour
+from ...operators.grids._offsets import neighbour
+from ...operators.grids._stencil import Stencil
 from ._conductances import (
     Conductances,
     coarsen,

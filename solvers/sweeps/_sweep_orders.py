@@ -81,12 +81,8 @@ class Natural(AbstractOrder):
     def sweeps(
         self, A: AbstractLinearOperator, pivots: Inexact[Array, "..."]
     ) -> AbstractSweeps:
-        if (stencil := A.stencil) is not None:
-            if stencil.is_axial:
-                return wavefront_sweeps(stencil, pivots)
-            return _over_grid(self, stencil, pivots)
-        if A.sparse is not None:
-            return self.of(A).sweeps(A, pivots)
+        if (sweeps := _exact_sweeps(self, A, pivots, wavefront_sweeps)) is not None:
+            return sweeps
         if (matrix := A.dense_matrix) is not None:
             return _DenseSweeps(matrix / pivots[:, None])
         raise ValueError(
@@ -125,16 +121,12 @@ class Multicolour(AbstractOrder):
     def sweeps(
         self, A: AbstractLinearOperator, pivots: Inexact[Array, "..."]
     ) -> AbstractSweeps:
-        if (stencil := A.stencil) is not None:
-            if stencil.is_axial:
-                return colour_sweeps(stencil, pivots)
-            return _over_grid(self, stencil, pivots)
-        if A.sparse is None:
-            raise ValueError(
-                "Multicolour() knows operators on grids and Sparse, got "
-                f"{type(A).__name__}; use order=Neumann() for Banded and Dense"
-            )
-        return self.of(A).sweeps(A, pivots)
+        if (sweeps := _exact_sweeps(self, A, pivots, colour_sweeps)) is not None:
+            return sweeps
+        raise ValueError(
+            "Multicolour() knows operators on grids and Sparse, got "
+            f"{type(A).__name__}; use order=Neumann() for Banded and Dense"
+        )
 
 
 class Neumann(AbstractOrder):
@@ -225,6 +217,20 @@ class _DenseSweeps(AbstractSweeps):
         return jax.scipy.linalg.solve_triangular(
             self.unit, b, lower=is_lower, unit_diagonal=True
         )
+
+
+def _exact_sweeps(
+    order: AbstractOrder,
+    A: AbstractLinearOperator,
+    pivots: Inexact[Array, "..."],
+    along_axes: Callable[[Stencil, Inexact[Array, "..."]], AbstractSweeps],
+) -> AbstractSweeps | None:
+    """The sweeps of an operator on a grid or of a sparse matrix, None of another."""
+    if (stencil := A.stencil) is not None:
+        if stencil.is_axial:
+            return along_axes(stencil, pivots)
+        return _over_grid(order, stencil, pivots)
+    return None if A.sparse is None else order.of(A).sweeps(A, pivots)
 
 
 def _over_grid(

@@ -196,6 +196,8 @@ def test_multigrid_refuses_diagonal_couplings_and_names_the_alternative():
         ({(0, 0): 1.0}, False, "the weight of the cell itself is the centre"),
         ({(1,): 1.0}, False, "along each of the 2 axes"),
         ({(0, -1): 1.0}, True, r"give \(0, 1\) instead"),
+        ({(0, 1): np.ones((4, 3))}, False, r"shape \(3, 4\), got shape \(4, 3\)"),
+        ({(0, 1): 1j}, False, "a complex coupling at"),
     ],
 )
 def test_offsets_that_are_none_are_refused(
