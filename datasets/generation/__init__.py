@@ -4,18 +4,16 @@
   nothing else.
 - `_draws.py`: The samples of a run, drawn for the solve order and kept for the solve.
 - `_estimate.py`: What a data set will cost, before it is generated.
-- `_generate.py`: Plan, order, solve in segments, commit, publish.
+- `_generate.py`: `generate`: its arguments, checked, and what became of earlier calls.
 - `_method_request.py`: What is asked of the method, and the method that comes of it.
 - `_order.py`: The order in which systems are solved.
 - `_plan.py`: Chooses how a family is solved, by structure and by trying.
 - `_progress.py`: Progress: a bar on a terminal, a line now and then in a log, or
   nothing.
-- `_run.py`: A run: from a configuration to a published data set, through a folder of
-  commits.
+- `_run.py`: A run: from a configuration to a published data set.
 - `_shared_preconditioner.py`: One preconditioner for all systems of a family.
 - `_shared_start.py`: One start for all systems of a family.
-- `_solve_method.py`: How a data set's systems are solved: one value, recorded in its
-  configuration.
+- `_solve_method.py`: How a data set's systems are solved: one value.
 - `_solve_segment.py`: Solves one segment.
 - `_workers.py`: Runs segments here or in other processes.
 """

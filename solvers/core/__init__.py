@@ -3,7 +3,7 @@
 - `_compilation.py`: Compiling functions of modules: arrays are traced, everything else
   is static.
 - `_history.py`: A bounded record of residual norms inside a compiled loop.
-- `_inner_product.py`: The one place where fields are reduced to numbers.
+- `_inner_product.py`: The one place where a solver reduces fields to numbers.
 - `_nullspace.py`: Singular systems: what is orthogonal to the null space of the
   operator.
 - `_preparation.py`: A system as its solver gets it: finite, compatible, measured, with

@@ -1,21 +1,15 @@
 """Multigrid: levels, the cycle over them, and two ways to make levels.
 
-- `_algebraic_multigrid.py`: Algebraic multigrid for sparse matrices: PyAMG's hierarchy,
-  its cycle in JAX.
-- `_coarse_inverse.py`: The dense inverse of the coarsest level of multigrid.
-- `_conductances.py`: A network of conductances, and its coarsening by pairs of cells.
-- `_cycle.py`: The multigrid cycle, over levels of any kind.
-- `_flow_levels.py`: The levels of multigrid for convection and diffusion: any stencil
-  on a grid.
-- `_grid_level.py`: A grid as a level of multigrid: pairs of cells along each axis
-  merge.
-- `_hierarchy.py`: The levels of geometric multigrid, from an operator on a grid.
-- `_jacobi_sweeps.py`: Jacobi sweeps with the steps of a Chebyshev polynomial, the
-  smoother of multigrid.
-- `_level.py`: A level of a multigrid cycle: its operator, smoother, and transfers to
-  the next.
-- `_multigrid.py`: Geometric multigrid for elliptic operators on a grid, as a
-  preconditioner.
+- `_algebraic_multigrid.py`: levels of a sparse matrix, from PyAMG's hierarchy.
+- `_coarse_inverse.py`: the dense inverse on the coarsest grid.
+- `_conductances.py`: a network of conductances, and its coarsening by pairs of cells.
+- `_cycle.py`: the cycle, over levels of any kind.
+- `_flow_levels.py`: the grids of convection and diffusion, from any stencil.
+- `_grid_level.py`: a grid as a level.
+- `_hierarchy.py`: from an operator on a grid to ever coarser grids.
+- `_jacobi_sweeps.py`: the smoother of both.
+- `_level.py`: what a level and a smoother are, and a level made of operators.
+- `_multigrid.py`: levels of an elliptic operator on a grid.
 """
 
 from ._algebraic_multigrid import AlgebraicMultigrid as AlgebraicMultigrid

@@ -5,9 +5,10 @@
 - `_cycle_rows.py`: The blocks of vectors of a cycle of GCRO-DR, in which the recycled
   ones come first.
 - `_deflated_cg.py`: CG beside a space that one solve hands to the next.
-- `_deflated_minres.py`: MINRES in the complement of a deflated space.
+- `_deflated_minres.py`: MINRES for the projected operator, which records its Lanczos
+  vectors as it goes.
+- `_deflation_pair.py`: The pair that deflates MINRES, and how it is made.
 - `_deflation.py`: A preconditioner that solves exactly in the span of given vectors.
-- `_deflation_pair.py`: The pair that deflates MINRES: A U = C with CᴴM⁻¹C = I.
 - `_gcrodr.py`: GCRO-DR, restarted GMRES that keeps a subspace.
 - `_lanczos_window.py`: What MINRES found hardest, gathered from a window of its Lanczos
   vectors.

@@ -10,7 +10,7 @@
 - `_relaxation.py`: The splitting that SOR methods share, and its step.
 - `_sor.py`: Successive overrelaxation as a solver.
 - `_ssor.py`: The SSOR preconditioner: a forward and a backward sweep of overrelaxation.
-- `_young.py`: Young's theory of successive overrelaxation.
+- `_young.py`: What theory says of successive overrelaxation.
 """
 
 from ._adaptive_sor import AdaptiveSOR as AdaptiveSOR
