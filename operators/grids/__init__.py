@@ -13,7 +13,7 @@
 - `_offsets.py`: Offsets of a stencil: -1, 0 or 1 along each axis, and the cells that
   they lead to.
 - `_shift.py`: Shifts of a grid field by one cell, which every stencil is made of.
-- `_stencil.py`: A stencil of neighbours along the axes, symmetric or not.
+- `_stencil.py`: The couplings of the cells of a grid by offset, symmetric or not.
 - `_stencil_operator.py`: A stencil as an operator.
 - `_triangles.py`: The two triangles of a stencil along the axes of a grid.
 """
