@@ -26,6 +26,7 @@ from ._arithmetic import (
 )
 from ._field import Field, Structure, real_dtype, size_of
 from ._operator import AbstractLinearOperator
+from ._tags import require_complete
 
 LANCZOS_STEPS = 30
 
@@ -46,7 +47,8 @@ def check_operator(
         key: for the random probes.
 
     Raises:
-        ValueError: a property that does not hold, with its error.
+        ValueError: a property that does not hold, with its error, or tags that imply
+            others that are not given.
 
     Cost: about ten products, and 30 more with a definite tag; two programs, compiled
     once per structure.
@@ -57,6 +59,7 @@ def check_operator(
         >>> sorted(kx.operators.check_operator(A, jax.random.key(0)))[:2]
         ['adjoint', 'definiteness']
     """
+    require_complete(operator)
     structures = (operator.in_structure, operator.in_structure, operator.out_structure)
     x, z, y = map(random_field, structures, jax.random.split(key, 3))
     # First, since what is not linear may have no transpose to compare with.

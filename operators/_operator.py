@@ -95,7 +95,13 @@ class AbstractLinearOperator(AbstractOperator):
 
     @property
     def tags(self) -> frozenset[str]:
-        """The declared properties of A, from `TAGS`; `check_operator` probes them."""
+        """The declared properties of A; `check_operator` probes them.
+
+        They are "symmetric", "hermitian", "positive_definite", "positive_semidefinite"
+        and "singular". An override returns all that hold: a definite operator is
+        semidefinite and hermitian too, and a real one that is hermitian or symmetric is
+        both.
+        """
         return frozenset()
 
     @property

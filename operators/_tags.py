@@ -1,10 +1,11 @@
 """Tags: declared properties of a linear operator, and what they imply.
 
 `TAGS` is the list of them; `as_tags` checks a caller's and closes them under
-implication.
+implication, and `require_complete` checks those that an operator answers.
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -47,6 +48,22 @@ def as_tags(
     if is_real(structure) and found & {"symmetric", "hermitian"}:
         found |= {"symmetric", "hermitian"}
     return frozenset(found)
+
+
+def require_complete(A: Any) -> None:
+    """Check that the tags of an operator hold all that they imply.
+
+    Those of the package do; a subclass of a user's own may have left some out.
+
+    Raises:
+        ValueError: a tag is missing, unknown, or contradicts another.
+    """
+    complete = as_tags(A.tags, A.in_structure, A.out_structure)
+    if missing := sorted(complete - A.tags):
+        raise ValueError(
+            f"{type(A).__name__} is tagged {sorted(A.tags)}, which implies {missing}; "
+            "let its tags return these too"
+        )
 
 
 def is_real(structure: Structure) -> bool:

@@ -6,6 +6,7 @@ import jax
 
 from ..operators import AbstractLinearOperator, AbstractOperator
 from ..operators._field import Field, describe, real_dtype, require_structure
+from ..operators._tags import require_complete
 from .core._solver import AbstractSolver
 from .core._stopping import require_reachable
 
@@ -15,7 +16,7 @@ def require_types(A: Any, solver: Any, preconditioner: Any) -> None:
     if not isinstance(A, AbstractLinearOperator):
         raise TypeError(
             f"A must be a linear operator, got {type(A).__name__}; wrap a matrix in "
-            "Dense, or a function in Function"
+            "Dense, a sparse one of SciPy in from_scipy, or a function in Function"
         )
     if not isinstance(solver, AbstractSolver):
         raise TypeError(
@@ -52,6 +53,7 @@ def require_solvable(A: Any, b: Field, x0: Field | None, solver: Any) -> None:
     require_structure(b, A.out_structure, "b")
     if x0 is not None:
         require_structure(x0, A.in_structure, "x0")
+    require_complete(A)
     if "singular" in A.tags and A.nullspace is None:
         raise ValueError(
             f"this {type(A).__name__} is singular (no face holds the value), so the "
@@ -69,7 +71,9 @@ def require_fitting(carry: Any, A: AbstractLinearOperator, solver: Any) -> None:
     expected = (
         "carries nothing, so leave it out"
         if fresh is None
-        else "carries a recycle space for its num_recycled and the operator's fields"
+        else "carries a recycle space for its num_recycled and the operator's fields; "
+        f"got a {type(carry).__name__}; give the carry of a Solution of the same "
+        "solver on such fields, or None"
     )
     raise ValueError(f"carry does not fit: this {type(solver).__name__} {expected}")
 

@@ -24,6 +24,7 @@ import equinox as eqx
 import jax.numpy as jnp
 
 from ...operators import AbstractLinearOperator
+from ...operators._tags import require_complete
 from ..sweeps._swept_inverse import SweptInverse
 from ._incomplete_inverse import incomplete_inverse
 
@@ -60,11 +61,13 @@ class IncompleteCholesky(eqx.Module):
 
     def __call__(self, A: AbstractLinearOperator) -> SweptInverse:
         """Return the preconditioner of A."""
+        require_complete(A)
         if "positive_semidefinite" not in A.tags:
             raise ValueError(
                 "IncompleteCholesky needs an operator tagged positive_definite, got a "
-                f"{type(A).__name__} tagged {sorted(A.tags)}; promise it with tags= or "
-                "use SSOR"
+                f"{type(A).__name__} tagged {sorted(A.tags)}; promise it where the "
+                "operator is made (of a sum, for each summand; a multiple loses it), "
+                "or use SSOR"
             )
         return incomplete_inverse(
             A,

@@ -27,6 +27,7 @@ from typing_extensions import override
 from ...operators import AbstractLinearOperator
 from ...operators._arithmetic import add, combine, conj, scale, subtract
 from ...operators._field import Field, Structure, array_structure, as_field, describe
+from ...operators._tags import require_complete
 from ..core._compilation import compile_modules
 from ..core._inner_product import InnerProduct
 from ..krylov._spectral_bounds import spectral_bounds
@@ -94,11 +95,12 @@ class Deflation(eqx.Module):
 
     def __call__(self, A: AbstractLinearOperator) -> "DeflatedInverse":
         """Return the preconditioner of A."""
+        require_complete(A)
         if "positive_semidefinite" not in A.tags:
             raise ValueError(
                 "Deflation needs an operator tagged positive_definite, got a "
-                f"{type(A).__name__} tagged {sorted(A.tags)}; promise it with tags=, "
-                "or use GCRODR, which deflates any operator"
+                f"{type(A).__name__} tagged {sorted(A.tags)}; promise it where "
+                "the operator is made, or use GCRODR, which deflates any operator"
             )
         _require_stack(self.vectors, A.in_structure)
         M = _made_for(A, self.preconditioner)

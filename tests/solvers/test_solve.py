@@ -106,11 +106,15 @@ BAD_VALUES: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: kx.solve(A, B, RECYCLING, carry=carry_for(5, 2)),
         "carry does not fit: this GCRODR.*fields",
     ),
+    "solution_as_carry": (
+        lambda: kx.solve(A, B, RECYCLING, carry=kx.solve(A, B, RECYCLING)),
+        "carry does not fit.*got a Solution; give the carry of a Solution",
+    ),
 }
 BAD_TYPES: dict[str, tuple[Callable[[], Any], str]] = {
     "matrix": (
         lambda: kx.solve(np.eye(4), B, CG),  # pyright: ignore[reportArgumentType]  # what is tested
-        "A must be a linear operator, got ndarray; wrap a matrix in Dense",
+        "A must be a linear operator, got ndarray; .* in Dense, .* in from_scipy",
     ),
     "solver_class": (
         lambda: kx.solve(A, B, kx.solvers.CG),  # pyright: ignore[reportArgumentType]  # what is tested

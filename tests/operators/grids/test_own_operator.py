@@ -244,3 +244,27 @@ def test_kronecker_product_and_a_multiple_of_the_identity_are_diagonalised():
     cond = np.linalg.cond(matrix)
     error = np.max(np.abs(inverse @ matrix - np.eye(35)))
     assert error <= 100 * cond * np.finfo(float).eps
+
+
+class HalfTagged(CompactLaplacian):
+    """It says that it is definite, and not what that implies."""
+
+    @property
+    def tags(self) -> frozenset[str]:
+        return frozenset(["symmetric", "positive_definite"])
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda A: kx.solve(A, RHS, kx.solvers.CG(rtol=1e-8)),
+        lambda A: kx.operators.check_operator(A, jax.random.key(0)),
+        kx.solvers.IncompleteCholesky(),
+        kx.solvers.Deflation(RHS[None]),
+    ],
+    ids=["solve", "check_operator", "IncompleteCholesky", "Deflation"],
+)
+def test_tags_that_lack_what_they_imply_are_refused(use: Any):
+    missing = r"which implies \['hermitian', 'positive_semidefinite'\]; let its tags"
+    with pytest.raises(ValueError, match=missing):
+        use(HalfTagged(jnp.asarray(1.5)))
