@@ -1,4 +1,11 @@
-"""Problem families and the generation of certified data sets from them."""
+"""Problem families and the generation of certified data sets from them.
+
+- `_names.py`: Names that may become files: data sets, streams, arrays.
+- `_optional.py`: Packages that only some users need, imported where they are used.
+- `families/`: Problem families: what is drawn, and the system of each sample.
+- `generation/`: How a data set is made: planned, ordered, solved in segments.
+- `store/`: How a data set is kept, published, read and checked.
+"""
 
 from .families import AbstractFamily as AbstractFamily
 from .families import ConvectionDiffusion as ConvectionDiffusion

@@ -1,4 +1,24 @@
-"""Solvers, preconditioners, and the top-level solve."""
+"""Solvers, preconditioners, and the top-level solve.
+
+- `_lineax.py`: Our solvers for lineax, and through it for Optimistix and Diffrax.
+- `_lineax_solver.py`: The class behind `as_lineax_solver`; the only one here to import
+  lineax.
+- `_requirements.py`: What `solve` asks of its arguments, as far as types and structures
+  tell.
+- `_solve.py`: The top-level solve: checks, differentiation by the implicit rule,
+  certification.
+- `core/`: What a solver is, and what all methods share.
+- `factorization/`: Direct solvers and incomplete factors.
+- `krylov/`: Methods of a Krylov space, one system at a time.
+- `multigrid/`: Multigrid: levels, the cycle over them, and two ways to make levels.
+- `recycling/`: Krylov methods that hand a space from one solve to the next.
+- `relaxation/`: Stationary methods, as solvers and as preconditioners.
+- `sequences/`: Sequences of related systems: their order, and what one solve hands to
+  the next.
+- `sweeps/`: Triangular sweeps in several orders, exact or approximate.
+- `tuning/`: Tuners that learn a solver's parameters, and the drivers that use them.
+- `wrappers/`: Solvers around another solver.
+"""
 
 from . import sequences as sequences
 from . import tuning as tuning

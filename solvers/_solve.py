@@ -59,7 +59,8 @@ def solve(
         b: the right-hand side, with the structure of A's fields.
         solver: the method and its tolerances.
         preconditioner: an approximate inverse of A, or a factory that makes one from A,
-            such as `Jacobi()`.
+            such as `Jacobi()`. Any function is a factory; one that is to be applied to
+            residuals is an operator, `Function(f, A.in_structure)`.
         x0: a start; dropped where its residual is larger than that of zero.
         carry: what the solve before in a sequence returned, with the same solver
             settings and fields.
@@ -83,8 +84,9 @@ def solve(
         ValueError: known while tracing: structures that do not fit, a singular operator
             without a declared null space, a carry of another solver, rtol below 10 eps,
             64 bits without x64, a solver that cannot be unrolled.
-        SolveError: with `throw`, the status is not `converged`; under `jit` a
-            `RuntimeError` of JAX with the same sentence.
+        TypeError: an argument is not what its name says.
+        SolveError: with `throw`, the status is not `converged`; under `jit` an error of
+            JAX with the same sentence, a `RuntimeError` or a `ValueError`.
 
     Examples:
         >>> import jax.numpy as jnp, krylax as kx
