@@ -192,15 +192,26 @@ def require_structure(field: Field, structure: Structure, name: str) -> None:
     same_tree = jax.tree.structure(got) == jax.tree.structure(structure)
     if same_tree and jax.tree.leaves(got) == jax.tree.leaves(structure):
         return
+    is_list = isinstance(got, list | tuple) and not isinstance(structure, list | tuple)
+    hint = f"; for a {type(got).__name__} of numbers use np.asarray" if is_list else ""
     raise ValueError(
         f"{name} has structure {describe(got)}, the operator expects "
         f"{describe(structure)}; reshape or convert {name}, or build the operator in "
-        "its shape and dtype"
+        f"its shape and dtype{hint}"
     )
+
+
+_MAX_DESCRIBED = 8
+"""Arrays of a field that a message lists."""
 
 
 def describe(structure: Structure) -> str:
     """Short text of a structure, such as `float64[64, 64]`."""
+    leaves = jax.tree.leaves(structure)
+    if len(leaves) > _MAX_DESCRIBED:
+        # A list of numbers is a pytree of as many leaves.
+        first = describe(leaves[0])
+        return f"a {type(structure).__name__} of {len(leaves)} arrays, first {first}"
     texts = jax.tree.map(lambda s: f"{s.dtype.name}{list(s.shape)}", structure)
     return str(texts).replace("'", "")
 

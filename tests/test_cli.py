@@ -126,6 +126,7 @@ def test_options_win_over_the_file(tmp_path: Path, toml: Callable[[str], str]) -
         ("zzz = 3", "unknown key 'zzz' for darcy"),
         ("num_samples = ", "not valid TOML"),
         ("[seed]\nx = 1", "not a table"),
+        ("[family]\nseed = 1", "'family' must be a value, not a table; keys are flat"),
     ],
 )
 def test_a_bad_file_is_refused(

@@ -6,7 +6,7 @@ parameters into a linear system A u = b on the device.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
@@ -118,6 +118,15 @@ def check_integers(family: AbstractFamily, *names: str) -> None:
         object.__setattr__(family, name, int(value))
 
 
+def require_family(family: Any) -> None:
+    """Raise a `TypeError` where something else is given for a family."""
+    if not isinstance(family, AbstractFamily):
+        raise TypeError(
+            "family must be a problem family such as Darcy(), got "
+            f"{getattr(family, '__name__', type(family).__name__)}"
+        )
+
+
 def check_positive(family: AbstractFamily, *names: str) -> None:
     """Turn the named fields into floats, refusing what is not positive and finite.
 
@@ -154,7 +163,7 @@ def check_grid(family: AbstractFamily, num_axes: tuple[int, ...] = (2,)) -> None
         ValueError: another number of axes, or fewer than 3 points on one.
     """
     num_points = getattr(family, "num_points")  # noqa: B009
-    integers = all(
+    integers = isinstance(num_points, Collection) and all(
         isinstance(n, int | np.integer) and not isinstance(n, bool) for n in num_points
     )
     if not (integers and len(num_points) in num_axes and min(num_points) >= 3):

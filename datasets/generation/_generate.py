@@ -12,7 +12,7 @@ import numpy as np
 
 from .._names import check_name, check_target, working_path
 from .._optional import require
-from ..families._family import AbstractFamily, check_choice
+from ..families._family import AbstractFamily, check_choice, require_family
 from ..store._dataset import Dataset, open_dataset
 from ..store._working_folder import stored_configuration
 from ._configuration import configuration
@@ -78,6 +78,7 @@ def generate(
         progress: False for silence; else a bar on a terminal, log lines elsewhere.
 
     Raises:
+        TypeError: no family.
         ValueError: bad arguments, or float64 while `jax_enable_x64` is off.
         FileExistsError: `path` holds something else, or a data set or run with
             another configuration; the message lists the differences.
@@ -101,6 +102,7 @@ def generate(
     """
     require("zarr", "data")
     target = check_target(path)
+    require_family(family)
     _check(num_samples, ordering, segment_size, num_workers)
     request = MethodRequest(solver, preconditioner, start, recycle, rtol)
     stored = stored_configuration(working_path(target))

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..families._family import AbstractFamily, stacked_samples
+from ..families._family import AbstractFamily, require_family, stacked_samples
 from ..store._segments import is_good
 from ._shared_preconditioner import SharedPreconditioner
 from ._shared_start import SharedStart
@@ -127,6 +127,7 @@ def plan(
             choose.
 
     Raises:
+        TypeError: no family.
         ValueError: no method applies, or as `AbstractFamily.system`.
 
     Cost: 16 solves and a compilation, of some seconds, per method; there are two or
@@ -140,6 +141,7 @@ def plan(
         >>> found.reason.split(":")[0]
         'All systems have one matrix, symmetric positive definite'
     """
+    require_family(family)
     A, other = (family.system(family.sample(i))[0] for i in range(2))
     is_constant = _is_same(A, other)
     trials: list[Trial] = []

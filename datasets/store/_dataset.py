@@ -84,6 +84,8 @@ class Dataset:
                 f"a data set is indexed by an array's name or a sample's number, "
                 f"got {key!r}; for many samples take dataset[name][start:stop]"
             )
+        if not -len(self) <= key < len(self):
+            raise IndexError(f"no sample {key}; there are {len(self)}, from 0")
         index = range(len(self))[key]
         return {name: np.asarray(self._array(name)[index]) for name in self.names}
 

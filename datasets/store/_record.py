@@ -41,7 +41,8 @@ def record(value: Any) -> Any:
         return f"{value.__module__}.{name}"
     raise ValueError(
         f"a data set's configuration holds numbers, strings, dataclasses and named "
-        f"functions, got {value!r}: it could not be recorded"
+        f"functions, got {value!r}: it could not be recorded; define it by name in a "
+        "module"
     )
 
 

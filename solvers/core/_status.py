@@ -43,17 +43,20 @@ class Status(enum.IntEnum):
     max_steps_reached = (
         1,
         "The solve reached max_steps before the residual met the tolerance; allow more "
-        "steps, loosen rtol, or use a better preconditioner.",
+        "steps, loosen rtol, use a better preconditioner, or a solver that suits the "
+        "operator, if it is not symmetric or not definite.",
     )
     stagnated = (
         2,
         "The solve stagnated: further steps do not reduce the true residual; loosen "
-        "rtol, use a higher precision, a longer restart or a better preconditioner.",
+        "rtol, use a higher precision, a longer restart, a better preconditioner, or a "
+        "solver that suits the operator, if it is not symmetric or not definite.",
     )
     breakdown = (
         3,
-        "The solve broke down: the Krylov space is exhausted but the residual does not "
-        "meet the tolerance; the operator is singular or not what it promises.",
+        "The solve broke down: the Krylov space is exhausted, or a factor is singular, "
+        "but the residual does not meet the tolerance; the operator is singular or not "
+        "what it promises.",
     )
     indefinite_operator = (
         4,

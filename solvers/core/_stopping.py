@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, DTypeLike, Float
 
 from ...operators._field import is_traced
@@ -39,6 +40,17 @@ def require_settings(solver: Any) -> None:
         )
     if solver.max_steps < 1:
         raise ValueError(f"max_steps must be at least 1, got {solver.max_steps}")
+
+
+def require_integers(settings: Any, *names: str) -> None:
+    """Check settings that count something.
+
+    Raises:
+        ValueError: one of them is no integer.
+    """
+    for name in names:
+        if not isinstance(value := getattr(settings, name), int | np.integer):
+            raise ValueError(f"{name} must be an integer, got {value!r}")
 
 
 def require_reachable(solver: AbstractSolver, dtype: DTypeLike) -> None:

@@ -26,7 +26,7 @@ from ..core._inner_product import InnerProduct
 from ..core._residual import true_residual
 from ..core._solver import AbstractSolver, LinearSystem, Outcome
 from ..core._status import RUNNING, Status, first_of
-from ..core._stopping import require_settings
+from ..core._stopping import require_integers, require_settings
 from ._arnoldi_cycle import (
     Cycle,
     correction,
@@ -97,7 +97,7 @@ class GMRES(AbstractSolver):
 
     def __check_init__(self):
         require_settings(self)
-        require_restart(self.restart)
+        require_restart(self)
 
     @override
     def start(self, system: LinearSystem, carry: Any) -> _State:
@@ -163,7 +163,7 @@ class FGMRES(AbstractSolver):
 
     def __check_init__(self):
         require_settings(self)
-        require_restart(self.restart)
+        require_restart(self)
 
     @property
     @override
@@ -189,14 +189,15 @@ class FGMRES(AbstractSolver):
         return self.finish(system, _unroll(self, system, num_steps))
 
 
-def require_restart(restart: int) -> None:
+def require_restart(solver: GMRES | FGMRES) -> None:
     """Check the length of a cycle.
 
     Raises:
-        ValueError: it is below 1.
+        ValueError: it is no integer, or below 1.
     """
-    if restart < 1:
-        raise ValueError(f"restart must be at least 1, got {restart}")
+    require_integers(solver, "restart")
+    if solver.restart < 1:
+        raise ValueError(f"restart must be at least 1, got {solver.restart}")
 
 
 def _start(solver: GMRES | FGMRES, system: LinearSystem) -> _State:

@@ -32,7 +32,7 @@ from ...operators._arithmetic import add, subtract, zeros_like
 from ...operators._field import Field, Structure, describe
 from ...operators._materialise import materialise
 from ...operators._operator import Transpose
-from ._level import AbstractLevel
+from ._level import AbstractLevel, require_part
 
 Shape = Literal["V", "W", "F"]
 
@@ -59,6 +59,7 @@ class MultigridCycle(AbstractLinearOperator):
             single precision.
 
     Raises:
+        TypeError: a level or the coarse inverse is something else.
         ValueError: an unknown shape, or fields of one level that do not fit the next.
 
     Cost: per visit of a level one product, both transfers and the smoother's products.
@@ -100,6 +101,9 @@ class MultigridCycle(AbstractLinearOperator):
 
     def __check_init__(self) -> None:
         require_shape(self.shape)
+        for index, level in enumerate(self.levels):
+            require_part(level, AbstractLevel, f"level {index}")
+        require_part(self.coarse_inverse, AbstractLinearOperator, "coarse_inverse")
         made = [level.coarse_structure for level in self.levels]
         taken = [part.in_structure for part in (*self.levels, self.coarse_inverse)]
         for index, (coarse, expected) in enumerate(zip(made, taken[1:], strict=True)):

@@ -1,6 +1,7 @@
 """A level of a multigrid cycle: its operator, smoother, and transfers to the next."""
 
 from abc import abstractmethod
+from typing import Any
 
 import equinox as eqx
 from typing_extensions import override
@@ -8,6 +9,15 @@ from typing_extensions import override
 from ...operators import AbstractLinearOperator
 from ...operators._field import Field, Structure, describe
 from ...operators._tags import is_real
+
+
+def require_part(part: Any, kind: type, name: str) -> None:
+    """Raise a `TypeError` where a part of a cycle is not of its kind."""
+    if not isinstance(part, kind):
+        raise TypeError(
+            f"{name} must be an {kind.__name__}, got {type(part).__name__}; subclass "
+            f"{kind.__name__}, or apply a factory to the operator"
+        )
 
 
 class AbstractSmoother(eqx.Module):
@@ -130,6 +140,7 @@ class Level(AbstractLevel):
         is_adjoint: whether a prolongation that is given is Rᴴ.
 
     Raises:
+        TypeError: no smoother, or no operator.
         ValueError: operators whose fields do not fit together.
     """
 
@@ -155,6 +166,10 @@ class Level(AbstractLevel):
         self.is_adjoint = is_adjoint
 
     def __check_init__(self) -> None:
+        require_part(self.smoother, AbstractSmoother, "smoother")
+        for name in ("operator", "restriction", "prolongation"):
+            if name != "prolongation" or self.prolongation is not None:
+                require_part(getattr(self, name), AbstractLinearOperator, name)
         fine, coarse = self.in_structure, self.coarse_structure
         expected = [("operator", self.operator, fine, fine)]
         expected += [("restriction", self.restriction, fine, coarse)]

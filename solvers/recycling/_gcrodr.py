@@ -46,7 +46,7 @@ from ..core._inner_product import InnerProduct
 from ..core._residual import true_residual
 from ..core._solver import AbstractSolver, LinearSystem, Outcome
 from ..core._status import RUNNING, Status, first_of
-from ..core._stopping import require_settings
+from ..core._stopping import require_integers, require_settings
 from ..krylov._arnoldi_cycle import (
     Cycle,
     correction,
@@ -137,6 +137,7 @@ class GCRODR(AbstractSolver):
 
     def __check_init__(self):
         require_settings(self)
+        require_integers(self, "restart", "num_recycled")
         if not 0 <= self.num_recycled < self.restart:
             raise ValueError(
                 "restart counts the recycled vectors too and must be above "

@@ -17,6 +17,7 @@ from ...operators import AbstractLinearOperator
 from ...operators._arithmetic import combine, reciprocal, recombine
 from ...operators._field import Field, Structure
 from ..core._inner_product import InnerProduct
+from ..core._stopping import require_integers
 
 _DRIFT = 8.0
 """Growth of ‖A U z‖ from one system to the next, z of equal weights in scaled vectors,
@@ -79,8 +80,9 @@ def require_counts(solver: Any, plain: str) -> None:
     """Check the counts of a solver that recycles; without recycling it is `plain`.
 
     Raises:
-        ValueError: num_recycled or num_directions is below 1.
+        ValueError: num_recycled or num_directions is no integer, or below 1.
     """
+    require_integers(solver, "num_recycled", "num_directions")
     for name in ("num_recycled", "num_directions"):
         if getattr(solver, name) < 1:
             raise ValueError(

@@ -23,7 +23,7 @@ from ..core._inner_product import InnerProduct
 from ..core._recurrence import Step
 from ..core._solver import LinearSystem
 from ..core._stopping import require_settings
-from ..sweeps._sweep_orders import AbstractOrder, Natural
+from ..sweeps._sweep_orders import AbstractOrder, Natural, require_order
 from ._omega import as_omega
 from ._relaxation import AbstractRelaxation, Splitting, diverged, split, splitting_of
 from ._young import jacobi_radius_of, optimal_omega
@@ -95,6 +95,7 @@ class AdaptiveSOR(AbstractRelaxation):
     def __check_init__(self) -> None:
         require_settings(self)
         as_omega(self.omega)
+        require_order(self.order)
 
     def begin(self, system: LinearSystem, r: Any) -> _Vectors:
         """Begin with the first ω."""

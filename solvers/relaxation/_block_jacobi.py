@@ -26,6 +26,7 @@ from ...operators._field import (
     unravel,
 )
 from ..core._compilation import compile_modules
+from ..core._stopping import require_integers
 
 
 class BlockJacobi(eqx.Module):
@@ -60,6 +61,7 @@ class BlockJacobi(eqx.Module):
     block_size: int = eqx.field(static=True)
 
     def __check_init__(self) -> None:
+        require_integers(self, "block_size")
         if self.block_size < 1:
             raise ValueError(f"block_size must be at least 1, got {self.block_size}")
 

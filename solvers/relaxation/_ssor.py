@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 
 from ...operators import AbstractLinearOperator
 from ..core._compilation import compile_modules
-from ..sweeps._sweep_orders import AbstractOrder, Natural
+from ..sweeps._sweep_orders import AbstractOrder, Natural, require_order
 from ..sweeps._swept_inverse import SweptInverse
 from ._omega import as_omega
 
@@ -32,8 +32,8 @@ class SSOR(eqx.Module):
     and 32 at 1.85.
 
     Args:
-        omega: relaxation factor, the ω above, in (0, 2). It may be traced, and another
-            value compiles nothing.
+        omega: relaxation factor ω, in (0, 2). It may be traced, and another value
+            compiles nothing.
         order: `Natural()`, `Multicolour()` or `Neumann(num_terms)`; inside a compiled
             program for `Sparse` with its pattern, `Natural().of(A)`.
 
@@ -61,6 +61,7 @@ class SSOR(eqx.Module):
     def __init__(self, omega: Any = 1.0, order: AbstractOrder | None = None) -> None:
         self.omega = as_omega(omega)
         self.order = Natural() if order is None else order
+        require_order(self.order)
 
     def __call__(self, A: AbstractLinearOperator) -> SweptInverse:
         """Return the preconditioner of A."""

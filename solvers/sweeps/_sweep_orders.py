@@ -6,6 +6,7 @@ exactly in its natural order, exactly in an order by colours, or approximately.
 
 from abc import abstractmethod
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -51,6 +52,15 @@ class AbstractOrder(eqx.Module):
         self, A: AbstractLinearOperator, pivots: Inexact[Array, "..."]
     ) -> AbstractSweeps:
         """Return the sweeps of A with these pivots."""
+
+
+def require_order(order: Any) -> None:
+    """Raise a `TypeError` where an order is something else."""
+    if not isinstance(order, AbstractOrder):
+        raise TypeError(
+            "order must be an order such as Natural(), Multicolour() or Neumann(), "
+            f"got {order!r}"
+        )
 
 
 class Natural(AbstractOrder):

@@ -45,6 +45,11 @@ def _from_file(path: str, family: str, known: set[str]) -> list[str]:
         raise ValueError(f"{path} is not valid TOML: {error}") from None
     tokens: list[str] = []
     for key, value in entries.items():
+        if isinstance(value, dict):
+            raise ValueError(
+                f"{path}: {key!r} must be a value, not a table; keys are flat, such as "
+                "num_samples = 100"
+            )
         name = key.replace("-", "_")
         if name not in known:
             close = difflib.get_close_matches(name, sorted(known), n=1)
@@ -59,8 +64,6 @@ def _tokens(option: str, value: Any) -> list[str]:
         return [option if value else option.replace("--", "--no-", 1)]
     if isinstance(value, list):
         return [option, *map(str, value)]
-    if isinstance(value, dict):
-        raise ValueError(f"{option[2:]} must be a value, not a table: keys are flat")
     return [option, str(value)]
 
 

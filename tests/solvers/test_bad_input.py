@@ -86,6 +86,10 @@ REFUSED: dict[str, tuple[Callable[[str], dict[str, Any]], str]] = {
         lambda _: {"b": np.ones(N, np.complex128)},
         r"b has structure complex128\[48\], the operator expects float64\[48\]",
     ),
+    "b_in_a_list": (
+        lambda _: {"b": [1.0] * N},
+        r"b has structure a list of 48 arrays, first float64\[\], .*use np.asarray",
+    ),
     "b_of_integers": (
         lambda _: {"b": np.ones(N, int)},
         "b must be an array of a floating or complex type, got dtype int64",

@@ -66,6 +66,7 @@ def test_features_average_uneven_blocks_by_their_sizes() -> None:
     "options",
     [
         {"num_points": ()},
+        {"num_points": 8},
         {"num_points": (4, 4, 4, 4)},
         {"num_points": (2, 8)},
         {"high": 0.0},

@@ -273,3 +273,12 @@ def test_methods_of_a_plan_solve_systems_by_the_clock():
     solution, _, record = auto.solve(A, b, auto.init(jax.random.key(0)))
     assert record.method == next(iter(found.methods))
     assert solution.status == kx.Status.converged
+
+
+@pytest.mark.parametrize("family", [datasets.Darcy, kx.operators.Laplacian((4,))])
+def test_what_is_no_family_is_refused(family: Any, tmp_path: Path):
+    message = r"family must be a problem family such as Darcy\(\), got"
+    with types_unchecked(), pytest.raises(TypeError, match=message):
+        datasets.plan(family)
+    with types_unchecked(), pytest.raises(TypeError, match=message):
+        datasets.generate(family, 2, tmp_path / "data")

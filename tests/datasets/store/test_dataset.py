@@ -43,13 +43,18 @@ def test_iteration_visits_every_sample(dataset: kx.datasets.Dataset) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "error"),
-    [(8, IndexError), (-9, IndexError), ("u", KeyError), (1.0, TypeError)],
+    ("key", "error", "message"),
+    [
+        (8, IndexError, "no sample 8; there are 8"),
+        (-9, IndexError, "no sample -9; there are 8"),
+        ("u", KeyError, "no array 'u'"),
+        (1.0, TypeError, "got 1.0"),
+    ],
 )
 def test_a_wrong_key_is_refused(
-    dataset: kx.datasets.Dataset, key: Any, error: type[Exception]
+    dataset: kx.datasets.Dataset, key: Any, error: type[Exception], message: str
 ) -> None:
-    with pytest.raises(error):
+    with pytest.raises(error, match=message):
         dataset[key]
 
 

@@ -180,3 +180,10 @@ def gradient_by_b(function: Any, weights: np.ndarray, b: np.ndarray) -> Any:
 def test_restart_below_one_is_refused(restart: int):
     with pytest.raises(ValueError, match=f"restart must be at least 1, got {restart}"):
         kx.solvers.GMRES(restart=restart)
+
+
+@pytest.mark.usefixtures("as_users_run_it")
+def test_restart_that_is_no_integer_is_refused():
+    restart: Any = 20.0
+    with pytest.raises(ValueError, match=r"restart must be an integer, got 20\.0"):
+        kx.solvers.GMRES(restart=restart)

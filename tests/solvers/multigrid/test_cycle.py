@@ -273,3 +273,18 @@ def test_transfers_that_do_not_fit_are_refused():
         solvers.Level(level.operator, level.smoother, level.restriction, inverse)
     with pytest.raises(ValueError, match="the restriction must map "):
         solvers.Level(level.operator, level.smoother, below.restriction)
+
+
+@pytest.mark.usefixtures("as_users_run_it")
+def test_parts_of_another_kind_are_refused_by_name():
+    inverse, (level, _) = hierarchy("definite", learned)
+    factory: Any = solvers.Jacobi()
+    refused = partial(pytest.raises, TypeError)
+    with refused(match="smoother must be an AbstractSmoother, got Jacobi"):
+        solvers.Level(level.operator, factory, level.restriction)
+    with refused(match="restriction must be an AbstractLinearOperator, got Jacobi"):
+        solvers.Level(level.operator, level.smoother, factory)
+    with refused(match="level 0 must be an AbstractLevel, got"):
+        solvers.MultigridCycle([level.operator], inverse)
+    with refused(match="coarse_inverse must be an AbstractLinearOperator, got Jacobi"):
+        solvers.MultigridCycle([level], factory)

@@ -204,6 +204,7 @@ class Nonlinear(kx.operators.AbstractOperator):
         ({"restart": 6, "num_recycled": 6}, "restart=6 and num_recycled=6"),
         ({"restart": 5, "num_recycled": 6}, "restart=5 and num_recycled=6"),
         ({"restart": 0, "num_recycled": 0}, "restart=0 and num_recycled=0"),
+        ({"restart": 20.0}, "restart must be an integer, got 20.0"),
         ({"num_recycled": -1}, "num_recycled=-1"),
         ({"selection": "ritz"}, "selection must be one of .*got 'ritz'"),
         ({"refresh": "daily"}, "refresh must be one of .*got 'daily'"),

@@ -230,3 +230,11 @@ def test_traced_pattern_is_refused_with_the_remedy():
 def test_series_without_terms_is_refused():
     with pytest.raises(ValueError, match="num_terms must be at least 1, got 0"):
         Neumann(0)
+
+
+@pytest.mark.usefixtures("as_users_run_it")
+@pytest.mark.parametrize("solver", [SSOR, kx.solvers.SOR, kx.solvers.AdaptiveSOR])
+@pytest.mark.parametrize("order", ["natural", kx.solvers.Natural])
+def test_order_that_is_none_is_refused(solver: Any, order: Any):
+    with pytest.raises(TypeError, match=r"order must be an order such as Natural\(\)"):
+        solver(order=order)
