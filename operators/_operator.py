@@ -81,6 +81,30 @@ class AbstractLinearOperator(AbstractOperator):
     everything else has a default, which a subclass may override with a cheaper method.
     Derivatives: `mv` is linear, so JAX's forward and reverse modes go through it, with
     respect to x and to every array inside.
+
+    Examples:
+        >>> import jax, jax.numpy as jnp, krylax as kx
+        >>> class NinePoints(kx.operators.AbstractLinearOperator):
+        ...     weight: jax.Array
+        ...     @property
+        ...     def in_structure(self):
+        ...         return jax.ShapeDtypeStruct((8, 8), self.weight.dtype)
+        ...     @property
+        ...     def tags(self):
+        ...         definite = ["positive_definite", "positive_semidefinite"]
+        ...         return frozenset(["symmetric", "hermitian", *definite])
+        ...     @property
+        ...     def stencil(self):
+        ...         w, centre = self.weight, jnp.full((8, 8), 20 * self.weight)
+        ...         offsets = {(0, 1): -4 * w, (1, 0): -4 * w, (1, 1): -w, (1, -1): -w}
+        ...         return kx.operators.Stencil.of(centre, offsets, is_symmetric=True)
+        ...     def mv(self, x):
+        ...         return self.stencil.mv(x)
+        >>> A, M = NinePoints(jnp.asarray(1 / 6)), kx.solvers.IncompleteCholesky()
+        >>> solver = kx.solvers.CG(rtol=1e-8)
+        >>> sol = kx.solve(A, jnp.ones((8, 8)), solver, preconditioner=M)
+        >>> bool(sol.stats.num_steps < 12)
+        True
     """
 
     @property

@@ -17,7 +17,8 @@ class Statistics(eqx.Module):
             recomputed residuals and of the certificate included.
         num_preconditioner_calls: applications of the preconditioner.
         residual: ‖b − A x‖, recomputed from the x that is returned.
-        relative_residual: the same over ‖b‖; zero for b = 0.
+        relative_residual: the same over ‖b‖; zero for b = 0. Neither means anything
+            where the status is `nonfinite_input`.
         history: residual norms over ‖b‖ as the iteration saw them, after 0,
             `history_stride`, 2 `history_stride`, ... steps; NaN in the entries beyond
             the last step.

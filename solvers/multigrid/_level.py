@@ -115,7 +115,8 @@ class AbstractLevel(eqx.Module):
     def has_adjoint_transfers(self) -> bool:
         """Whether `restrict` is the adjoint of `prolong`, and real if A is symmetric.
 
-        A positive factor between the two is allowed if M_c has its inverse.
+        A positive factor between the two is allowed if the cycle below has its
+        inverse.
         """
         return False
 
