@@ -226,7 +226,8 @@ def test_centre_that_is_not_finite_is_refused():
 
 
 def test_couplings_may_be_lists_and_offsets_integers_of_numpy():
-    found = Stencil.of([2.0, 2.0], {(np.int64(1),): [-1, np.nan]}, is_symmetric=True)
+    couplings: Any = {(np.int64(1),): [-1, np.nan]}
+    found = Stencil.of([2.0, 2.0], couplings, is_symmetric=True)
     known = Stencil.of(2 * jnp.ones(2), {(1,): -1.0}, is_symmetric=True)
     assert found.offsets == known.offsets
     assert type(found.offsets[0][0]) is int
