@@ -141,6 +141,13 @@ def test_a_bad_file_is_refused(
     assert message in capsys.readouterr().err
 
 
+def test_a_file_that_is_no_text_is_named(tmp_path: Path, capsys: Captured) -> None:
+    path = tmp_path / "a.toml"
+    path.write_bytes(b"\xff\xfe")
+    assert main(["generate", "darcy", f"--config={path}", "--out", "x"]) == 2
+    assert f"{path} is not valid TOML" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -116,7 +116,7 @@ class WorkingFolder:
         """Return the commits by segment, after removing what a crash left behind."""
         kept: dict[int, dict[str, Any]] = {}
         for path in sorted((self.path / "commits").glob("*.json")):
-            record = json.loads(path.read_bytes())
+            record = _read_json(path, "delete it, and its segment is solved anew")
             if record["configuration_hash"] == configuration_hash and all(
                 self._is_whole(name, entry) for name, entry in record["files"].items()
             ):
@@ -157,7 +157,21 @@ class WorkingFolder:
 def stored_configuration(folder: Path) -> dict[str, Any] | None:
     """Return the configuration of the run kept in a working folder, if any."""
     path = folder / "config.json"
-    return json.loads(path.read_bytes()) if path.is_file() else None
+    if not path.is_file():
+        return None
+    return _read_json(path, f"delete the folder {folder}, and the run begins anew")
+
+
+def _read_json(path: Path, remedy: str) -> dict[str, Any]:
+    """Return what we wrote whole; what cannot be read is from someone else.
+
+    Raises:
+        ValueError: it is no JSON.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}): {remedy}") from None
 
 
 def is_working_folder(folder: Path) -> bool:

@@ -1,6 +1,8 @@
 """Offsets of a stencil: -1, 0 or 1 along each axis, and the cells that they lead to."""
 
-from typing import TypeAlias
+from collections.abc import Iterable
+from operator import index
+from typing import Any, TypeAlias
 
 import jax.numpy as jnp
 import numpy as np
@@ -48,28 +50,56 @@ def at_offset(
     return x
 
 
-def require_offsets(
-    offsets: tuple[Offset, ...], num_axes: int, is_symmetric: bool
-) -> None:
-    """Check the offsets of a stencil.
+def as_offsets(
+    offsets: Iterable[Any], num_axes: int, is_symmetric: bool
+) -> tuple[Offset, ...]:
+    """Return the offsets of a stencil, checked.
 
     Raises:
         ValueError: one that is none, or of a symmetric stencil one that leads back.
     """
     if not 1 <= num_axes <= 3:
         raise ValueError(f"a grid has one to three axes, got {num_axes}")
+    return tuple(_as_offset(offset, num_axes, is_symmetric) for offset in offsets)
+
+
+def _as_offset(offset: Any, num_axes: int, is_symmetric: bool) -> Offset:
+    try:
+        # NumPy's integers would be taken for arrays where offsets are static.
+        found = tuple(index(step) for step in offset)
+    except TypeError:
+        found = ()
+    if len(found) != num_axes or not set(found) <= {-1, 0, 1} or not any(found):
+        raise ValueError(
+            f"an offset is -1, 0 or 1 along each of the {num_axes} axes and not all"
+            f" zero, got {offset}; the weight of the cell itself is the centre"
+        )
+    if is_symmetric and found < negated(found):
+        raise ValueError(
+            "a symmetric stencil is given by the offsets that lead on in row-major "
+            f"order, got {found}; leave it out, or give {negated(found)} instead"
+        )
+    return found
+
+
+def require_neighbours(
+    offsets: tuple[Offset, ...], shape: tuple[int, ...], faces: Faces
+) -> None:
+    """Check that no offset goes round an axis of one cell, back to the cell itself.
+
+    Its weight would be part of the diagonal, and of the matrix's triangles too.
+
+    Raises:
+        ValueError: one that does.
+    """
     for offset in offsets:
-        is_offset = len(offset) == num_axes and set(offset) <= {-1, 0, 1}
-        if not (is_offset and any(offset)):
-            raise ValueError(
-                f"an offset is -1, 0 or 1 along each of the {num_axes} axes and not all"
-                f" zero, got {offset}; the weight of the cell itself is the centre"
-            )
-        if is_symmetric and offset < negated(offset):
-            raise ValueError(
-                "a symmetric stencil is given by the offsets that lead on in row-major "
-                f"order, got {offset}; leave it out, or give {negated(offset)} instead"
-            )
+        for axis, step in enumerate(offset):
+            if step and shape[axis] == 1 and faces[axis][0] == "periodic":
+                raise ValueError(
+                    f"axis {axis} is periodic and has one cell, so that the offset "
+                    f"{offset} leads along it to the cell itself; leave it out, and add"
+                    " its weight to the centre or to the offset along the other axes"
+                )
 
 
 def is_inside(

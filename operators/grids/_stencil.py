@@ -17,19 +17,20 @@ import numpy as np
 from jaxtyping import Array, Inexact
 
 from .._diagonal_blocks import MatrixDiagonals
-from .._field import Field, as_inexact
+from .._field import Field, as_finite, is_traced, require_finite
 from .._sparse import Sparse
 from ._boundary import BoundaryLike, Condition, Faces, as_faces
 from ._offsets import (
     Offset,
     along,
+    as_offsets,
     at_offset,
     cells_at,
     is_inside,
     is_inside_known,
     negated,
     num_axes_of,
-    require_offsets,
+    require_neighbours,
 )
 
 
@@ -83,8 +84,9 @@ class Stencil(eqx.Module):
 
         Raises:
             ValueError: a grid that has not one to three axes; an offset that is none,
-                or of a symmetric stencil one that leads back; couplings that do not
-                broadcast to the grid, or complex ones beside a real centre.
+                of a symmetric stencil one that leads back, or one along a periodic axis
+                of one cell; couplings that do not broadcast to the grid, or complex
+                ones beside a real centre; infinities or NaN.
 
         Examples:
             >>> import jax.numpy as jnp, krylax as kx
@@ -94,10 +96,10 @@ class Stencil(eqx.Module):
             >>> line.mv(jnp.array([1.0, 2.0, 4.0]))
             Array([ 0., -1.,  6.], dtype=float64)
         """
-        centre = as_inexact(centre, "centre")
+        centre = as_finite(centre, "centre")
         faces = as_faces(boundary, centre.ndim)
-        offsets = tuple(tuple(offset) for offset in couplings)
-        require_offsets(offsets, centre.ndim, is_symmetric)
+        offsets = as_offsets(couplings, centre.ndim, is_symmetric)
+        require_neighbours(offsets, centre.shape, faces)
         return cls(
             centre=centre,
             couplings=tuple(
@@ -303,6 +305,8 @@ def _as_coupling(
     weight: Any, offset: Offset, centre: Inexact[Array, "..."], faces: Faces
 ) -> Inexact[Array, "..."]:
     """Return one weight per cell, zero where the offset leads out of the grid."""
+    if not isinstance(weight, jax.Array):
+        weight = np.asarray(weight)
     is_real = not jnp.iscomplexobj(centre)
     if is_real and jnp.iscomplexobj(weight):
         raise ValueError(
@@ -320,5 +324,9 @@ def _as_coupling(
             f"a coupling has one weight, or one per cell, shape {centre.shape}, got "
             f"shape {jnp.shape(weight)} at {offset}"
         )
+    if not is_traced(weight):
+        # What leads out of the grid may be anything.
+        known = is_inside_known(offset, centre.shape, faces)
+        require_finite(np.where(known, weight, 0), f"the coupling at {offset}")
     inside = is_inside(offset, centre.shape, faces)
     return jnp.where(inside, jnp.asarray(weight, centre.dtype), 0)

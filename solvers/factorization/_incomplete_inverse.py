@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Inexact, PyTree
 
 from ...operators import AbstractLinearOperator
 from ...operators._arithmetic import zeros_like
-from ...operators._field import real_dtype, structure_of
+from ...operators._field import real_dtype, require_square, structure_of
 from ...operators.grids._stencil import Stencil
 from ..core._compilation import compile_modules
 from ..sweeps._grid_sweeps import GridSweeps
@@ -69,6 +69,7 @@ def incomplete_inverse(
     Raises:
         ValueError: A is another operator, or its pattern is being traced.
     """
+    require_square(A.in_structure, A.out_structure, "has incomplete factors")
     of_T = not promised & {"symmetric", "hermitian"}
     if A.sparse is not None:
         pattern = incomplete_pattern(A.sparse, of_T, wanted_by)

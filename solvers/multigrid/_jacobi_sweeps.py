@@ -90,6 +90,6 @@ def equal_steps(num_sweeps: int) -> tuple[float, ...]:
 
 
 def require_sweeps(num_sweeps: int) -> None:
-    """Raise where there are no sweeps."""
-    if num_sweeps < 1:
-        raise ValueError(f"num_sweeps must be at least 1, got {num_sweeps}")
+    """Raise unless this is a number of sweeps; half of one would get other steps."""
+    if not (isinstance(num_sweeps, int) and num_sweeps >= 1):
+        raise ValueError(f"num_sweeps must be an integer, at least 1, got {num_sweeps}")

@@ -21,6 +21,7 @@ from ...operators._field import (
     Structure,
     freeze,
     ravel,
+    require_square,
     size_of,
     thaw,
     unravel,
@@ -45,8 +46,8 @@ class BlockJacobi(eqx.Module):
         a singular block a solve ends with status `nonfinite_input`.
 
     Raises:
-        ValueError: block_size below 1, or, when called, a larger operator of another
-            kind.
+        ValueError: block_size below 1, or, when called, an operator that is not square
+            or a larger one of another kind.
 
     Cost: n block_size numbers and two operations for each per application; set-up of
     order n block_size².
@@ -68,6 +69,7 @@ class BlockJacobi(eqx.Module):
     @compile_modules
     def __call__(self, A: AbstractLinearOperator) -> "BlockDiagonal":
         """Return the preconditioner of A."""
+        require_square(A.in_structure, A.out_structure, "has diagonal blocks")
         blocks = _filled(A.diagonal_blocks(self.block_size), A.in_structure)
         inverse = jnp.linalg.inv(blocks)
         if "hermitian" in A.tags:

@@ -16,11 +16,13 @@ Differs from the sources:
 2. b is not a multiple of a Ritz value, but a bound (see `spectral_bounds`).
 """
 
+import math
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 from typing_extensions import override
@@ -80,8 +82,8 @@ class ChebyshevPolynomial(eqx.Module):
                 f"degree must be even and at least 2, got {degree}; odd ones may make "
                 "the preconditioner indefinite"
             )
-        if not ratio > 1:
-            raise ValueError(f"ratio must be above 1, got {ratio}")
+        if not 1 < ratio < math.inf:
+            raise ValueError(f"ratio must be above 1 and finite, got {ratio}")
         self.degree, self.ratio = degree, float(ratio)
         self.largest = None if largest is None else _as_bound(largest)
 
@@ -154,7 +156,9 @@ class PolynomialInverse(AbstractLinearOperator):
 
 
 def _as_bound(largest: Any) -> Float[Array, ""]:
-    if not is_traced(largest) and not float(largest) > 0:
+    if not is_traced(largest) and not (
+        np.ndim(largest) == 0 and 0 < float(largest) < math.inf
+    ):
         raise ValueError(
             f"largest must be a positive bound on the eigenvalues, got {largest}"
         )

@@ -12,8 +12,13 @@ def as_features(features: ArrayLike) -> Float[np.ndarray, "systems features"]:
     cancel digits.
 
     Raises:
-        ValueError: they are not a finite matrix.
+        ValueError: they are not a finite matrix, or complex.
     """
+    if np.iscomplexobj(features):
+        raise ValueError(
+            "features must be real, got complex ones; give their real and imaginary "
+            "parts as columns"
+        )
     rows = np.asarray(features, np.float64)
     if rows.ndim != 2 or not np.all(np.isfinite(rows)):
         raise ValueError(

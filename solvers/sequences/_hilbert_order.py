@@ -43,8 +43,8 @@ def hilbert_order(
     if num_axes < 1:
         raise ValueError(f"num_axes must be at least 1, got {num_axes}")
     features = as_features(features)
-    if len(features) == 0:
-        return np.zeros(0, np.int64)
+    if features.size == 0:
+        return np.arange(len(features))
     reduced = principal_components(features, min(num_axes, *features.shape))
     low, high = np.min(reduced, axis=0), np.max(reduced, axis=0)
     # One scale for all axes, so that distances mean the same along each of them.

@@ -36,7 +36,10 @@ def kd_order(
         >>> kd_order(np.array([[0.0], [5.0], [1.0], [4.0]])).tolist()
         [0, 2, 3, 1]
     """
-    return np.asarray(KDTree(as_features(features), leafsize=1).indices, np.int64)
+    features = as_features(features)
+    if features.shape[1] == 0:  # nothing to divide by, which SciPy does not know
+        return np.arange(len(features))
+    return np.asarray(KDTree(features, leafsize=1).indices, np.int64)
 
 
 def kd_leaves(
@@ -62,8 +65,10 @@ def halves(
 
     The ids ascend in both.
     """
-    widths = np.ptp(features[members], axis=0) if len(members) else np.zeros(1)
-    values = features[members, np.argmax(widths)]
-    ranked = members[np.argsort(values, kind="stable")]
+    ranked = members
+    if features[members].size > 0:
+        widths = np.ptp(features[members], axis=0)
+        values = features[members, np.argmax(widths)]
+        ranked = members[np.argsort(values, kind="stable")]
     half = len(ranked) // 2
     return np.sort(ranked[:half]), np.sort(ranked[half:])

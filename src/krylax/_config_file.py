@@ -41,7 +41,7 @@ def _config_path(arguments: list[str]) -> str | None:
 def _from_file(path: str, family: str, known: set[str]) -> list[str]:
     try:
         entries = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not valid TOML: {error}") from None
     tokens: list[str] = []
     for key, value in entries.items():

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -171,6 +172,17 @@ def test_an_interrupted_run_of_another_configuration_is_refused(
     monkeypatch.undo()
     with pytest.raises(FileExistsError, match="segment_size: 3 -> 4"):
         generate(path=tmp_path / "darcy", segment_size=4)
+
+
+def test_a_damaged_configuration_is_named_with_the_remedy(
+    generate: Callable[..., Any], tmp_path: Path
+) -> None:
+    partial_folder = tmp_path / "darcy.partial"
+    partial_folder.mkdir()
+    (partial_folder / "krylax-run").touch()
+    (partial_folder / "config.json").write_text("{")
+    with pytest.raises(ValueError, match=r"config\.json is damaged .*: delete"):
+        generate(path=tmp_path / "darcy")
 
 
 def test_without_resume_an_interrupted_run_is_refused(

@@ -198,6 +198,9 @@ def test_multigrid_refuses_diagonal_couplings_and_names_the_alternative():
         ({(0, -1): 1.0}, True, r"give \(0, 1\) instead"),
         ({(0, 1): np.ones((4, 3))}, False, r"shape \(3, 4\), got shape \(4, 3\)"),
         ({(0, 1): 1j}, False, "a complex coupling at"),
+        ({1: 1.0}, False, "an offset is -1, 0 or 1"),
+        ({(0.0, 1.0): 1.0}, False, "an offset is -1, 0 or 1"),
+        ({(0, 1): np.nan}, False, "coupling at .* must be finite"),
     ],
 )
 def test_offsets_that_are_none_are_refused(
@@ -205,6 +208,30 @@ def test_offsets_that_are_none_are_refused(
 ):
     with pytest.raises(ValueError, match=match):
         Stencil.of(jnp.ones((3, 4)), couplings, is_symmetric=is_symmetric)
+
+
+@pytest.mark.parametrize("is_symmetric", [False, True])
+def test_a_periodic_axis_of_one_cell_couples_nothing(is_symmetric: bool):
+    ones, couplings = jnp.ones((1, 3)), {(1, 0): -1.0}
+    with pytest.raises(ValueError, match="axis 0 is periodic and has one cell"):
+        Stencil.of(ones, couplings, boundary="periodic", is_symmetric=is_symmetric)
+    # Between walls that offset leads out of the grid.
+    Stencil.of(ones, couplings, is_symmetric=is_symmetric)
+    Stencil.of(ones, {(0, 1): -1.0}, boundary="periodic", is_symmetric=is_symmetric)
+
+
+def test_centre_that_is_not_finite_is_refused():
+    with pytest.raises(ValueError, match="centre must be finite"):
+        Stencil.of(np.array([1.0, np.nan]), {(1,): -1.0})
+
+
+def test_couplings_may_be_lists_and_offsets_integers_of_numpy():
+    couplings: Any = {(np.int64(1),): [-1, np.nan]}
+    found = Stencil.of([2.0, 2.0], couplings, is_symmetric=True)
+    known = Stencil.of(2 * jnp.ones(2), {(1,): -1.0}, is_symmetric=True)
+    assert found.offsets == known.offsets
+    assert type(found.offsets[0][0]) is int
+    assert np.array_equal(found.couplings, known.couplings)
 
 
 def test_couplings_that_lead_out_of_the_grid_are_ignored():

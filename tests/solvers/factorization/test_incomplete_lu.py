@@ -116,3 +116,9 @@ def test_zero_diagonal_is_told():
 def test_other_operators_are_refused():
     with pytest.raises(ValueError, match="IncompleteLU knows Sparse and operators on"):
         IncompleteLU()(kx.operators.Dense(np.eye(4)))
+
+
+def test_matrix_that_is_not_square_is_refused():
+    A = kx.operators.Sparse(np.ones(2), [0, 1], [0, 2], (1, 2))
+    with pytest.raises(ValueError, match="only a square operator has incomplete"):
+        kx.solvers.IncompleteLU()(A)

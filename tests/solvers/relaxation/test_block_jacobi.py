@@ -9,7 +9,7 @@ import pytest
 
 import krylax as kx
 
-from ...helpers import relative_error, tolerance
+from ...helpers import relative_error, tolerance, types_unchecked
 from ..preconditioner_cases import matrix_of, operator
 
 BlockJacobi = kx.solvers.BlockJacobi
@@ -83,6 +83,13 @@ def test_large_operator_without_numbers_is_refused():
         BlockJacobi(4)(A)
 
 
-def test_empty_blocks_are_refused():
-    with pytest.raises(ValueError, match="block_size must be at least 1, got 0"):
-        BlockJacobi(0)
+@pytest.mark.parametrize("size", [0, 2.5])
+def test_what_is_no_size_of_a_block_is_refused(size: Any):
+    match = f"block_size must be an integer, at least 1, got {size}"
+    with types_unchecked(), pytest.raises(ValueError, match=match):
+        BlockJacobi(size)
+
+
+def test_operator_that_is_not_square_is_refused():
+    with pytest.raises(ValueError, match="only a square operator has diagonal blocks"):
+        BlockJacobi(2)(kx.operators.Dense(np.ones((3, 4))))

@@ -91,7 +91,9 @@ def test_nonsymmetric_operator_wants_a_bound():
         ((3,), "degree must be even and at least 2, got 3"),
         ((0,), "degree must be even and at least 2, got 0"),
         ((2, -1.0), "largest must be a positive bound"),
-        ((2, None, 1.0), "ratio must be above 1, got 1.0"),
+        ((2, np.inf), "largest must be a positive bound"),
+        ((2, None, 1.0), "ratio must be above 1 and finite, got 1.0"),
+        ((2, None, np.inf), "ratio must be above 1 and finite, got inf"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(

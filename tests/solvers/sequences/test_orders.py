@@ -50,6 +50,17 @@ def test_order_of_equal_systems_is_a_permutation(name: str):
 
 
 @each_order
+def test_order_of_systems_without_features_is_a_permutation(name: str):
+    assert sorted(ORDERS[name](np.zeros((4, 0))).tolist()) == [*range(4)]
+
+
+@each_order
+def test_complex_features_are_refused(name: str):
+    with types_unchecked(), pytest.raises(ValueError, match="must be real"):
+        ORDERS[name](np.array([[1j], [2.0]]))
+
+
+@each_order
 def test_order_does_not_depend_on_the_origin(name: str):
     features = features_of(0)
     assert np.array_equal(ORDERS[name](features + 1e6), ORDERS[name](features))
