@@ -85,7 +85,7 @@ def test_large_operator_without_numbers_is_refused():
 
 @pytest.mark.parametrize("size", [0, 2.5])
 def test_what_is_no_size_of_a_block_is_refused(size: Any):
-    match = f"block_size must be an integer, at least 1, got {size}"
+    match = "block_size must be"
     with types_unchecked(), pytest.raises(ValueError, match=match):
         BlockJacobi(size)
 
