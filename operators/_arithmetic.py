@@ -121,6 +121,34 @@ def all_finite(tree: PyTree) -> Bool[Array, ""]:
     return jnp.all(jnp.stack(finite)) if finite else jnp.ones((), bool)
 
 
+def any_subnormal(x: Field) -> Bool[Array, ""]:
+    """Return whether some entry is smaller than the normal numbers, but not zero.
+
+    XLA on the CPU reads these as zero; only their bits tell.
+    """
+    leaves = [part for leaf in jax.tree.leaves(x) for part in _real_parts(leaf)]
+    return jnp.any(jnp.stack([jnp.any(_is_subnormal(leaf)) for leaf in leaves]))
+
+
+def _real_parts(leaf: Array) -> list[Array]:
+    return [leaf.real, leaf.imag] if jnp.iscomplexobj(leaf) else [leaf]
+
+
+def _is_subnormal(a: Float[Array, "*shape"]) -> Bool[Array, "*shape"]:
+    info = jnp.finfo(a.dtype)
+    integer = {16: jnp.uint16, 32: jnp.uint32, 64: jnp.uint64}[info.bits]
+    modulus = lax.bitcast_convert_type(a, integer) & integer(2 ** (info.bits - 1) - 1)
+    return (modulus > 0) & (modulus < integer(2**info.nmant))
+
+
+def all_equal(x: Field, y: Field) -> Bool[Array, ""]:
+    """Return whether all entries agree; NaN does not."""
+    equal = [
+        jnp.all(a == b) for a, b in zip(*map(jax.tree.leaves, (x, y)), strict=True)
+    ]
+    return jnp.all(jnp.stack(equal))
+
+
 def root(square: Float[Array, "..."]) -> Float[Array, "..."]:
     """Return the square root, with derivative zero at zero."""
     is_zero = square == 0

@@ -4,19 +4,20 @@ from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 import equinox as eqx
-import jax
 from typing_extensions import override
 
 from ._declared import AbstractDeclaredOperator, Declared, declare
 from ._field import Field, FrozenStructure, Structure, freeze, thaw
+from ._traced_function import trace
 
 
 class Function(AbstractDeclaredOperator):
     """The linear operator x ↦ function(x).
 
-    Gradients flow to arrays that the function closes over when the operator is built
-    inside the differentiated function, and to the leaves of `function` when it is a
-    pytree (an Equinox module, `jax.tree_util.Partial`).
+    The function is traced once, when the operator is made: what it closes over is taken
+    as it is then, without another compilation where only its values are new. Gradients
+    flow to these arrays when the operator is built inside the differentiated function,
+    and to the leaves of `function` when it is an Equinox module.
 
     Args:
         function: linear map from a field to a field; linearity is trusted, and probed
@@ -52,9 +53,9 @@ class Function(AbstractDeclaredOperator):
         tags: Iterable[str] = (),
         nullspace: Any | Literal["constant"] | None = None,
     ) -> None:
-        self.function = as_pytree(function)
         self.frozen_in = freeze(in_structure)
-        self.frozen_out = freeze(jax.eval_shape(function, in_structure))
+        self.function, out_structure = trace(function, self.in_structure)
+        self.frozen_out = freeze(out_structure)
         self.declared = declare(tags, nullspace, self.in_structure, self.out_structure)
 
     @property
@@ -70,12 +71,3 @@ class Function(AbstractDeclaredOperator):
     @override
     def mv(self, x: Field) -> Field:
         return self.function(x)
-
-
-def as_pytree(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Return a function that may pass through `jax.jit` as an argument."""
-    # A plain function is no pytree leaf that jax.jit takes; inside a Partial it is part
-    # of the tree's structure.
-    leaves = jax.tree.leaves(function)
-    is_leaf = len(leaves) == 1 and leaves[0] is function
-    return jax.tree_util.Partial(function) if is_leaf else function

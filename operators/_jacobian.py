@@ -17,19 +17,19 @@ from ._field import (
     structure_of,
     thaw,
 )
-from ._function import as_pytree
 from ._operator import AbstractLinearOperator
+from ._traced_function import trace
 
 
 class Jacobian(AbstractDeclaredOperator):
     """The Jacobian J of a function at a point, x ↦ d/dt f(point + t x) at t = 0.
 
     The Hessian of an energy is the Jacobian of its gradient, tagged `symmetric`. The
-    operator keeps the function and the point, not a linearisation, so another point
-    needs no compilation. XLA moves what does not depend on x out of a solver's loop.
-    Gradients flow to the point, to arrays that the function closes over when the
-    operator is built inside the differentiated function, and to the leaves of
-    `function` when it is a pytree.
+    operator keeps the function, traced as in `Function`, and the point, not a
+    linearisation, so another point needs no compilation. XLA moves what does not depend
+    on x out of a solver's loop. Gradients flow to the point, to arrays that the
+    function closes over when the operator is built inside the differentiated function,
+    and to the leaves of `function` when it is an Equinox module.
 
     Args:
         function: differentiable map f from a field to a field; holomorphic if complex.
@@ -64,9 +64,9 @@ class Jacobian(AbstractDeclaredOperator):
         tags: Iterable[str] = (),
         nullspace: Any | Literal["constant"] | None = None,
     ) -> None:
-        self.function = as_pytree(function)
         self.point = as_field(point, "point")
-        self.frozen_out = freeze(jax.eval_shape(function, self.point))
+        self.function, out_structure = trace(function, self.in_structure)
+        self.frozen_out = freeze(out_structure)
         self.declared = declare(tags, nullspace, self.in_structure, self.out_structure)
 
     @property

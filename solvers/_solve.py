@@ -1,20 +1,30 @@
 """The top-level solve: checks, differentiation by the implicit rule, certification.
 
 For A x = b the derivative of x solves a system with the same operator,
-A x' = b' - A' x, and its transpose one with Aᵀ; `jax.lax.custom_linear_solve` arranges
-both, so that no iteration is differentiated.
+A x' = b' - A' x, and its transpose one with Aᵀ. The rule for the first is given here,
+and `jax.lax.custom_linear_solve` transposes it, so that no iteration is differentiated
+and nothing is asked of Aᵀ before a derivative is taken.
 """
 
 from collections.abc import Callable
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Int
 
 from ..operators import AbstractLinearOperator, AbstractOperator
-from ..operators._arithmetic import all_finite, scale, select, zeros_like
+from ..operators._arithmetic import (
+    all_equal,
+    all_finite,
+    divide,
+    scale,
+    select,
+    subtract,
+    zeros_like,
+)
 from ..operators._field import Field, as_field, is_traced
 from ._requirements import (
     require_count,
@@ -25,12 +35,13 @@ from ._requirements import (
 )
 from .core._compilation import compile_modules
 from .core._nullspace import as_incompatible, complement_of
-from .core._preparation import Prepared, Start, prepare
-from .core._raising import raise_failure, raise_traced
-from .core._residual import true_residual
+from .core._preparation import Start, prepare
+from .core._raising import raise_failure, require_derivative
+from .core._residual import residual_of
 from .core._solution import Solution, Statistics
-from .core._solver import AbstractSolver, Outcome
+from .core._solver import AbstractSolver
 from .core._status import RUNNING, Status, first_of
+from .core._stopping import Tolerance, derivative_tolerance
 
 Preconditioner = AbstractOperator | Callable[[Any], AbstractOperator]
 
@@ -41,6 +52,7 @@ def solve(
     solver: AbstractSolver,
     *,
     preconditioner: Preconditioner | None = None,
+    transpose_preconditioner: Preconditioner | None = None,
     x0: Any = None,
     carry: Any = None,
     throw: bool = True,
@@ -51,8 +63,9 @@ def solve(
     Converged means ‖b − A x‖ ≤ max(rtol·‖b‖, atol), measured on the x that is returned.
     Compiled on first use for each combination of structures; works inside `jit`, `vmap`
     and `scan`. Derivatives in both modes, with respect to b and all arrays in A, are by
-    the implicit rule with the solver's tolerance; `x0`, `carry`, the preconditioner and
-    the statistics have derivative zero.
+    the implicit rule: solves to the relative tolerance of x, that is rtol, or atol/‖b‖
+    for rtol = 0. `x0`, `carry`, the preconditioner and the statistics have derivative
+    zero.
 
     Args:
         A: the operator.
@@ -61,11 +74,15 @@ def solve(
         preconditioner: an approximate inverse of A, or a factory that makes one from A,
             such as `Jacobi()`. Any function is a factory; one that is to be applied to
             residuals is an operator, `Function(f, A.in_structure)`.
+        transpose_preconditioner: an approximate inverse of Aᵀ, or a factory that makes
+            one from Aᵀ, for the solves of reverse-mode derivatives; by default the
+            transpose of a linear preconditioner, and none for a nonlinear one.
         x0: a start; dropped where its residual is larger than that of zero.
         carry: what the solve before in a sequence returned, with the same solver
             settings and fields.
         throw: raise on failure, also under `jit` (where it costs a host round trip);
-            otherwise only the status reports it.
+            otherwise only the status reports it, and a derivative whose solve failed is
+            NaN.
         unroll: take exactly this many steps and differentiate each of them, with
             respect to `x0`, the preconditioner and the residual too, as for training;
             nothing raises then. Methods of short recurrences, GMRES and FGMRES.
@@ -98,16 +115,19 @@ def solve(
     b = as_field(b, "b")
     x0 = None if x0 is None else as_field(x0, "x0")
     require_types(A, solver, preconditioner)
+    require_types(A, solver, transpose_preconditioner)
     require_count(unroll)
     throw = throw and unroll is None
     if carry is None and solver.has_carry:
         # An empty one, so that the first solve of a sequence shares the program.
         carry = solver.initial_carry(A.in_structure)
-    arguments = (A, b, solver, preconditioner, x0, carry)
-    # Where there can be a derivative, its solve is to raise too.
-    raises_inside = throw and is_traced((A, b))
-    solution = _compiled(*arguments, raises_inside, unroll)
-    return raise_failure(solution) if throw and not raises_inside else solution
+    preconditioners = preconditioner, transpose_preconditioner
+    # A derivative can be taken of what is traced; its solve is to raise too.
+    derivative_raises = throw and is_traced((A, b))
+    solution = _compiled(
+        A, b, solver, *preconditioners, x0, carry, derivative_raises, unroll
+    )
+    return raise_failure(solution) if throw else solution
 
 
 @compile_modules
@@ -116,6 +136,7 @@ def _compiled(
     b: Field,
     solver: AbstractSolver,
     preconditioner: Preconditioner | None,
+    transpose_preconditioner: Preconditioner | None,
     x0: Field | None,
     carry: Any,
     throw: bool,
@@ -124,25 +145,38 @@ def _compiled(
     # What structures tell is checked here, once per compiled program.
     require_solvable(A, b, x0, solver)
     require_fitting(carry, A, solver)
-    if preconditioner is not None and not isinstance(preconditioner, AbstractOperator):
-        preconditioner = preconditioner(A)
-    require_preconditioner(preconditioner, A, solver)
-    start = Start(x0, carry, all_finite((A, preconditioner, x0, carry)))
-    M = solver.prepare(A, preconditioner)
+    M = _made(preconditioner, A)
+    require_preconditioner(M, A, solver)
+    N = _made(transpose_preconditioner, A.T)
+    require_preconditioner(N, A, solver)
+    is_finite = solver.inner_product.everywhere(all_finite((A, M, x0, carry)))
+    start = Start(x0, carry, is_finite)
+    M = solver.prepare(A, M)
+    if N is None and isinstance(M, AbstractLinearOperator):
+        N = M.T
     complement = complement_of(A, solver.inner_product)
     if complement.is_everything:
-        return _solve_compatible(A, M, b, start, solver, throw, unroll)
+        return _solve_compatible(A, M, N, b, start, solver, throw, unroll)
     is_compatible = complement.is_compatible(b, solver)
     b_norm = solver.inner_product.norm(b)
     b = select(is_compatible, b, zeros_like(b))
-    solution = _solve_compatible(A, M, b, start, solver, throw, unroll)
-    solution = select(is_compatible, solution, as_incompatible(solution, b_norm))
-    return raise_traced(solution, solution.status) if throw else solution
+    solution = _solve_compatible(A, M, N, b, start, solver, throw, unroll)
+    return select(is_compatible, solution, as_incompatible(solution, b_norm))
+
+
+def _made(
+    preconditioner: Preconditioner | None, A: AbstractLinearOperator
+) -> AbstractOperator | None:
+    """The preconditioner, made where a factory is given."""
+    if preconditioner is None or isinstance(preconditioner, AbstractOperator):
+        return preconditioner
+    return preconditioner(A)
 
 
 def _solve_compatible(
     A: AbstractLinearOperator,
     M: AbstractOperator | None,
+    N: AbstractOperator | None,
     b: Field,
     start: Start,
     solver: AbstractSolver,
@@ -150,35 +184,81 @@ def _solve_compatible(
     unroll: int | None,
 ) -> Solution:
     if unroll is None:
-        value, rest = _differentiate_implicitly(A, M, b, start, solver, throw)
+        value, rest = _solve_implicitly(A, b, M, N, start, solver, throw)
     else:
-        value, rest = _iterate(A, M, b, start, solver, False, unroll)
+        tolerance = Tolerance(solver.rtol, solver.atol)
+        value, rest = _iterate(A, M, b, start, solver, tolerance, unroll)
     return Solution(value, *rest)
 
 
-def _differentiate_implicitly(
+@eqx.filter_custom_jvp
+def _solve_implicitly(
     A: AbstractLinearOperator,
-    M: AbstractOperator | None,
     b: Field,
+    M: AbstractOperator | None,
+    N: AbstractOperator | None,
     start: Start,
     solver: AbstractSolver,
     throw: bool,
-) -> tuple[Field, tuple[Int[Array, ""], Statistics, Any]]:
-    """Solve; derivatives with respect to b and A's arrays are solves themselves."""
-    M, start = lax.stop_gradient((M, start))
-    transposed = M.T if isinstance(M, AbstractLinearOperator) else None
+) -> Any:
+    """Solve with M; derivatives are solves, the transposed of which take N."""
+    del N, throw
+    tolerance = Tolerance(solver.rtol, solver.atol)
+    return _iterate(A, M, b, start, solver, tolerance)
 
-    def run(operator: AbstractLinearOperator, M: Any) -> Callable:
-        return lambda _, rhs: _iterate(operator, M, rhs, start, solver, throw)
 
-    return lax.custom_linear_solve(
+@_solve_implicitly.def_jvp
+def _differentiate(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> Any:
+    """Solve A x' = b' - A' x, to the relative tolerance of x; `None` is a zero."""
+    A, b, M, N, start, solver, throw = primals
+    A_dot, b_dot, *_ = tangents
+    x, rest = _solve_implicitly(*primals)
+    # A start for b is of no use for another right-hand side.
+    start = Start(None, start.carry, start.is_finite)
+    tolerance = derivative_tolerance(solver, solver.inner_product.norm(b))
+
+    def run(operator: AbstractLinearOperator, M: AbstractOperator | None) -> Callable:
+        complement = complement_of(operator, solver.inner_product)
+
+        def solve(_: Callable, rhs: Field) -> Field:
+            # What the operator can reach, as the pseudo-inverse does.
+            rhs = complement.project(rhs)
+            found, (status, *_) = _iterate(operator, M, rhs, start, solver, tolerance)
+            return require_derivative(found, status, throw)
+
+        return solve
+
+    x_dot = lax.custom_linear_solve(
         A.mv,
-        b,
+        _moved_rhs(A, A_dot, b, b_dot, x),
         solve=run(A, M),
-        transpose_solve=run(A.T, transposed),
+        transpose_solve=run(A.T, N) if _is_transposable(A) else None,
         symmetric="symmetric" in A.tags,
-        has_aux=True,
     )
+    return (x, rest), (x_dot, jax.tree.map(lambda _: None, rest))
+
+
+def _moved_rhs(A: Any, A_dot: Any, b: Field, b_dot: Any, x: Field) -> Field:
+    """Return b' - A' x."""
+    moved = jax.tree.map(
+        lambda leaf, dot: jnp.zeros_like(leaf) if dot is None else dot,
+        b,
+        b_dot,
+        is_leaf=lambda leaf: leaf is None,
+    )
+    if not jax.tree.leaves(A_dot):
+        return moved
+    _, change = eqx.filter_jvp(lambda A: A.mv(x), (A,), (A_dot,))
+    return subtract(moved, change)
+
+
+def _is_transposable(A: AbstractLinearOperator) -> bool:
+    """Whether JAX can trace the transpose, which a callback for one has not."""
+    try:
+        jax.eval_shape(A.T.mv, A.out_structure)
+    except Exception:
+        return False
+    return True
 
 
 def _iterate(
@@ -187,30 +267,40 @@ def _iterate(
     b: Field,
     start: Start,
     solver: AbstractSolver,
-    throw: bool,
+    tolerance: Tolerance,
     unroll: int | None = None,
 ) -> tuple[Field, tuple[Int[Array, ""], Statistics, Any]]:
-    """Prepare a system, let the solver iterate, and certify the result.
-
-    Derivatives are solves by the same code. They take the part of their right-hand side
-    that the operator can reach, which is what the pseudo-inverse does.
-    """
-    prepared = prepare(A, M, b, start, solver)
+    """Prepare a system, let the solver iterate, and certify what is returned."""
+    prepared = prepare(A, M, b, start, solver.inner_product, tolerance)
     system = prepared.system
     if unroll is None:
         outcome = solver.run(system, start.carry)
     else:
         outcome = solver.unroll(system, start.carry, unroll)
     complement = complement_of(A, solver.inner_product)
-    value = complement.project(outcome.value)
+    found = complement.project(outcome.value)
+    value = scale(prepared.unit, found)
+    # The same, but where numbers of this size are beyond the dtype.
+    returned = divide(value, prepared.unit)
+    is_exact = solver.inner_product.everywhere(all_equal(returned, found))
     # Unrolled, the residual has a derivative; projected, it is another one.
     is_certified = unroll is None and complement.is_everything and outcome.is_certified
+    is_certified = is_exact & is_certified
     residual = lax.cond(
         is_certified,
         lambda: outcome.residual,
-        lambda: solver.inner_product.norm(true_residual(system, value)),
+        lambda: solver.inner_product.norm(residual_of(A, prepared.b, returned)),
     )
-    status = _certified_status(prepared, outcome, residual)
+    status = first_of(
+        (~prepared.is_finite, Status.nonfinite_input),
+        (~prepared.is_readable, Status.nonfinite),
+        (residual <= prepared.tolerance, Status.converged),
+        (~jnp.isfinite(residual) | ~is_exact, Status.nonfinite),
+        (outcome.status == RUNNING, Status.max_steps_reached),
+        (outcome.status != Status.converged, outcome.status),
+        (residual > prepared.tolerance, Status.stagnated),
+    )
+    residual = jnp.where(prepared.is_finite, residual, jnp.nan)
     num_products = int(start.x0 is not None) + jnp.where(is_certified, 0, 1)
     stats = Statistics(
         num_steps=outcome.num_steps,
@@ -222,24 +312,7 @@ def _iterate(
         history_stride=outcome.history.stride,
     )
     carry = select(prepared.is_finite, outcome.carry, _usable(start.carry))
-    value = scale(prepared.unit, value)
-    if throw:
-        value = raise_traced(value, status)
     return value, (status, stats, carry)
-
-
-def _certified_status(
-    prepared: Prepared, outcome: Outcome, residual: Float[Array, ""]
-) -> Int[Array, ""]:
-    """Converged by the true residual alone; else what the solver reported."""
-    return first_of(
-        (~prepared.is_finite, Status.nonfinite_input),
-        (residual <= prepared.tolerance, Status.converged),
-        (~jnp.isfinite(residual), Status.nonfinite),
-        (outcome.status == RUNNING, Status.max_steps_reached),
-        (outcome.status != Status.converged, outcome.status),
-        (residual > prepared.tolerance, Status.stagnated),
-    )
 
 
 def _usable(carry: Any) -> Any:

@@ -36,4 +36,5 @@ def compile_modules(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 _ARRAY = object()
-_ARRAYS = (jax.Array, np.ndarray)
+_ARRAYS = (jax.Array, np.ndarray, float)
+"""A number is one of them: a tolerance of another value is the same program."""

@@ -10,9 +10,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, Inexact
+from jax.scipy.linalg import solve_triangular
+from jaxtyping import Array, Bool, Float, Inexact
 
-from ...operators._arithmetic import block_dot, dot, gram, root
+from ...operators._arithmetic import block_dot, dot, gram, recombine, root
 from ...operators._field import Field
 
 
@@ -45,7 +46,24 @@ class InnerProduct(eqx.Module):
         """Return the largest modulus of an entry."""
         terms = [jnp.max(jnp.abs(leaf)) for leaf in jax.tree.leaves(x)]
         largest = reduce(jnp.maximum, terms)
-        return largest if self.axis_name is None else lax.pmax(largest, self.axis_name)
+        if self.axis_name is None:
+            return largest
+        # The largest over devices leaves out NaN.
+        largest = jnp.where(jnp.isnan(largest), jnp.inf, largest)
+        return lax.pmax(largest, self.axis_name)
+
+    def everywhere(self, holds: Bool[Array, ""]) -> Bool[Array, ""]:
+        """Return whether it holds of every part, so that all decide alike."""
+        if self.axis_name is None:
+            return holds
+        return lax.pmin(holds.astype(jnp.int32), self.axis_name) > 0
+
+    def orthonormalise(self, rows: Field) -> Field:
+        """Return orthonormal rows of the same span, for rows that are independent."""
+        factor = jnp.linalg.cholesky(self.gram(rows, rows))
+        identity = jnp.eye(len(factor), dtype=factor.dtype)
+        inverse = solve_triangular(factor, identity, lower=True)
+        return recombine(inverse.conj().T, rows)
 
     def block_dot(self, rows: Field, y: Field) -> Inexact[Array, " k"]:
         """Return ⟨row, y⟩ for every field stacked along the first axis of `rows`."""

@@ -21,7 +21,7 @@ from ._inner_product import InnerProduct
 from ._solution import Solution
 from ._solver import AbstractSolver
 from ._status import Status
-from ._stopping import threshold
+from ._stopping import Tolerance
 
 
 class Complement(eqx.Module):
@@ -68,15 +68,20 @@ class Complement(eqx.Module):
 
         NaN counts as compatible: it has a status of its own.
         """
+        tolerance = Tolerance(solver.rtol, solver.atol)
         unit = power_of_two(self.inner_product.max_abs(b))
         b = lax.stop_gradient(divide(b, unit))
         outside = self.inner_product.norm(subtract(b, self.project(b)))
-        return ~(outside > threshold(solver, self.inner_product.norm(b), unit))
+        return ~(outside > tolerance.threshold(self.inner_product.norm(b), unit))
 
 
 def complement_of(A: AbstractLinearOperator, inner_product: InnerProduct) -> Complement:
     """Return what is orthogonal to the null space of an operator."""
-    return Complement(A.nullspace, inner_product)
+    nullspace = A.nullspace
+    if nullspace is not None and inner_product.axis_name is not None:
+        # Each part has a length of its own.
+        nullspace = inner_product.orthonormalise(nullspace)
+    return Complement(nullspace, inner_product)
 
 
 def as_incompatible(solution: Solution, b_norm: Float[Array, ""]) -> Solution:

@@ -12,12 +12,20 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from ...operators import AbstractLinearOperator, AbstractOperator
-from ...operators._arithmetic import divide, power_of_two, select, subtract, zeros_like
+from ...operators._arithmetic import (
+    any_subnormal,
+    divide,
+    power_of_two,
+    root,
+    select,
+    subtract,
+    zeros_like,
+)
 from ...operators._field import Field
 from ._inner_product import InnerProduct
 from ._nullspace import complement_of
-from ._solver import AbstractSolver, LinearSystem
-from ._stopping import MARGIN, threshold
+from ._solver import LinearSystem
+from ._stopping import MARGIN, Tolerance
 
 
 class Start(eqx.Module):
@@ -40,14 +48,18 @@ class Prepared(eqx.Module):
     Attributes:
         system: measured in `unit`, and A x = 0 where the input is not finite.
         unit: a power of two.
+        b: the right-hand side in that unit, its part in a null space included.
         tolerance: the residual norm that counts as converged, in that unit.
         is_finite: whether the input is.
+        is_readable: whether no part of b that counts is too small for the dtype.
     """
 
     system: LinearSystem
     unit: Float[Array, ""]
+    b: Field
     tolerance: Float[Array, ""]
     is_finite: Bool[Array, ""]
+    is_readable: Bool[Array, ""]
 
 
 def prepare(
@@ -55,18 +67,27 @@ def prepare(
     M: AbstractOperator | None,
     b: Field,
     start: Start,
-    solver: AbstractSolver,
+    inner_product: InnerProduct,
+    tolerance: Tolerance,
 ) -> Prepared:
     """Return the system A x = b for a solver."""
-    inner_product = solver.inner_product
     complement = complement_of(A, inner_product)
     largest = inner_product.max_abs(b)
     is_finite = start.is_finite & jnp.isfinite(largest)
+    # Compared with what is read as zero, b is not large.
+    info = jnp.finfo(largest.dtype)
+    is_small = largest < float(info.tiny) / float(info.eps)
+    is_readable = inner_product.everywhere(~(is_small & any_subnormal(b)))
     unit = power_of_two(largest)
-    b = select(is_finite, divide(b, unit), zeros_like(b))
-    b_norm = inner_product.norm(b)
-    tolerance = threshold(solver, b_norm, unit)
-    b = complement.project(b)
+    given = select(is_finite, divide(b, unit), zeros_like(b))
+    b_norm = inner_product.norm(given)
+    largest_residual = tolerance.threshold(b_norm, unit)
+    b = complement.project(given)
+    reachable = largest_residual
+    if not complement.is_everything:
+        # The null part of b stays in the residual whatever x is.
+        outside = inner_product.norm(subtract(given, b))
+        reachable = root(jnp.maximum(largest_residual**2 - outside**2, 0))
     x0 = None if start.x0 is None else divide(start.x0, unit)
     x0, r0 = _useful_start(A, b, x0, inner_product)
     system = LinearSystem(
@@ -75,10 +96,10 @@ def prepare(
         b=b,
         x0=x0,
         r0=r0,
-        target=jnp.where(is_finite, MARGIN * tolerance, 0),
+        target=jnp.where(is_finite, MARGIN * reachable, 0),
         scale=jnp.where(b_norm > 0, b_norm, 1),
     )
-    return Prepared(system, unit, tolerance, is_finite)
+    return Prepared(system, unit, given, largest_residual, is_finite, is_readable)
 
 
 def _useful_start(

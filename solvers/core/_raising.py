@@ -3,9 +3,11 @@
 from typing import Any
 
 import equinox as eqx
+import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Int, PyTree
 
-from ...operators._field import is_traced
+from ...operators._field import Field, is_traced
 from ._solution import Solution
 from ._status import SolveError, Status
 
@@ -30,9 +32,20 @@ def raise_failure(solution: Solution) -> Solution:
     )
 
 
-def raise_traced(value: PyTree, status: Int[Array, ""]) -> Any:
+def raise_traced(
+    value: PyTree, status: Int[Array, ""], subject: str = "The solve"
+) -> Any:
     """Return the value; the compiled program raises if the status is a failure."""
-    sentences = [member.sentence for member in Status]
+    sentences = [member.sentence.replace("The solve", subject) for member in Status]
     return eqx.branched_error_if(
         value, status != Status.converged.value, status, sentences
+    )
+
+
+def require_derivative(value: Field, status: Int[Array, ""], throw: bool) -> Field:
+    """Return what a derivative's solve found; where it failed, raise or give NaN."""
+    if throw:
+        return raise_traced(value, status, "The solve for a derivative")
+    return jax.tree.map(
+        lambda leaf: jnp.where(status == Status.converged.value, leaf, jnp.nan), value
     )

@@ -75,8 +75,9 @@ class Status(enum.IntEnum):
     )
     nonfinite = (
         7,
-        "The solve overflowed or met NaN although its input was finite; rescale the "
-        "system, use a higher precision or another preconditioner.",
+        "The solve overflowed, met NaN or values too small for the dtype although its "
+        "input was finite; rescale the system, use a higher precision or another "
+        "preconditioner.",
     )
     incompatible_rhs = (
         8,

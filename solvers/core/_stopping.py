@@ -3,10 +3,12 @@
 import math
 from typing import Any
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, DTypeLike, Float
 
+from ...operators._arithmetic import ratio
 from ...operators._field import is_traced
 from ._solver import AbstractSolver
 
@@ -15,11 +17,37 @@ MARGIN = 0.99
 with other rounding, is below it too; it costs less than a tenth of a step."""
 
 
-def threshold(
-    solver: AbstractSolver, b_norm: Float[Array, ""], unit: Float[Array, ""]
-) -> Float[Array, ""]:
-    """The residual norm that counts as converged, where b is measured in `unit`."""
-    return jnp.maximum(solver.rtol * b_norm, solver.atol / unit)
+class Tolerance(eqx.Module):
+    """‖b − A x‖ ≤ max(relative·‖b‖, absolute); numbers, traced or not."""
+
+    relative: Any
+    absolute: Any
+
+    def threshold(
+        self, b_norm: Float[Array, ""], unit: Float[Array, ""]
+    ) -> Float[Array, ""]:
+        """Return the residual norm that counts as converged, b measured in `unit`."""
+        relative = jnp.asarray(self.relative, b_norm.dtype)
+        absolute = jnp.asarray(self.absolute, b_norm.dtype)
+        return jnp.maximum(relative * b_norm, absolute / unit)
+
+
+LOOSEST = 1e-2
+
+
+def derivative_tolerance(solver: AbstractSolver, b_norm: Float[Array, ""]) -> Tolerance:
+    """Return that of the solves for derivatives of the solution for b.
+
+    Their right-hand sides have other units than b, so that only the relative accuracy
+    of the solution carries over: rtol, or atol/‖b‖ for rtol = 0, at most `LOOSEST`.
+    """
+    smallest = 10 * jnp.finfo(b_norm.dtype).eps
+    of_absolute = jnp.clip(
+        ratio(jnp.asarray(solver.atol, b_norm.dtype), b_norm), smallest, LOOSEST
+    )
+    of_absolute = jnp.where(b_norm > 0, of_absolute, LOOSEST)
+    rtol = jnp.asarray(solver.rtol, b_norm.dtype)
+    return Tolerance(jnp.where(rtol > 0, rtol, of_absolute), 0.0)
 
 
 def require_settings(solver: Any) -> None:
