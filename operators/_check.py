@@ -59,6 +59,11 @@ def check_operator(
         >>> sorted(kx.operators.check_operator(A, jax.random.key(0)))[:2]
         ['adjoint', 'definiteness']
     """
+    if not isinstance(operator, AbstractLinearOperator):
+        raise TypeError(
+            f"check_operator probes a linear operator, got {type(operator).__name__}; "
+            "of one that is not linear, probe its Jacobian"
+        )
     require_complete(operator)
     structures = (operator.in_structure, operator.in_structure, operator.out_structure)
     x, z, y = map(random_field, structures, jax.random.split(key, 3))

@@ -41,7 +41,8 @@ def as_inexact(values: Any, name: str) -> Inexact[Array, "..."]:
         is_weak = values.weak_type
         return lax.convert_element_type(values, values.dtype) if is_weak else values
     if not isinstance(values, jax.Array | np.ndarray | np.generic):
-        values = np.asarray(values)
+        # Of a sequence, some may be traced and others not.
+        values = jnp.asarray(values) if is_traced(values) else np.asarray(values)
         # Python numbers have no precision of their own.
         if values.dtype in (np.float64, np.complex128):
             values = values.astype(jax.dtypes.canonicalize_dtype(values.dtype))

@@ -5,10 +5,9 @@ from typing import Any
 import jax
 
 from ..operators import AbstractLinearOperator, AbstractOperator
-from ..operators._field import Field, describe, real_dtype, require_structure
+from ..operators._field import Field, describe, require_structure
 from ..operators._tags import require_complete
 from .core._solver import AbstractSolver
-from .core._stopping import require_reachable
 
 
 def require_types(A: Any, solver: Any, preconditioner: Any) -> None:
@@ -60,7 +59,6 @@ def require_solvable(A: Any, b: Field, x0: Field | None, solver: Any) -> None:
             'solution is not unique; declare nullspace="constant" to get the one of '
             "mean zero, for a right-hand side of mean zero"
         )
-    require_reachable(solver, real_dtype(A.in_structure))
 
 
 def require_fitting(carry: Any, A: AbstractLinearOperator, solver: Any) -> None:

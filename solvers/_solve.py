@@ -25,7 +25,7 @@ from ..operators._arithmetic import (
     subtract,
     zeros_like,
 )
-from ..operators._field import Field, as_field, is_traced
+from ..operators._field import Field, as_field, is_traced, real_dtype
 from ._requirements import (
     require_count,
     require_fitting,
@@ -41,7 +41,7 @@ from .core._residual import residual_of
 from .core._solution import Solution, Statistics
 from .core._solver import AbstractSolver
 from .core._status import RUNNING, Status, first_of
-from .core._stopping import Tolerance, derivative_tolerance
+from .core._stopping import Tolerance, derivative_tolerance, require_reachable
 
 Preconditioner = AbstractOperator | Callable[[Any], AbstractOperator]
 
@@ -117,6 +117,7 @@ def solve(
     require_types(A, solver, preconditioner)
     require_types(A, solver, transpose_preconditioner)
     require_count(unroll)
+    require_reachable(solver, real_dtype(A.in_structure))
     throw = throw and unroll is None
     if carry is None and solver.has_carry:
         # An empty one, so that the first solve of a sequence shares the program.
@@ -184,10 +185,11 @@ def _solve_compatible(
     unroll: int | None,
 ) -> Solution:
     if unroll is None:
-        value, rest = _solve_implicitly(A, b, M, N, start, solver, throw)
+        solved: Any = _solve_implicitly(A, b, M, N, start, solver, throw)
     else:
         tolerance = Tolerance(solver.rtol, solver.atol)
-        value, rest = _iterate(A, M, b, start, solver, tolerance, unroll)
+        solved = _iterate(A, M, b, start, solver, tolerance, unroll)
+    value, rest = solved
     return Solution(value, *rest)
 
 
@@ -212,15 +214,17 @@ def _differentiate(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> Any:
     """Solve A x' = b' - A' x, to the relative tolerance of x; `None` is a zero."""
     A, b, M, N, start, solver, throw = primals
     A_dot, b_dot, *_ = tangents
-    x, rest = _solve_implicitly(*primals)
+    solved: Any = _solve_implicitly(*primals)
+    x, rest = solved
     # A start for b is of no use for another right-hand side.
     start = Start(None, start.carry, start.is_finite)
     tolerance = derivative_tolerance(solver, solver.inner_product.norm(b))
 
-    def run(operator: AbstractLinearOperator, M: AbstractOperator | None) -> Callable:
+    def run(operator: AbstractLinearOperator, M: Any) -> Any:
         complement = complement_of(operator, solver.inner_product)
 
-        def solve(_: Callable, rhs: Field) -> Field:
+        def solve(matvec: Callable, rhs: Field) -> Field:
+            del matvec
             # What the operator can reach, as the pseudo-inverse does.
             rhs = complement.project(rhs)
             found, (status, *_) = _iterate(operator, M, rhs, start, solver, tolerance)

@@ -260,10 +260,13 @@ def _sums(stencil: Stencil) -> tuple[Inexact[Array, "..."], Inexact[Array, "..."
 def _require_null_constants(stencil: Stencil) -> None:
     if is_traced(stencil):
         return
-    scale = float(np.max(np.abs(stencil.centre)))
+    # Where constants are given inside of a program too.
+    with jax.ensure_compile_time_eval():
+        all_sums = _sums(stencil)
+    scale = float(np.max(np.abs(np.asarray(stencil.centre))))
     allowed = 100 * float(jnp.finfo(stencil.centre.dtype).eps) * scale
-    for name, sums in zip(("A", "Aᴴ"), _sums(stencil), strict=True):
-        largest = float(np.max(np.abs(sums)))
+    for name, sums in zip(("A", "Aᴴ"), all_sums, strict=True):
+        largest = float(np.max(np.abs(np.asarray(sums))))
         if largest > allowed:
             raise ValueError(
                 'nullspace="constant" wants constants to be null vectors of A and Aᴴ, '

@@ -168,7 +168,7 @@ def _walls(
 def _require_positive(k: Any) -> None:
     if is_traced(k) or np.iscomplexobj(k):
         return
-    smallest = float(np.min(k))
+    smallest = float(np.min(np.asarray(k)))
     if smallest <= 0:
         raise ValueError(
             f"coefficient must be positive in every cell, got {smallest} as its "

@@ -15,7 +15,7 @@ LENGTH = 512
 
 
 class History(eqx.Module):
-    """Residual norms after 0, stride, 2·stride, ... steps; NaN where not reached."""
+    """Residual norms after 0, stride, 2·stride, ... steps; infinity beyond."""
 
     values: Float[Array, " length"]
     stride: Int[Array, ""]
@@ -35,13 +35,13 @@ def history_from(start: Float[Array, ""], max_steps: int) -> History:
     """Return a history of the norm before the first of at most `max_steps` steps."""
     length = min(LENGTH, max_steps + 1)
     # At least two entries, so that halving makes room.
-    values = jnp.full((max(length, 2),), jnp.nan, start.dtype)
+    values = jnp.full((max(length, 2),), jnp.inf, start.dtype)
     return History(values.at[0].set(start), jnp.ones((), jnp.int32))
 
 
 def _halve(values: Float[Array, " length"], stride: Int[Array, ""]):
     kept = values[::2]
-    unused = jnp.full((values.shape[0] - kept.shape[0],), jnp.nan, values.dtype)
+    unused = jnp.full((values.shape[0] - kept.shape[0],), jnp.inf, values.dtype)
     return jnp.concatenate([kept, unused]), 2 * stride
 
 

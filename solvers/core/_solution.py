@@ -2,6 +2,7 @@
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
 from ...operators._field import Field, is_traced
@@ -20,8 +21,8 @@ class Statistics(eqx.Module):
         relative_residual: the same over ‖b‖; zero for b = 0. Neither means anything
             where the status is `nonfinite_input`.
         history: residual norms over ‖b‖ as the iteration saw them, after 0,
-            `history_stride`, 2 `history_stride`, ... steps; NaN in the entries beyond
-            the last step.
+            `history_stride`, 2 `history_stride`, ... steps; infinity in the entries
+            beyond the last step, which `steps` and `residuals` leave out.
         history_stride: 1 for up to 511 steps, doubling from there on.
     """
 
@@ -32,6 +33,33 @@ class Statistics(eqx.Module):
     relative_residual: Float[Array, ""]
     history: Float[Array, " length"]
     history_stride: Int[Array, ""]
+
+    @property
+    def steps(self) -> Int[np.ndarray, " recorded"]:
+        """The steps after which the history holds a residual; outside of `jit`.
+
+        Raises:
+            ValueError: under a transformation, or for many systems: take one of them.
+        """
+        return np.arange(self._num_recorded) * int(self.history_stride)
+
+    @property
+    def residuals(self) -> Float[np.ndarray, " recorded"]:
+        """The residual norms over ‖b‖ after `steps`; outside of `jit`.
+
+        Raises:
+            ValueError: under a transformation, or for many systems: take one of them.
+        """
+        return np.asarray(self.history)[: self._num_recorded]
+
+    @property
+    def _num_recorded(self) -> int:
+        if is_traced(self.num_steps) or jnp.ndim(self.num_steps) > 0:
+            raise ValueError(
+                "steps and residuals are those of one solve outside of jit; use "
+                "history and history_stride, or jax.tree.map(lambda a: a[i], stats)"
+            )
+        return int(self.num_steps) // int(self.history_stride) + 1
 
 
 class Solution(eqx.Module):

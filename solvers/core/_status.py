@@ -93,6 +93,10 @@ class SolveError(RuntimeError):
         super().__init__(message)
         self.solution = solution
 
+    def __reduce__(self) -> tuple[type, tuple[str, Any]]:
+        """Return how to make it again: processes hand on their errors pickled."""
+        return type(self), (str(self), self.solution)
+
 
 def first_of(
     *cases: tuple[Bool[Array, ""], Status | Int[Array, ""]],

@@ -50,6 +50,11 @@ def derivative_tolerance(solver: AbstractSolver, b_norm: Float[Array, ""]) -> To
     return Tolerance(jnp.where(rtol > 0, rtol, of_absolute), 0.0)
 
 
+def as_max_steps(value: Any) -> Any:
+    """Convert a bound on the number of steps: one beyond 32 bits is no limit."""
+    return min(value, np.iinfo(np.int32).max) if isinstance(value, int) else value
+
+
 def require_settings(solver: Any) -> None:
     """Check the settings that every solver has; called from `__check_init__`.
 
@@ -58,11 +63,12 @@ def require_settings(solver: Any) -> None:
     """
     for name in ("rtol", "atol"):
         value = getattr(solver, name)
-        if not (math.isfinite(value) and value >= 0):
+        if not (is_traced(value) or (math.isfinite(value) and value >= 0)):
             raise ValueError(f"{name} must be zero or positive and finite, got {value}")
-    if solver.rtol == 0 and solver.atol == 0:
+    is_known = not is_traced((solver.rtol, solver.atol))
+    if is_known and solver.rtol == 0 and solver.atol == 0:
         raise ValueError("rtol and atol are both zero; give one of them, say rtol=1e-6")
-    if solver.rtol >= 1:
+    if is_known and solver.rtol >= 1:
         raise ValueError(
             f"rtol must be below 1, got {solver.rtol}: the zero field would pass"
         )

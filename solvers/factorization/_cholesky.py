@@ -12,7 +12,7 @@ from ...operators import AbstractLinearOperator
 from ..core._compilation import compile_modules
 from ..core._inner_product import InnerProduct
 from ..core._status import Status
-from ..core._stopping import require_settings
+from ..core._stopping import as_max_steps, require_settings
 from ._direct import AbstractDirect
 from ._factored import FactoredInverse, factored_inverse, regular_matrix
 
@@ -52,7 +52,7 @@ class Cholesky(AbstractDirect):
 
     rtol: float = 1e-5
     atol: float = 0.0
-    max_steps: int = eqx.field(static=True, default=10)
+    max_steps: int = eqx.field(static=True, converter=as_max_steps, default=10)
     inner_product: InnerProduct = InnerProduct()
 
     failure: ClassVar[Status] = Status.indefinite_operator

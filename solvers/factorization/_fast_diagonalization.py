@@ -25,7 +25,7 @@ from ...operators._field import Structure, array_structure
 from ...operators._separable import Separable
 from ..core._compilation import compile_modules
 from ..core._inner_product import InnerProduct
-from ..core._stopping import require_settings
+from ..core._stopping import as_max_steps, require_settings
 from ._direct import AbstractDirect
 
 
@@ -72,7 +72,7 @@ class FastDiagonalization(AbstractDirect):
 
     rtol: float = 1e-5
     atol: float = 0.0
-    max_steps: int = eqx.field(static=True, default=20)
+    max_steps: int = eqx.field(static=True, converter=as_max_steps, default=20)
     inner_product: InnerProduct = InnerProduct()
 
     def __check_init__(self) -> None:

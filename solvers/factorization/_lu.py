@@ -8,7 +8,7 @@ from typing_extensions import override
 from ...operators import AbstractLinearOperator
 from ..core._compilation import compile_modules
 from ..core._inner_product import InnerProduct
-from ..core._stopping import require_settings
+from ..core._stopping import as_max_steps, require_settings
 from ._direct import AbstractDirect
 from ._factored import FactoredInverse, factored_inverse, regular_matrix
 
@@ -48,7 +48,7 @@ class LU(AbstractDirect):
 
     rtol: float = 1e-5
     atol: float = 0.0
-    max_steps: int = eqx.field(static=True, default=10)
+    max_steps: int = eqx.field(static=True, converter=as_max_steps, default=10)
     inner_product: InnerProduct = InnerProduct()
 
     def __check_init__(self) -> None:

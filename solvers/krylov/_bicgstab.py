@@ -27,7 +27,7 @@ from ..core._inner_product import InnerProduct
 from ..core._recurrence import AbstractRecurrence, Step
 from ..core._solver import LinearSystem
 from ..core._status import Status, first_of
-from ..core._stopping import require_settings
+from ..core._stopping import as_max_steps, require_settings
 
 MAX_RESTARTS = 10
 """Breakdowns after which to give up; healthy solves see none."""
@@ -82,7 +82,7 @@ class BiCGStab(AbstractRecurrence):
 
     rtol: float = 1e-5
     atol: float = 0.0
-    max_steps: int = eqx.field(static=True, default=10_000)
+    max_steps: int = eqx.field(static=True, converter=as_max_steps, default=10_000)
     inner_product: InnerProduct = InnerProduct()
 
     def __check_init__(self):

@@ -27,7 +27,7 @@ from ..core._inner_product import InnerProduct
 from ..core._recurrence import AbstractRecurrence, Step
 from ..core._solver import LinearSystem
 from ..core._status import Status, first_of
-from ..core._stopping import require_settings
+from ..core._stopping import as_max_steps, require_settings
 from ._spectral_bounds import ritz_bounds
 
 Bound = float | Float[Array, ""] | None
@@ -92,7 +92,7 @@ class Chebyshev(AbstractRecurrence):
     smallest: Bound = None
     largest: Bound = None
     num_bound_steps: int = eqx.field(static=True, default=0)
-    max_steps: int = eqx.field(static=True, default=10_000)
+    max_steps: int = eqx.field(static=True, converter=as_max_steps, default=10_000)
     inner_product: InnerProduct = InnerProduct()
 
     def __check_init__(self):

@@ -26,7 +26,7 @@ from ..core._inner_product import InnerProduct
 from ..core._residual import true_residual
 from ..core._solver import AbstractSolver, LinearSystem, Outcome
 from ..core._status import RUNNING, Status, first_of
-from ..core._stopping import require_integers, require_settings
+from ..core._stopping import as_max_steps, require_integers, require_settings
 from ._arnoldi_cycle import (
     Cycle,
     correction,
@@ -92,7 +92,7 @@ class GMRES(AbstractSolver):
     rtol: float = 1e-5
     atol: float = 0.0
     restart: int = eqx.field(static=True, default=30)
-    max_steps: int = eqx.field(static=True, default=10_000)
+    max_steps: int = eqx.field(static=True, converter=as_max_steps, default=10_000)
     inner_product: InnerProduct = InnerProduct()
 
     def __check_init__(self):
@@ -158,7 +158,7 @@ class FGMRES(AbstractSolver):
     rtol: float = 1e-5
     atol: float = 0.0
     restart: int = eqx.field(static=True, default=30)
-    max_steps: int = eqx.field(static=True, default=10_000)
+    max_steps: int = eqx.field(static=True, converter=as_max_steps, default=10_000)
     inner_product: InnerProduct = InnerProduct()
 
     def __check_init__(self):

@@ -40,7 +40,7 @@ from ..core._nullspace import complement_of
 from ..core._recurrence import RecurrenceState
 from ..core._solver import AbstractSolver, LinearSystem, Outcome
 from ..core._status import RUNNING
-from ..core._stopping import require_settings
+from ..core._stopping import as_max_steps, require_settings
 from ..krylov._cg import CG
 from ._conjugate_basis import ConjugateBasis, conjugate_basis
 from ._recycle_space import (
@@ -147,7 +147,7 @@ class DeflatedCG(AbstractSolver):
     atol: float = 0.0
     num_recycled: int = eqx.field(static=True, default=20)
     num_directions: int = eqx.field(static=True, default=40)
-    max_steps: int = eqx.field(static=True, default=10_000)
+    max_steps: int = eqx.field(static=True, converter=as_max_steps, default=10_000)
     inner_product: InnerProduct = InnerProduct()
 
     def __check_init__(self):

@@ -14,6 +14,7 @@ from ...operators._field import Field
 from ..core._inner_product import InnerProduct
 from ..core._recurrence import AbstractRecurrence, Step
 from ..core._solver import LinearSystem
+from ..core._stopping import as_max_steps
 from ..krylov._minres import MINRES, Vectors
 from ._deflation_pair import DeflationPair
 from ._lanczos_window import LanczosWindow, open_window, record
@@ -40,7 +41,7 @@ class DeflatedMINRES(AbstractRecurrence):
     num_directions: int = eqx.field(static=True)
     rtol: float = 0.0
     atol: float = 0.0
-    max_steps: int = eqx.field(static=True, default=10_000)
+    max_steps: int = eqx.field(static=True, converter=as_max_steps, default=10_000)
     inner_product: InnerProduct = InnerProduct()
 
     @property

@@ -46,7 +46,7 @@ from ..core._inner_product import InnerProduct
 from ..core._residual import true_residual
 from ..core._solver import AbstractSolver, LinearSystem, Outcome
 from ..core._status import RUNNING, Status, first_of
-from ..core._stopping import require_integers, require_settings
+from ..core._stopping import as_max_steps, require_integers, require_settings
 from ..krylov._arnoldi_cycle import (
     Cycle,
     correction,
@@ -132,7 +132,7 @@ class GCRODR(AbstractSolver):
     num_recycled: int = eqx.field(static=True, default=20)
     selection: Selection = eqx.field(static=True, default="svd")
     refresh: Refresh = eqx.field(static=True, default="cycle")
-    max_steps: int = eqx.field(static=True, default=10_000)
+    max_steps: int = eqx.field(static=True, converter=as_max_steps, default=10_000)
     inner_product: InnerProduct = InnerProduct()
 
     def __check_init__(self):

@@ -39,7 +39,7 @@ from ..core._recurrence import RecurrenceState
 from ..core._residual import true_residual
 from ..core._solver import AbstractSolver, LinearSystem, Outcome
 from ..core._status import RUNNING, Status, first_of
-from ..core._stopping import require_settings
+from ..core._stopping import as_max_steps, require_settings
 from ..krylov._minres import MINRES
 from ._deflated_minres import DeflatedMINRES
 from ._deflation_pair import DeflationPair, renew
@@ -126,7 +126,7 @@ class RecycledMINRES(AbstractSolver):
     num_recycled: int = eqx.field(static=True, default=20)
     num_directions: int = eqx.field(static=True, default=40)
     refresh: Refresh = eqx.field(static=True, default="system")
-    max_steps: int = eqx.field(static=True, default=10_000)
+    max_steps: int = eqx.field(static=True, converter=as_max_steps, default=10_000)
     inner_product: InnerProduct = InnerProduct()
 
     def __check_init__(self):

@@ -22,7 +22,7 @@ from jaxtyping import Array, Bool, Float, Inexact, Int
 from ..core._inner_product import InnerProduct
 from ..core._recurrence import Step
 from ..core._solver import LinearSystem
-from ..core._stopping import require_settings
+from ..core._stopping import as_max_steps, require_settings
 from ..sweeps._sweep_orders import AbstractOrder, Natural, require_order
 from ._omega import as_omega
 from ._relaxation import AbstractRelaxation, Splitting, diverged, split, splitting_of
@@ -89,7 +89,7 @@ class AdaptiveSOR(AbstractRelaxation):
     atol: float = 0.0
     omega: Float[Array, ""] | float = 1.0
     order: AbstractOrder = Natural()
-    max_steps: int = eqx.field(static=True, default=10_000)
+    max_steps: int = eqx.field(static=True, converter=as_max_steps, default=10_000)
     inner_product: InnerProduct = InnerProduct()
 
     def __check_init__(self) -> None:

@@ -28,7 +28,7 @@ from typing_extensions import override
 from ..core._inner_product import InnerProduct
 from ..core._recurrence import Step
 from ..core._solver import LinearSystem
-from ..core._stopping import require_settings
+from ..core._stopping import as_max_steps, require_settings
 from ..sweeps._sweep_orders import AbstractOrder, Natural, require_order
 from ._omega import as_omega
 from ._relaxation import AbstractRelaxation, diverged, splitting_of
@@ -88,7 +88,7 @@ class SOR(AbstractRelaxation):
     atol: float = 0.0
     omega: Float[Array, ""] | float = 1.0
     order: AbstractOrder = Natural()
-    max_steps: int = eqx.field(static=True, default=10_000)
+    max_steps: int = eqx.field(static=True, converter=as_max_steps, default=10_000)
     inner_product: InnerProduct = InnerProduct()
 
     def __check_init__(self) -> None:

@@ -85,17 +85,20 @@ class Batched(AbstractWrapper):
     @override
     def run(self, system: LinearSystem, carry: Any) -> Outcome:
         """Run the solver; under `vmap`, run the queue."""
-        arrays, static = eqx.partition((system, carry), eqx.is_array)
+        arrays, static = eqx.partition((self.solver, system, carry), eqx.is_array)
 
         @custom_vmap
         def run_one(arrays: PyTree) -> Outcome:
-            return self.solver.run(*eqx.combine(arrays, static))
+            solver, system, carry = eqx.combine(arrays, static)
+            return solver.run(system, carry)
 
         @run_one.def_vmap
         def run_batch(
             size: int, is_batched: list[PyTree], arrays: PyTree
         ) -> tuple[Outcome, PyTree]:
-            batch = _Batch(self, arrays, is_batched[0], static, size)
+            batch = _Batch(
+                arrays, is_batched[0], static, size, self.chunk, self.hands_on
+            )
             outcome = _work_through(batch, min(self.num_lanes, size))
             return outcome, jax.tree.map(lambda _: True, outcome)
 
@@ -103,32 +106,33 @@ class Batched(AbstractWrapper):
 
 
 class _Batch(eqx.Module):
-    """The systems of a batch: what differs between them has a first axis."""
+    """Solver, systems and carries: what differs between systems has a first axis."""
 
-    batched: Batched
     arrays: PyTree
     is_batched: PyTree = eqx.field(static=True)
     static: PyTree = eqx.field(static=True)
     size: int = eqx.field(static=True)
+    chunk: int = eqx.field(static=True)
+    hands_on: bool = eqx.field(static=True)
 
     def take(self, ids: Int[Array, " lanes"]) -> PyTree:
         """The arrays of some systems, and the carry that each begins with."""
-        system, carry = jax.tree.map(
+        *fixed, carry = jax.tree.map(
             lambda a, batched: a[ids] if batched else a, self.arrays, self.is_batched
         )
-        if self.batched.hands_on:
+        if self.hands_on:
             carry = jax.tree.map(
                 lambda a, batched: (
                     a if batched else jnp.broadcast_to(a, (len(ids), *a.shape))
                 ),
                 carry,
-                self.is_batched[1],
+                self.is_batched[-1],
             )
-        return system, carry
+        return *fixed, carry
 
     def hand_on(self, arrays: PyTree, before: PyTree, found: Outcome) -> PyTree:
         """The arrays with the carries that lanes found; an unsound one is left out."""
-        if not self.batched.hands_on:
+        if not self.hands_on:
             return arrays
         found = eqx.filter(found.carry, eqx.is_array)
         is_sound = jnp.stack(
@@ -137,35 +141,37 @@ class _Batch(eqx.Module):
                 for leaf in jax.tree.leaves(found)
             ]
         )
-        return arrays[0], _where(jnp.all(is_sound, axis=0), found, before[1])
+        carry = _where(jnp.all(is_sound, axis=0), found, before[-1])
+        return *arrays[:-1], carry
 
     def start(self, arrays: PyTree) -> Any:
         """The states of lanes before their first step."""
-        return self._over_lanes(self.batched.solver.start)(arrays)
+        return self._over_lanes(
+            lambda solver, system, carry: solver.start(system, carry)
+        )(arrays)
 
     def advance(self, arrays: PyTree, states: Any) -> Any:
         """The states of lanes after a chunk of steps."""
         return self._over_lanes(
-            lambda system, _, state: self.batched.solver.advance(
-                system, state, state.num_steps + self.batched.chunk
+            lambda solver, system, _, state: solver.advance(
+                system, state, state.num_steps + self.chunk
             )
         )(arrays, states)
 
     def finish(self, arrays: PyTree, states: Any) -> Outcome:
         """The outcomes of lanes."""
         return self._over_lanes(
-            lambda system, _, state: self.batched.solver.finish(system, state)
+            lambda solver, system, _, state: solver.finish(system, state)
         )(arrays, states)
 
     def _over_lanes(self, function: Callable) -> Callable:
         is_batched = self.is_batched
-        if self.batched.hands_on:
-            is_batched = is_batched[0], jax.tree.map(lambda _: True, is_batched[1])
+        if self.hands_on:
+            is_batched = *is_batched[:-1], jax.tree.map(lambda _: True, is_batched[-1])
         axes = jax.tree.map(lambda batched: 0 if batched else None, is_batched)
 
         def lanes(arrays: PyTree, *states: Any) -> Any:
-            system_and_carry = eqx.combine(arrays, self.static)
-            return function(*system_and_carry, *states)
+            return function(*eqx.combine(arrays, self.static), *states)
 
         return lambda arrays, *states: jax.vmap(lanes, (axes, *[0] * len(states)))(
             arrays, *states

@@ -2,11 +2,13 @@
 
 from typing import Any
 
+import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 from typing_extensions import override
 
 from ..core._solver import AbstractSolver, LinearSystem, Outcome
+from ..core._status import RUNNING, Status
 from ..core._wrapper import AbstractWrapper
 
 
@@ -36,9 +38,14 @@ class Capped(AbstractWrapper):
         self.cap = jnp.asarray(cap, jnp.int32)
 
     @override
+    def advance(self, system: LinearSystem, state: Any, until: Any) -> Any:
+        """Iterate up to the cap, where the solve ends."""
+        state = self.solver.advance(system, state, jnp.minimum(self.cap, until))
+        is_cut_off = (state.status == RUNNING) & (state.num_steps >= self.cap)
+        end = jnp.asarray(Status.max_steps_reached.value, jnp.int32)
+        status = jnp.where(is_cut_off, end, state.status)
+        return eqx.tree_at(lambda s: s.status, state, status)
+
+    @override
     def run(self, system: LinearSystem, carry: Any) -> Outcome:
-        """Run the solver up to the cap."""
-        state = self.solver.start(system, carry)
-        until = jnp.minimum(self.cap, self.solver.max_steps)
-        state = self.solver.advance(system, state, until)
-        return self.solver.finish(system, state)
+        return AbstractSolver.run(self, system, carry)

@@ -34,8 +34,8 @@ from ...operators._lowered import lower, lower_operator, restore
 from ..core._inner_product import InnerProduct
 from ..core._recurrence import AbstractRecurrence, RecurrenceState, Step
 from ..core._solver import AbstractSolver, LinearSystem, Outcome
-from ..core._status import Status, first_of
-from ..core._stopping import MARGIN, require_settings
+from ..core._status import RUNNING, Status, first_of
+from ..core._stopping import MARGIN, as_max_steps, require_settings
 
 
 class _Vectors(eqx.Module):
@@ -82,7 +82,7 @@ class Refinement(AbstractRecurrence):
     solver: AbstractSolver
     rtol: float
     atol: float
-    max_steps: int = eqx.field(static=True)
+    max_steps: int = eqx.field(static=True, converter=as_max_steps)
     inner_product: InnerProduct
 
     residual_is_true: ClassVar[bool] = True
@@ -138,7 +138,7 @@ class Refinement(AbstractRecurrence):
         is_better = norm < vectors.norm
         # The inner status says why, where it is not that all went well.
         why = jnp.where(
-            outcome.status == Status.converged,
+            (outcome.status == Status.converged) | (outcome.status == RUNNING),
             jnp.asarray(Status.stagnated.value, jnp.int32),
             outcome.status,
         )

@@ -86,14 +86,14 @@ def test_inner_steps_hold_nothing_but_single_precision(preconditioner: Any):
         return solve(SMALL, b, CG(rtol=1e-4), preconditioner=preconditioner).value
 
     found = [dtypes_of(body) for body in innermost_loops(refine, FIELD)]
-    assert found == [{"float32"}] * 2  # the solve, and its transpose
+    assert found == [{"float32"}]
 
 
 def test_inner_steps_of_complex_fields_hold_nothing_but_single_precision():
     A = operator("cg", problem("complex_hermitian", "complex128").matrix)
     b = jnp.ones(48, complex)
     found = innermost_loops(lambda b: solve(A, b, CG(rtol=1e-4)).value, b)
-    assert [dtypes_of(body) for body in found] == [{"float32", "complex64"}] * 2
+    assert [dtypes_of(body) for body in found] == [{"float32", "complex64"}]
 
 
 @pytest.mark.parametrize("inner", ["cg", "cholesky", "lu"])

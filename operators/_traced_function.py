@@ -1,0 +1,120 @@
+"""A function as the program that it is when an operator is made of it.
+
+A Python function is known by its identity: each new closure would be compiled again and
+kept for ever with the arrays that it closes over, and one whose object has changed
+would go on as it was. So a function is traced where it enters the library: what it
+closes over become leaves, and two functions of the same operations are one program.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun
+from jaxtyping import Array
+
+from ._field import Structure, on_device
+
+
+class Program:
+    """The operations of a traced function; equal to another one of the same text.
+
+    What a text does not show, such as the rule of a `jax.custom_jvp` or a callback, has
+    to be the same object.
+    """
+
+    def __init__(self, jaxpr: Jaxpr, structure: Structure, out_structure: Structure):
+        self.jaxpr = jaxpr
+        self.structure = structure
+        self.out_structure = out_structure
+        leaves = [jax.tree.flatten(s) for s in (structure, out_structure)]
+        self._key = (str(jaxpr), *((tree, *found) for found, tree in leaves))
+        self._hidden = list(_hidden(jaxpr))
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __eq__(self, other: Any) -> bool:
+        return (
+            isinstance(other, Program)
+            and self._key == other._key
+            and len(self._hidden) == len(other._hidden)
+            and all(map(_is_same, self._hidden, other._hidden))
+        )
+
+
+class TracedFunction(eqx.Module):
+    """The function of a program and of the arrays that it closes over."""
+
+    constants: list[Array]
+    program: Program = eqx.field(static=True)
+
+    def __call__(self, x: Any) -> Any:
+        """Return f(x), computed in the dtype in which f was traced."""
+        given = jax.tree.leaves(x)
+        jaxpr: Any = self.program.jaxpr
+        leaves = _cast(given, [v.aval.dtype for v in jaxpr.invars])
+        constants = _cast(self.constants, [v.aval.dtype for v in jaxpr.constvars])
+        found = jaxpr_as_fun(ClosedJaxpr(jaxpr, constants))(*leaves)
+        if any(a.dtype != b.dtype for a, b in zip(given, leaves, strict=True)):
+            # On fields of another precision, such as those of `Refinement` inside.
+            real = jnp.finfo(given[0].dtype).dtype
+            found = _cast(found, [_of_precision(real, leaf.dtype) for leaf in found])
+        return jax.tree.structure(self.program.out_structure).unflatten(found)
+
+
+def _cast(leaves: Sequence[Array], dtypes: Iterable[Any]) -> list[Array]:
+    return [leaf.astype(dtype) for leaf, dtype in zip(leaves, dtypes, strict=True)]
+
+
+def _of_precision(real: Any, dtype: Any) -> Any:
+    is_complex = jnp.issubdtype(dtype, jnp.complexfloating)
+    return jnp.result_type(real, jnp.complex64) if is_complex else real
+
+
+def trace(
+    function: Callable[[Any], Any], structure: Structure
+) -> tuple[Callable[[Any], Any], Structure]:
+    """Return a function as a pytree of its arrays, and the structure of its result.
+
+    One that is a pytree already, such as an Equinox module, stays what it is.
+    """
+    is_partial = type(function) is jax.tree_util.Partial
+    if not (is_partial or is_leaf(function)):
+        return function, jax.eval_shape(function, structure)
+    closed, out_structure = jax.make_jaxpr(function, return_shape=True)(structure)
+    program = Program(closed.jaxpr, structure, out_structure)
+    constants = [
+        c if isinstance(c, jax.Array) else on_device(np.asarray(c))
+        for c in closed.consts
+    ]
+    return TracedFunction(constants, program), out_structure
+
+
+def is_leaf(function: Any) -> bool:
+    """Whether a function is no pytree of its own, as those of Python are not."""
+    leaves = jax.tree.leaves(function)
+    return len(leaves) == 1 and leaves[0] is function
+
+
+def _hidden(jaxpr: Jaxpr) -> Iterator[Any]:
+    """What the text of a program leaves out: functions, and arrays inside."""
+    for equation in jaxpr.eqns:
+        for value in jax.tree.leaves(
+            list(equation.params.values()),
+            is_leaf=lambda v: isinstance(v, ClosedJaxpr | Jaxpr),
+        ):
+            if isinstance(value, ClosedJaxpr):
+                yield from value.consts
+                yield from _hidden(value.jaxpr)
+            elif isinstance(value, Jaxpr):
+                yield from _hidden(value)
+            elif callable(value) and not isinstance(value, type):
+                yield value
+
+
+def _is_same(a: Any, b: Any) -> bool:
+    return a is b or (callable(a) and callable(b) and bool(a == b))
