@@ -26,6 +26,7 @@ from ..operators._arithmetic import (
     zeros_like,
 )
 from ..operators._field import Field, as_field, is_traced, real_dtype
+from ..operators._operator import Scaled, Sum
 from ._requirements import (
     require_count,
     require_fitting,
@@ -77,7 +78,8 @@ def solve(
         transpose_preconditioner: an approximate inverse of Aᵀ, or a factory that makes
             one from Aᵀ, for the solves of reverse-mode derivatives; by default the
             transpose of a linear preconditioner, and none for a nonlinear one.
-        x0: a start; dropped where its residual is larger than that of zero.
+        x0: a start; left out, as `stats.is_start_used` reports, where zero is closer to
+            the solution: in energy for a positive definite A, else by the residual.
         carry: what the solve before in a sequence returned, with the same solver
             settings and fields.
         throw: raise on failure, also under `jit` (where it costs a host round trip);
@@ -171,7 +173,21 @@ def _made(
     """The preconditioner, made where a factory is given."""
     if preconditioner is None or isinstance(preconditioner, AbstractOperator):
         return preconditioner
-    return preconditioner(A)
+    M = preconditioner(A)
+    if _is_multiple_of(A, M):
+        raise ValueError(
+            "preconditioner is called with A to make an operator, and made a multiple "
+            "of A, so it seems to be a function of a residual; wrap it as "
+            "Function(preconditioner, A.in_structure, tags=...)"
+        )
+    return M
+
+
+def _is_multiple_of(A: Any, M: Any) -> bool:
+    """Whether arithmetic made M of A alone."""
+    if isinstance(M, Sum):
+        return _is_multiple_of(A, M.left) and _is_multiple_of(A, M.right)
+    return M is A or (isinstance(M, Scaled) and _is_multiple_of(A, M.operator))
 
 
 def _solve_compatible(
@@ -275,7 +291,9 @@ def _iterate(
     unroll: int | None = None,
 ) -> tuple[Field, tuple[Int[Array, ""], Statistics, Any]]:
     """Prepare a system, let the solver iterate, and certify what is returned."""
-    prepared = prepare(A, M, b, start, solver.inner_product, tolerance)
+    prepared = prepare(
+        A, M, b, start, solver.inner_product, tolerance, keeps_start=unroll is not None
+    )
     system = prepared.system
     if unroll is None:
         outcome = solver.run(system, start.carry)
@@ -312,6 +330,7 @@ def _iterate(
         num_preconditioner_calls=outcome.num_preconditioner_calls,
         residual=prepared.unit * residual,
         relative_residual=residual / system.scale,
+        is_start_used=prepared.is_start_used,
         history=outcome.history.values,
         history_stride=outcome.history.stride,
     )

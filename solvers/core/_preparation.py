@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float
 
 from ...operators import AbstractLinearOperator, AbstractOperator
 from ...operators._arithmetic import (
+    add,
     any_subnormal,
     divide,
     power_of_two,
@@ -51,6 +52,7 @@ class Prepared(eqx.Module):
         b: the right-hand side in that unit, its part in a null space included.
         tolerance: the residual norm that counts as converged, in that unit.
         is_finite: whether the input is.
+        is_start_used: whether the system begins with the start that was given.
         is_readable: whether no part of b that counts is too small for the dtype.
     """
 
@@ -60,6 +62,7 @@ class Prepared(eqx.Module):
     tolerance: Float[Array, ""]
     is_finite: Bool[Array, ""]
     is_readable: Bool[Array, ""]
+    is_start_used: Bool[Array, ""]
 
 
 def prepare(
@@ -69,8 +72,9 @@ def prepare(
     start: Start,
     inner_product: InnerProduct,
     tolerance: Tolerance,
+    keeps_start: bool = False,
 ) -> Prepared:
-    """Return the system A x = b for a solver."""
+    """Return the system A x = b for a solver; a start may have to be kept."""
     complement = complement_of(A, inner_product)
     largest = inner_product.max_abs(b)
     is_finite = start.is_finite & jnp.isfinite(largest)
@@ -89,7 +93,7 @@ def prepare(
         outside = inner_product.norm(subtract(given, b))
         reachable = root(jnp.maximum(largest_residual**2 - outside**2, 0))
     x0 = None if start.x0 is None else divide(start.x0, unit)
-    x0, r0 = _useful_start(A, b, x0, inner_product)
+    x0, r0, is_start_used = _useful_start(A, b, x0, inner_product, keeps_start)
     system = LinearSystem(
         operator=A,
         preconditioner=complement.project_preconditioner(M),
@@ -99,7 +103,9 @@ def prepare(
         target=jnp.where(is_finite, MARGIN * reachable, 0),
         scale=jnp.where(b_norm > 0, b_norm, 1),
     )
-    return Prepared(system, unit, given, largest_residual, is_finite, is_readable)
+    return Prepared(
+        system, unit, given, largest_residual, is_finite, is_readable, is_start_used
+    )
 
 
 def _useful_start(
@@ -107,15 +113,21 @@ def _useful_start(
     b: Field,
     x0: Field | None,
     inner_product: InnerProduct,
-) -> tuple[Field, Field]:
-    """The start and its residual; zero where that is closer.
+    keeps_start: bool,
+) -> tuple[Field, Field, Bool[Array, ""]]:
+    """The start, its residual and True; zero, b and False where that is closer.
 
-    Derivatives are solves with another right-hand side, for which a start for this one
-    is of no use.
+    Closer in energy for a definite A, of which the residual may be large and the error
+    small: ‖x0 - x‖² - ‖x‖² is -x0ᴴ(b + r0) in that norm.
     """
     zero = zeros_like(b)
     if x0 is None:
-        return zero, b
+        return zero, b, jnp.zeros((), bool)
     residual = subtract(b, A.mv(x0))
-    is_useful = inner_product.norm(residual) <= inner_product.norm(b)
-    return select(is_useful, x0, zero), select(is_useful, residual, b)
+    if keeps_start:
+        return x0, residual, jnp.ones((), bool)
+    if "positive_definite" in A.tags:
+        is_useful = jnp.real(inner_product.dot(x0, add(b, residual))) >= 0
+    else:
+        is_useful = inner_product.norm(residual) <= inner_product.norm(b)
+    return select(is_useful, x0, zero), select(is_useful, residual, b), is_useful

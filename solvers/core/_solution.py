@@ -3,7 +3,7 @@
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from ...operators._field import Field, is_traced
 from ._status import Status
@@ -20,6 +20,8 @@ class Statistics(eqx.Module):
         residual: ‖b − A x‖, recomputed from the x that is returned.
         relative_residual: the same over ‖b‖; zero for b = 0. Neither means anything
             where the status is `nonfinite_input`.
+        is_start_used: whether the solve began at `x0`; a start that is further from the
+            solution than zero is left out, except with `unroll`.
         history: residual norms over ‖b‖ as the iteration saw them, after 0,
             `history_stride`, 2 `history_stride`, ... steps; infinity in the entries
             beyond the last step, which `steps` and `residuals` leave out.
@@ -31,6 +33,7 @@ class Statistics(eqx.Module):
     num_preconditioner_calls: Int[Array, ""]
     residual: Float[Array, ""]
     relative_residual: Float[Array, ""]
+    is_start_used: Bool[Array, ""]
     history: Float[Array, " length"]
     history_stride: Int[Array, ""]
 

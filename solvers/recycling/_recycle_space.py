@@ -14,7 +14,13 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Inexact, Int
 
 from ...operators import AbstractLinearOperator
-from ...operators._arithmetic import combine, reciprocal, recombine
+from ...operators._arithmetic import (
+    combine,
+    power_of_two,
+    reciprocal,
+    recombine,
+    scale_rows,
+)
 from ...operators._field import Field, Structure
 from ..core._inner_product import InnerProduct
 from ..core._stopping import require_integers
@@ -60,6 +66,7 @@ def renew(
     One product shows whether they have drifted, so that k are not spent on them; the
     number of products is returned too.
     """
+    carry = _of_unit_size(carry, carry.Y, inner_product)
     k = jax.tree.leaves(carry.U)[0].shape[0]
     empty = jax.tree.map(jnp.zeros_like, carry)
 
@@ -125,9 +132,24 @@ def orthonormalise_images(
         return lax.cond(is_done, lambda s, _: s, whitened, space, gram)
 
     space = eqx.tree_at(lambda s: s.C, space, images)
-    gram = inner_product.gram(images, images)
+    space = _of_unit_size(space, images, inner_product)
+    gram = inner_product.gram(space.C, space.C)
     is_done = _is_identity(gram, space.num_vectors)
     return lax.cond(is_done, lambda s, _: s, twice, space, gram)
+
+
+def _of_unit_size(
+    space: RecycleSpace, rows: Field, inner_product: InnerProduct
+) -> RecycleSpace:
+    """Return the space measured in powers of two near the entries of some rows.
+
+    Their squares would leave the numbers of the dtype where A is very large or small.
+    """
+    units = jax.vmap(lambda row: power_of_two(inner_product.max_abs(row)))(rows)
+    is_one = jnp.all((units >= 2**-20) & (units <= 2**20))
+    units = jnp.where(is_one, 1, units)
+    U, C, Y = (scale_rows(1 / units, rows) for rows in (space.U, space.C, space.Y))
+    return RecycleSpace(U, C, Y, space.num_vectors)
 
 
 def _is_identity(
@@ -136,7 +158,9 @@ def _is_identity(
     size = gram.shape[0]
     expected = jnp.diag(jnp.arange(size, dtype=jnp.int32) < num_vectors)
     error = jnp.max(jnp.abs(gram - expected.astype(gram.dtype)))
-    return error <= 100 * size * jnp.finfo(error.dtype).eps
+    # Where none is counted yet, vectors of any length may be to come.
+    is_counted = (num_vectors > 0) | (error == 0)
+    return is_counted & (error <= 100 * size * jnp.finfo(error.dtype).eps)
 
 
 def whitening(

@@ -29,6 +29,7 @@ class Splitting(AbstractLinearOperator):
     sweeps_of_T: AbstractSweeps | None
     pivots: Inexact[Array, "..."]
     omega: Inexact[Array, ""]
+    is_symmetric: bool = eqx.field(static=True)
 
     @property
     @override
@@ -38,10 +39,15 @@ class Splitting(AbstractLinearOperator):
     @property
     @override
     def T(self) -> "Splitting":
+        """The splitting of Aᵀ, with which its systems are solved."""
+        if self.is_symmetric:
+            return self
         if self.sweeps_of_T is None:
             # That of a hermitian A is its conjugate.
             return jax.tree.map(jnp.conj, self)
-        return Splitting(self.sweeps_of_T, self.sweeps, self.pivots, self.omega)
+        return Splitting(
+            self.sweeps_of_T, self.sweeps, self.pivots, self.omega, self.is_symmetric
+        )
 
     @override
     def mv(self, x: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
@@ -105,6 +111,7 @@ def split(
         sweeps_of_T=None if is_hermitian else order.T.sweeps(A.T, pivots),
         pivots=pivots,
         omega=omega,
+        is_symmetric="symmetric" in A.tags,
     )
 
 

@@ -25,7 +25,12 @@ def as_features(features: ArrayLike) -> Float[np.ndarray, "systems features"]:
             "features must be a finite matrix, one row per system, got shape "
             f"{rows.shape}"
         )
-    return rows - np.mean(rows, axis=0) if len(rows) else rows
+    if rows.size == 0:
+        return rows
+    # Squares of distances neither overflow nor vanish.
+    rows = rows / (np.max(np.abs(rows)) or 1.0)
+    rows = rows - np.mean(rows, axis=0)
+    return rows / (np.max(np.abs(rows)) or 1.0)
 
 
 def squared_distances(

@@ -12,6 +12,7 @@ from jaxtyping import PyTree
 
 from ...operators import AbstractLinearOperator
 from .._solve import Preconditioner, solve
+from ..core._nullspace import complement_of
 from ..core._solver import AbstractSolver
 
 
@@ -57,12 +58,14 @@ def learned_space(
         )
     if num_solves < 1:
         raise ValueError(f"num_solves must be at least 1, got {num_solves}")
+    complement = complement_of(A, solver.inner_product)
     generator, carry = np.random.default_rng(seed), None
     for _ in range(num_solves):
         b = jax.tree.map(
             lambda s: jnp.asarray(generator.standard_normal(s.shape), s.dtype),
             A.out_structure,
         )
+        b = complement.project(b)
         carry = solve(
             A, b, solver, preconditioner=preconditioner, carry=carry, throw=False
         ).carry

@@ -116,9 +116,29 @@ def solve_batch(
     if sources is not None:
         sources = jnp.asarray(sources)
     batch = _Batch(system, solver, preconditioner, recycle, start)
+    if num_systems == 0:
+        return _no_solutions(batch, parameters, carry, sources)
     if num_lanes == 1:
         return _one_by_one(batch, parameters, carry, sources)
     return _side_by_side(batch, parameters, carry, sources, min(num_lanes, num_systems))
+
+
+def _no_solutions(
+    batch: "_Batch", parameters: PyTree, carry: PyTree, sources: Any
+) -> Solution:
+    """The solution of no system, of the shapes that one would have."""
+
+    def one_for_none(leaf: Any) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((1, *leaf.shape[1:]), leaf.dtype)
+
+    parameters, sources = jax.tree.map(one_for_none, (parameters, sources))
+    found = jax.eval_shape(
+        lambda p, s: with_carry(_one_by_one(batch, p, carry, s), None),
+        parameters,
+        sources,
+    )
+    empty = jax.tree.map(lambda s: jnp.zeros((0, *s.shape[1:]), s.dtype), found)
+    return with_carry(empty, carry)
 
 
 def count_systems(parameters: PyTree) -> int:

@@ -18,7 +18,9 @@ def chebyshev_features(
     """Return T_0, ..., T_{count-1} of x, scaled from [low, high] to [-1, 1].
 
     Points outside are clipped to the interval, since polynomials do not extrapolate.
+    NaN counts as the middle, where one such point harms least what is learned.
     """
+    x = jnp.where(jnp.isnan(x), (low + high) / 2, x)
     x = jnp.clip(2 * (x - low) / (high - low) - 1, -1, 1)
     values = [jnp.ones_like(x), x]
     for _ in range(2, count):
