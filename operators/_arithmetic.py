@@ -106,7 +106,7 @@ def conj(x: PyTree) -> PyTree:
 
 def zeros_like(x: PyTree) -> Field:
     """Return a field of zeros."""
-    return jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), x)
+    return jax.tree.map(jnp.zeros_like, x)
 
 
 def select(predicate: Bool[Array, ""], x: PyTree, y: PyTree) -> PyTree:

@@ -10,7 +10,6 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, PRNGKeyArray
 
 from ._arithmetic import (
@@ -24,6 +23,7 @@ from ._arithmetic import (
     scale,
     subtract,
 )
+from ._control_flow import scan
 from ._field import Field, Structure, real_dtype, size_of
 from ._operator import AbstractLinearOperator
 from ._tags import require_complete
@@ -153,7 +153,7 @@ def _smallest_ritz_value(operator: AbstractLinearOperator, x: Field) -> Array:
         factor = jnp.where(is_done, 0, 1 / jnp.where(is_done, 1, size))
         return (basis, scale(factor, w)), Av
 
-    (basis, _), images = lax.scan(step, (empty, first), jnp.arange(num_steps))
+    (basis, _), images = scan(step, (empty, first), jnp.arange(num_steps))
     projected = gram(basis, images)
     # Their Ritz values of zero are replaced by one that is between the others.
     is_zero = jax.vmap(_norm)(basis) == 0

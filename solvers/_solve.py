@@ -25,6 +25,7 @@ from ..operators._arithmetic import (
     subtract,
     zeros_like,
 )
+from ..operators._control_flow import cond
 from ..operators._field import Field, as_field, is_traced, real_dtype
 from ..operators._operator import Scaled, Sum
 from ._requirements import (
@@ -308,7 +309,7 @@ def _iterate(
     # Unrolled, the residual has a derivative; projected, it is another one.
     is_certified = unroll is None and complement.is_everything and outcome.is_certified
     is_certified = is_exact & is_certified
-    residual = lax.cond(
+    residual = cond(
         is_certified,
         lambda: outcome.residual,
         lambda: solver.inner_product.norm(residual_of(A, prepared.b, returned)),

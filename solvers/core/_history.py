@@ -11,6 +11,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
+from ...operators._control_flow import cond
+
 LENGTH = 512
 
 
@@ -23,7 +25,7 @@ class History(eqx.Module):
     def record(self, step: Int[Array, ""], value: Float[Array, ""]) -> "History":
         """Return the history with the norm after `step` steps, which come in order."""
         is_full = step >= self.values.shape[0] * self.stride
-        values, stride = lax.cond(is_full, _halve, _keep, self.values, self.stride)
+        values, stride = cond(is_full, _halve, _keep, self.values, self.stride)
         # Neither is negative; `//` and `%` would look.
         place, rest = lax.div(step, stride), lax.rem(step, stride)
         before = lax.dynamic_index_in_dim(values, place, keepdims=False)

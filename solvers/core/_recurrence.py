@@ -14,6 +14,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 from typing_extensions import override
 
+from ...operators._control_flow import cond, scan, while_loop
 from ...operators._field import Field
 from ._history import History, history_from
 from ._residual import true_residual
@@ -120,22 +121,16 @@ class AbstractRecurrence(AbstractSolver):
             return (s.status == RUNNING) & (s.norm <= system.target)
 
         def step_on(s: RecurrenceState) -> RecurrenceState:
-            return lax.while_loop(
-                is_stepping, lambda s: self._advance_once(system, s), s
-            )
+            return while_loop(is_stepping, lambda s: self._advance_once(system, s), s)
 
         if self.residual_is_true:
             return step_on(state)
 
         def run_recurrence(s: RecurrenceState) -> RecurrenceState:
             s = step_on(s)
-            return lax.cond(
-                is_met(s), lambda s: self._confirm(system, s), lambda s: s, s
-            )
+            return cond(is_met(s), lambda s: self._confirm(system, s), lambda s: s, s)
 
-        return lax.while_loop(
-            lambda s: is_stepping(s) | is_met(s), run_recurrence, state
-        )
+        return while_loop(lambda s: is_stepping(s) | is_met(s), run_recurrence, state)
 
     @override
     def unroll(self, system: LinearSystem, carry: Any, num_steps: int) -> Outcome:
@@ -144,7 +139,7 @@ class AbstractRecurrence(AbstractSolver):
         def body(state: RecurrenceState, _: None) -> tuple[RecurrenceState, None]:
             return self._advance_once(system, state), None
 
-        state, _ = lax.scan(body, self.start(system, carry), length=num_steps)
+        state, _ = scan(body, self.start(system, carry), length=num_steps)
         return self.finish(system, state)
 
     @override
@@ -202,9 +197,7 @@ class AbstractRecurrence(AbstractSolver):
         goes_on = status == RUNNING
         return RecurrenceState(
             x=state.x,
-            vectors=lax.cond(
-                goes_on, lambda: self.begin(system, r), lambda: state.vectors
-            ),
+            vectors=cond(goes_on, lambda: self.begin(system, r), lambda: state.vectors),
             norm=norm,
             true_norm=norm,
             num_steps=state.num_steps,

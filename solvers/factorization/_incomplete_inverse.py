@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Float, Inexact, PyTree
 
 from ...operators import AbstractLinearOperator
 from ...operators._arithmetic import zeros_like
+from ...operators._control_flow import while_loop
 from ...operators._field import real_dtype, require_square, structure_of
 from ...operators.grids._stencil import Stencil
 from ..core._compilation import compile_modules
@@ -166,4 +167,4 @@ def _shifted(
     # Pivots of zero, as if a try before the first one had failed.
     structure = jax.eval_shape(factorise, jnp.zeros((), dtype))
     start = (jnp.asarray(first_try, dtype), zeros_like(structure))
-    return lax.while_loop(is_broken, attempt, start)[1]
+    return while_loop(is_broken, attempt, start)[1]

@@ -15,6 +15,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Inexact, Int
 
 from ...operators._arithmetic import combine, power_of_two, reciprocal, scale
+from ...operators._control_flow import scan, while_loop
 from ...operators._field import Field
 from ..core._history import History
 from ..core._inner_product import InnerProduct
@@ -83,7 +84,7 @@ def run_cycle(
         is_open = (c.j < length) & ~c.is_exhausted & (c.num_steps < max_steps)
         return is_open & (c.residual > system.target)
 
-    return lax.while_loop(
+    return while_loop(
         lambda c: any_lane(is_running(c)),
         lambda c: _step(system, c, inner_product, is_running(c)),
         cycle,
@@ -98,7 +99,7 @@ def unroll_cycle(
     def body(cycle: Cycle, _: None) -> tuple[Cycle, None]:
         return _step(system, cycle, inner_product, None), None
 
-    return lax.scan(body, cycle, length=num_steps)[0]
+    return scan(body, cycle, length=num_steps)[0]
 
 
 def correction(system: LinearSystem, cycle: Cycle) -> Field:

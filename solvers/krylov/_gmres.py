@@ -20,6 +20,7 @@ from jaxtyping import Array, Float, Int
 from typing_extensions import override
 
 from ...operators._arithmetic import add, select
+from ...operators._control_flow import while_loop
 from ...operators._field import Field
 from ..core._history import History, history_from
 from ..core._inner_product import InnerProduct
@@ -223,7 +224,7 @@ def _advance(
         cycle = run_cycle(system, cycle, solver.max_steps, solver.inner_product)
         return _end_cycle(solver, system, s, cycle)
 
-    return lax.while_loop(
+    return while_loop(
         lambda s: (s.status == RUNNING) & (s.num_steps < until), cycle_once, state
     )
 

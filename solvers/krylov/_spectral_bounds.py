@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ...operators import AbstractLinearOperator, AbstractOperator
 from ...operators._check import random_field
+from ...operators._control_flow import scan
 from ...operators._field import Field, real_dtype
 from ..core._inner_product import InnerProduct
 from ..core._solver import LinearSystem
@@ -90,7 +91,7 @@ def ritz_bounds(
     # Bounds steer an iteration; how they depend on A is nobody's derivative.
     system, r = lax.stop_gradient((system, r))
     start, _ = start_lanczos(system, r, inner_product)
-    state, (alphas, betas) = lax.scan(body, start, length=num_steps)
+    state, (alphas, betas) = scan(body, start, length=num_steps)
     # Behind an exhausted space T is filled with what is no new extreme value.
     is_inside = jnp.cumprod(betas[:-1] > 0, dtype=jnp.int32) > 0
     alphas = jnp.concatenate([alphas[:1], jnp.where(is_inside, alphas[1:], alphas[0])])

@@ -5,12 +5,12 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jax.lax import Precision
 from jaxtyping import Array, Inexact
 from typing_extensions import override
 
 from ...operators import AbstractLinearOperator
+from ...operators._control_flow import fori_loop
 from ...operators._field import Structure, array_structure
 from ...operators.grids._boundary import has_dirichlet
 from ._grid_level import Grid
@@ -91,7 +91,7 @@ def _definite_inverse(matrix: Inexact[Array, "n n"]) -> Inexact[Array, "n n"]:
     but inside of a solve its threads wait for XLA's: 8 ms for each triangular solve
     with a 64 x 64 matrix, where all sweeps together take 0.3 ms.
     """
-    return -lax.fori_loop(0, len(matrix), lambda k, A: _swept(A, k, k), matrix)
+    return -fori_loop(0, len(matrix), lambda k, A: _swept(A, k, k), matrix)
 
 
 def _pivoted_inverse(matrix: Inexact[Array, "n n"]) -> Inexact[Array, "n n"]:
@@ -104,7 +104,7 @@ def _pivoted_inverse(matrix: Inexact[Array, "n n"]) -> Inexact[Array, "n n"]:
 
     n = len(matrix)
     state = (matrix, jnp.ones(n, bool), jnp.arange(n))
-    A, _, rows = lax.fori_loop(0, n, sweep, state)
+    A, _, rows = fori_loop(0, n, sweep, state)
     # Row rows[k] now holds unknown k, column k right-hand side rows[k].
     return jnp.zeros_like(A).at[:, rows].set(-A[rows])
 

@@ -23,12 +23,12 @@ from typing import Literal, get_args
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import DTypeLike
 from typing_extensions import override
 
 from ...operators import AbstractLinearOperator
 from ...operators._arithmetic import add, subtract, zeros_like
+from ...operators._control_flow import scan
 from ...operators._field import Field, Structure, describe
 from ...operators._materialise import materialise
 from ...operators._operator import Transpose
@@ -191,7 +191,7 @@ class MultigridCycle(AbstractLinearOperator):
             return add(x, self._cycle(index, r, "W")), None
 
         # A loop, since a program that holds every visit grows as 2^levels.
-        return lax.scan(visit, zeros_like(b), length=2)[0]
+        return scan(visit, zeros_like(b), length=2)[0]
 
 
 def require_shape(shape: str) -> None:

@@ -21,7 +21,6 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Bool, Int
 from typing_extensions import override
 
@@ -34,6 +33,7 @@ from ...operators._arithmetic import (
     subtract,
     zeros_like,
 )
+from ...operators._control_flow import cond, while_loop
 from ...operators._field import Field, Structure
 from ..core._inner_product import InnerProduct
 from ..core._nullspace import complement_of
@@ -200,17 +200,17 @@ class DeflatedCG(AbstractSolver):
             return s.found.num_latest < self.num_directions
 
         def run_window(s: _State) -> _State:
-            s = lax.while_loop(
+            s = while_loop(
                 lambda s: is_stepping(s) & has_room(s),
                 lambda s: self._step(deflated, s),
                 s,
             )
             # Without a step to take, CG confirms.
             cg = self._cg.advance(deflated, s.cg, s.cg.num_steps)
-            found = lax.cond(has_room(s), lambda: s.found, lambda: self._gather(s))
+            found = cond(has_room(s), lambda: s.found, lambda: self._gather(s))
             return eqx.tree_at(lambda s: (s.cg, s.found), s, (cg, found))
 
-        return lax.while_loop(lambda s: is_stepping(s) | is_met(s), run_window, state)
+        return while_loop(lambda s: is_stepping(s) | is_met(s), run_window, state)
 
     @override
     def finish(self, system: LinearSystem, state: _State) -> Outcome:
@@ -257,7 +257,7 @@ class DeflatedCG(AbstractSolver):
             is_sound = jnp.all(jnp.isfinite(T))
             return select(is_sound, (basis, recombine(T, carry.Y)), empty)
 
-        return lax.cond(carry.num_vectors > 0, renewed, lambda: empty)
+        return cond(carry.num_vectors > 0, renewed, lambda: empty)
 
     def _deflated(
         self, system: LinearSystem, basis: ConjugateBasis, r: Field

@@ -7,9 +7,9 @@ space is chosen from it: _lanczos_window.py.
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax import lax
 from typing_extensions import override
 
+from ...operators._control_flow import cond
 from ...operators._field import Field
 from ..core._inner_product import InnerProduct
 from ..core._recurrence import AbstractRecurrence, Step
@@ -60,7 +60,7 @@ class DeflatedMINRES(AbstractRecurrence):
     def step(self, system: LinearSystem, x: Field, vectors: RecordedVectors) -> Step:
         before = vectors.minres
         Az = system.operator.mv(before.lanczos.z)
-        PAz, along = lax.cond(
+        PAz, along = cond(
             self.pair.num_vectors > 0,
             lambda: self.pair.project(Az, self.inner_product),
             lambda: (Az, jnp.zeros_like(vectors.window.B[0])),

@@ -7,7 +7,6 @@ space that another system left, the pair is made by k products and k calls of Mâ
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Bool, Inexact, Int
 
 from ...operators._arithmetic import (
@@ -19,6 +18,7 @@ from ...operators._arithmetic import (
     subtract,
     zeros_like,
 )
+from ...operators._control_flow import cond
 from ...operators._field import Field
 from ..core._inner_product import InnerProduct
 from ..core._nullspace import complement_of
@@ -102,7 +102,7 @@ def renew(
         # Of input that is not finite nothing may reach x.
         return select(all_finite(pair), pair, empty)
 
-    return lax.cond(carry.num_vectors > 0, renewed, lambda: empty)
+    return cond(carry.num_vectors > 0, renewed, lambda: empty)
 
 
 def _pair_of(

@@ -35,11 +35,11 @@ from typing import Any, Literal
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 from typing_extensions import override
 
 from ...operators._arithmetic import add, select
+from ...operators._control_flow import cond, while_loop
 from ...operators._field import Field, Structure, structure_of
 from ..core._history import History, history_from
 from ..core._inner_product import InnerProduct
@@ -171,7 +171,7 @@ class GCRODR(AbstractSolver):
         space = empty_space(structure_of(system.b), self.num_recycled)
         unit = measure_unit(system, norm, self.inner_product)
         if carry is not None and self.num_recycled > 0:
-            space, num_matvecs = lax.cond(
+            space, num_matvecs = cond(
                 carry.num_vectors > 0,
                 lambda: renew(system.operator, carry, self.inner_product),
                 lambda: (space, zero),
@@ -192,7 +192,7 @@ class GCRODR(AbstractSolver):
     @override
     def advance(self, system: LinearSystem, state: _State, until: Any) -> _State:
         # Whole cycles.
-        return lax.while_loop(
+        return while_loop(
             lambda s: (s.status == RUNNING) & (s.num_steps < until),
             lambda s: self._cycle(system, s),
             state,
@@ -284,7 +284,7 @@ class GCRODR(AbstractSolver):
             is_due = state.is_first
             if self.refresh == "system":
                 is_due = is_due | (status != RUNNING)
-            after = lax.cond(is_due, chosen, lambda: kept)
+            after = cond(is_due, chosen, lambda: kept)
         # Without progress the space is of no use, but may serve the next system.
         nothing = jax.tree.map(jnp.zeros_like, before.gram)
         is_dropped = stuck & (status == RUNNING)

@@ -10,7 +10,6 @@ from typing import Any, get_args
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Bool, Float, Inexact, Int
 
 from ...operators import AbstractLinearOperator
@@ -21,6 +20,7 @@ from ...operators._arithmetic import (
     recombine,
     scale_rows,
 )
+from ...operators._control_flow import cond
 from ...operators._field import Field, Structure
 from ..core._inner_product import InnerProduct
 from ..core._stopping import require_integers
@@ -80,7 +80,7 @@ def renew(
     # NaN is no drift: it is reported as input that is not finite.
     has_drifted = image > _DRIFT * jnp.sqrt(jnp.sum(factors**2))
     num_matvecs = jnp.where(has_drifted, 1, k + 1).astype(jnp.int32)
-    return lax.cond(has_drifted, lambda: empty, renewed), num_matvecs
+    return cond(has_drifted, lambda: empty, renewed), num_matvecs
 
 
 def require_counts(solver: Any, plain: str) -> None:
@@ -129,13 +129,13 @@ def orthonormalise_images(
         space = whitened(space, gram)
         gram = inner_product.gram(space.C, space.C)
         is_done = _is_identity(gram, space.num_vectors)
-        return lax.cond(is_done, lambda s, _: s, whitened, space, gram)
+        return cond(is_done, lambda s, _: s, whitened, space, gram)
 
     space = eqx.tree_at(lambda s: s.C, space, images)
     space = _of_unit_size(space, images, inner_product)
     gram = inner_product.gram(space.C, space.C)
     is_done = _is_identity(gram, space.num_vectors)
-    return lax.cond(is_done, lambda s, _: s, twice, space, gram)
+    return cond(is_done, lambda s, _: s, twice, space, gram)
 
 
 def _of_unit_size(

@@ -27,12 +27,12 @@ from typing import Any, Literal
 
 import equinox as eqx
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 from typing_extensions import override
 
 from ...operators import AbstractLinearOperator, AbstractOperator
 from ...operators._arithmetic import add, zeros_like
+from ...operators._control_flow import cond, while_loop
 from ...operators._field import Field, Structure
 from ..core._inner_product import InnerProduct
 from ..core._recurrence import RecurrenceState
@@ -186,16 +186,16 @@ class RecycledMINRES(AbstractSolver):
             return eqx.tree_at(lambda s: s.recurrence, s, after)
 
         def run_window(s: _State) -> _State:
-            s = lax.while_loop(lambda s: is_stepping(s) & ~is_full(s), step, s)
-            s = lax.cond(is_met(s), lambda s: self._confirm(system, s), lambda s: s, s)
-            return lax.cond(is_full(s), self._next_window, lambda s: s, s)
+            s = while_loop(lambda s: is_stepping(s) & ~is_full(s), step, s)
+            s = cond(is_met(s), lambda s: self._confirm(system, s), lambda s: s, s)
+            return cond(is_full(s), self._next_window, lambda s: s, s)
 
-        return lax.while_loop(lambda s: is_stepping(s) | is_met(s), run_window, state)
+        return while_loop(lambda s: is_stepping(s) | is_met(s), run_window, state)
 
     @override
     def finish(self, system: LinearSystem, state: _State) -> Outcome:
         has_converged = state.status == Status.converged
-        state = lax.cond(
+        state = cond(
             has_converged, lambda s: s, lambda s: self._update_x(system, s), state
         )
         recurrence = self._deflated(state.pair).finish(system, state.recurrence)
@@ -240,7 +240,7 @@ class RecycledMINRES(AbstractSolver):
             (before.num_steps >= self.max_steps, Status.max_steps_reached),
         )
         goes_on = status == RUNNING
-        x, vectors, left = lax.cond(
+        x, vectors, left = cond(
             goes_on,
             lambda: self._begin_again(system, state, r),
             lambda: (state.x, before.vectors, norm),
@@ -266,7 +266,7 @@ class RecycledMINRES(AbstractSolver):
             Ae = system.operator.mv(e)
             return state.pair.project_direction(e, Ae, self.inner_product)
 
-        x = add(state.x, lax.cond(state.is_warm, deflated, lambda: e))
+        x = add(state.x, cond(state.is_warm, deflated, lambda: e))
         num_products = state.num_products + state.is_warm.astype(jnp.int32)
         return eqx.tree_at(
             lambda s: (s.x, s.recurrence.x, s.num_products),
@@ -299,7 +299,7 @@ class RecycledMINRES(AbstractSolver):
         is_due = window.num_columns > 0
         if self.refresh == "never":
             is_due = is_due & ~state.is_warm
-        return lax.cond(
+        return cond(
             is_due,
             lambda: gather(state.kept, window, self.inner_product),
             lambda: state.kept,

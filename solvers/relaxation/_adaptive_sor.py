@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Inexact, Int
 
+from ...operators._control_flow import cond
 from ..core._inner_product import InnerProduct
 from ..core._recurrence import Step
 from ..core._solver import LinearSystem
@@ -118,7 +119,7 @@ class AdaptiveSOR(AbstractRelaxation):
         omega = jnp.real(splitting.omega)
         better = optimal_omega(jacobi_radius_of(ratio, omega))
         is_known = _is_steady(ratio, vectors) & _is_slow(ratio, better)
-        after = lax.cond(
+        after = cond(
             is_known,
             lambda: split(system.operator, better, self.order),
             lambda: splitting,

@@ -23,12 +23,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jaxtyping import Array, Float
 from typing_extensions import override
 
 from ...operators import AbstractLinearOperator
 from ...operators._arithmetic import add, add_scaled, scale, subtract
+from ...operators._control_flow import scan
 from ...operators._field import Field, Structure, as_scalar, is_traced, real_dtype
 from ..core._compilation import compile_modules
 from ..krylov._spectral_bounds import spectral_bounds
@@ -148,7 +148,7 @@ class PolynomialInverse(AbstractLinearOperator):
         r = self._scaled(x)
         d = scale(1 / theta, r)
         rho = jnp.full_like(theta, 1 / sigma)
-        (y, *_), _ = lax.scan(step, (d, r, d, rho), length=self.degree)
+        (y, *_), _ = scan(step, (d, r, d, rho), length=self.degree)
         return y
 
     def _scaled(self, x: Field) -> Field:

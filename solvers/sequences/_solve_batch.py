@@ -11,10 +11,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jaxtyping import Array, Int, PyTree
 
 from ...operators import AbstractLinearOperator, AbstractOperator
+from ...operators._control_flow import scan
 from ...operators._field import Field
 from .._solve import Preconditioner, solve
 from ..core._compilation import compile_modules
@@ -257,7 +257,7 @@ def _one_by_one(
 
     zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), structure)
     inputs = (parameters, sources, spaces)
-    (carry, _), found = lax.scan(advance, (carry, zeros), inputs)
+    (carry, _), found = scan(advance, (carry, zeros), inputs)
     return with_carry(found, carry)
 
 

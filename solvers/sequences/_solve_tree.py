@@ -13,6 +13,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Int, PyTree
 
+from ...operators._control_flow import cond
 from ...operators._field import Field
 from .._solve import Preconditioner, solve
 from ..core._compilation import compile_modules
@@ -167,7 +168,7 @@ def _solve_some(
 
     def solve_needed(arguments: Any) -> Solution:
         is_needed, system = arguments
-        return lax.cond(is_needed, lambda: level.solve(*system), lambda: nothing)
+        return cond(is_needed, lambda: level.solve(*system), lambda: nothing)
 
     return lax.map(solve_needed, (is_needed, systems))
 

@@ -16,6 +16,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Inexact, Int32, Shaped
 
+from ...operators._control_flow import scan
 from ...operators._field import on_device
 
 
@@ -102,7 +103,7 @@ def compute(
 
     first = width * jnp.arange(num_steps, dtype=jnp.int32)
     x = jnp.zeros(num_steps * width, initial.dtype)
-    x, _ = lax.scan(step, x, (first, start, weights, schedule.sources))
+    x, _ = scan(step, x, (first, start, weights, schedule.sources))
     return x.at[schedule.places].get(mode="promise_in_bounds")
 
 

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 import equinox as eqx
-from jax import lax
 from jaxtyping import Array, Inexact
 from typing_extensions import override
 
 from ...operators import AbstractLinearOperator, Diagonal
+from ...operators._control_flow import fori_loop
 from ...operators.grids._triangles import unit_triangles
 from ._sweeps import AbstractSweeps
 
@@ -68,4 +68,4 @@ def _truncated_series(
     triangle: Triangle, b: Inexact[Array, "..."], num_terms: int
 ) -> Inexact[Array, "..."]:
     """Σ_{k ≤ num_terms} (-triangle)^k b, by Horner's rule."""
-    return lax.fori_loop(0, num_terms, lambda _, x: b - triangle(x), b)
+    return fori_loop(0, num_terms, lambda _, x: b - triangle(x), b)

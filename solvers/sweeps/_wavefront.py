@@ -23,6 +23,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Inexact
 from typing_extensions import override
 
+from ...operators._control_flow import scan
 from ...operators._materialise import materialise
 from ...operators.grids._shift import Side, edge_in_zeros, shift_in_zero
 from ...operators.grids._stencil import Stencil
@@ -145,7 +146,7 @@ def _sweep(
     zero = jnp.zeros_like(b[0])
     rows = (b, triangle.weights, triangle.wraps, triangle.is_edge)
     start = (zero, dict.fromkeys(periodic, zero))
-    _, x = lax.scan(step, start, rows, reverse=side == "high")
+    _, x = scan(step, start, rows, reverse=side == "high")
     return x
 
 

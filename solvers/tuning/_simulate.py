@@ -4,9 +4,9 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
+from ...operators._control_flow import scan
 from ._tuner import AbstractTuner
 
 
@@ -83,7 +83,7 @@ def simulate(
                 "neither"
             )
         state = tuner.init(key)
-    state, (choice, paid) = lax.scan(play, state, (costs, contexts, predicted))
+    state, (choice, paid) = scan(play, state, (costs, contexts, predicted))
     return Trace(choice.arm, choice.value, paid, choice.probabilities, state)
 
 

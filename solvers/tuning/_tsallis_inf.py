@@ -19,11 +19,11 @@ Differs from the sources:
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 from typing_extensions import override
 
+from ...operators._control_flow import fori_loop
 from ._tuner import (
     AbstractTuner,
     Choice,
@@ -240,7 +240,7 @@ def tsallis_probabilities(
         terms = 1 / (y + gaps)
         return y + (jnp.sum(terms**2) - 1) / (2 * jnp.sum(terms**3))
 
-    y = lax.fori_loop(0, NEWTON_STEPS, newton, jnp.ones((), gaps.dtype))
+    y = fori_loop(0, NEWTON_STEPS, newton, jnp.ones((), gaps.dtype))
     p = 1 / (y + gaps) ** 2
     return p / jnp.sum(p)
 

@@ -13,11 +13,11 @@ from typing import Any, TypeAlias
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Bool, DTypeLike, Float, Int, PRNGKeyArray, PyTree
 
 from ...operators import AbstractLinearOperator
 from ...operators._arithmetic import select
+from ...operators._control_flow import cond, scan
 from ...operators._field import Field
 from .._solve import solve
 from ..core._compilation import compile_modules
@@ -272,9 +272,7 @@ def _run(
     def advance(state: TuningState, inputs: Any) -> tuple[TuningState, Any]:
         return _advance(sequence, state, *inputs)
 
-    state, (choice, attempt, is_cut_off) = lax.scan(
-        advance, state, (parameters, contexts)
-    )
+    state, (choice, attempt, is_cut_off) = scan(advance, state, (parameters, contexts))
     return Tuned(
         arms=choice.arm,
         values=choice.value,
@@ -307,7 +305,7 @@ def _advance(
     if sequence.backstop is not None:
         is_cut_off = found.status != Status.converged
         safe = sequence.backstop.method
-        attempt = lax.cond(
+        attempt = cond(
             is_cut_off,
             lambda first: _combined(
                 first, sequence.solve(A, b, safe, first.value, None), safe

@@ -12,11 +12,11 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jax.custom_batching import custom_vmap
 from jaxtyping import Array, Bool, Int, PyTree
 from typing_extensions import override
 
+from ...operators._control_flow import cond, while_loop
 from ..core._solver import AbstractSolver, LinearSystem, Outcome
 from ..core._status import RUNNING, Status
 from ..core._wrapper import AbstractWrapper
@@ -203,14 +203,14 @@ def _work_through(batch: _Batch, num_lanes: int) -> Outcome:
         states = batch.advance(queue.arrays, queue.states)
         queue = eqx.tree_at(lambda q: q.states, queue, states)
         has_ended = (states.status != RUNNING) & (queue.ids < batch.size)
-        return lax.cond(
+        return cond(
             jnp.any(has_ended),
             lambda q: _refill(batch, q, has_ended),
             lambda q: q,
             queue,
         )
 
-    return lax.while_loop(lambda q: jnp.any(q.ids < batch.size), work, queue).outcomes
+    return while_loop(lambda q: jnp.any(q.ids < batch.size), work, queue).outcomes
 
 
 def _refill(batch: _Batch, queue: _Queue, has_ended: Bool[Array, " lanes"]) -> _Queue:
@@ -225,7 +225,7 @@ def _refill(batch: _Batch, queue: _Queue, has_ended: Bool[Array, " lanes"]) -> _
     arrays = batch.take(jnp.minimum(ids, batch.size - 1))
     arrays = batch.hand_on(arrays, queue.arrays, found)
     # At the end of the queue there is nothing to start.
-    fresh = lax.cond(
+    fresh = cond(
         queue.next_id < batch.size,
         lambda: batch.start(arrays),
         lambda: queue.states,
