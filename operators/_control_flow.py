@@ -46,7 +46,7 @@ def scan(
 ) -> Any:
     """Loop as `jax.lax.scan` does."""
     axes: frozenset[Any] = frozenset()
-    if _is_sharded():
+    if is_sharded():
         first = jax.tree.map(lambda leaf: leaf[0], xs)
         axes = _axes_of_loop(lambda s: f(s, first)[0], init) | _varying_axes(xs)
 
@@ -70,19 +70,25 @@ def cond(
     JAX 0.10.2 cannot batch a branch there: `jax.vmap` makes it two branches and a
     choice, of which it loses track how they vary.
     """
-    if not _is_sharded():
+    if not is_sharded():
         return lax.cond(pred, true_fun, false_fun, *operands)
     ends = true_fun(*operands), false_fun(*operands)
     return jax.tree.map(lambda x, y: jnp.where(pred, x, y), *ends)
 
 
-def _is_sharded() -> bool:
+def vary_alike(tree: Any) -> Any:
+    """Return arrays that all count as varying where one of them does."""
+    return _vary(tree, _varying_axes(tree)) if is_sharded() else tree
+
+
+def is_sharded() -> bool:
+    """Whether what is being traced runs on the devices of a `jax.shard_map`."""
     return bool(jax.sharding.get_abstract_mesh().manual_axes)
 
 
 def _axes_of_loop(body: Callable[[Any], Any], start: Any) -> frozenset[Any]:
     """The axes of the mesh over which some array of a loop varies."""
-    if not _is_sharded():
+    if not is_sharded():
         return frozenset()
     return _varying_axes(start) or _varying_axes(jax.eval_shape(body, start))
 

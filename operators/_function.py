@@ -54,7 +54,7 @@ class Function(AbstractDeclaredOperator):
         nullspace: Any | Literal["constant"] | None = None,
     ) -> None:
         self.frozen_in = freeze(in_structure)
-        self.function, out_structure = trace(function, self.in_structure)
+        self.function, out_structure = trace(function, in_structure)
         self.frozen_out = freeze(out_structure)
         self.declared = declare(tags, nullspace, self.in_structure, self.out_structure)
 

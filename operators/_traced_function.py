@@ -16,6 +16,7 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun
 from jaxtyping import Array
 
+from ._control_flow import is_sharded, vary_alike
 from ._field import Structure, on_device
 
 
@@ -58,6 +59,7 @@ class TracedFunction(eqx.Module):
         jaxpr: Any = self.program.jaxpr
         leaves = _cast(given, [v.aval.dtype for v in jaxpr.invars])
         constants = _cast(self.constants, [v.aval.dtype for v in jaxpr.constvars])
+        leaves, constants = vary_alike((leaves, constants))
         found = jaxpr_as_fun(ClosedJaxpr(jaxpr, constants))(*leaves)
         if any(a.dtype != b.dtype for a, b in zip(given, leaves, strict=True)):
             # On fields of another precision, such as those of `Refinement` inside.
@@ -85,6 +87,9 @@ def trace(
     is_partial = type(function) is jax.tree_util.Partial
     if not (is_partial or is_leaf(function)):
         return function, jax.eval_shape(function, structure)
+    if is_sharded():
+        # A program for arrays that vary in one way does not run on others.
+        return jax.tree_util.Partial(function), jax.eval_shape(function, structure)
     closed, out_structure = jax.make_jaxpr(function, return_shape=True)(structure)
     program = Program(closed.jaxpr, structure, out_structure)
     constants = [
