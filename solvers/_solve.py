@@ -39,11 +39,15 @@ from .core._compilation import compile_modules
 from .core._nullspace import as_incompatible, complement_of
 from .core._preparation import Start, prepare
 from .core._raising import raise_failure, require_derivative
-from .core._residual import residual_of
+from .core._residual import attainable_residual, residual_of
 from .core._solution import Solution, Statistics
 from .core._solver import AbstractSolver
 from .core._status import RUNNING, Status, first_of
 from .core._stopping import Tolerance, derivative_tolerance, require_reachable
+
+USEFUL = 0.1
+"""The largest relative residual that may count as attained: a solution that is all
+rounding solves nothing."""
 
 Preconditioner = AbstractOperator | Callable[[Any], AbstractOperator]
 
@@ -314,24 +318,33 @@ def _iterate(
         lambda: outcome.residual,
         lambda: solver.inner_product.norm(residual_of(A, prepared.b, returned)),
     )
+    # Where it is not what was asked for, it may be all that rounding allows.
+    is_met = residual <= prepared.tolerance
+    attainable, num_probes = cond(
+        is_met | ~jnp.isfinite(residual),
+        lambda: (jnp.zeros_like(residual), 0),
+        lambda: attainable_residual(A, prepared.b, returned, solver.inner_product),
+    )
     status = first_of(
         (~prepared.is_finite, Status.nonfinite_input),
         (~prepared.is_readable, Status.nonfinite),
-        (residual <= prepared.tolerance, Status.converged),
+        (is_met, Status.converged),
+        (residual <= jnp.minimum(attainable, USEFUL * system.scale), Status.attained),
         (~jnp.isfinite(residual) | ~is_exact, Status.nonfinite),
         (outcome.status == RUNNING, Status.max_steps_reached),
         (outcome.status != Status.converged, outcome.status),
-        (residual > prepared.tolerance, Status.stagnated),
+        (~is_met, Status.stagnated),
     )
     residual = jnp.where(prepared.is_finite, residual, jnp.nan)
     num_products = int(start.x0 is not None) + jnp.where(is_certified, 0, 1)
     stats = Statistics(
         num_steps=outcome.num_steps,
-        num_matvecs=outcome.num_matvecs + num_products.astype(jnp.int32),
+        num_matvecs=outcome.num_matvecs + num_products.astype(jnp.int32) + num_probes,
         num_preconditioner_calls=outcome.num_preconditioner_calls,
         residual=prepared.unit * residual,
         relative_residual=residual / system.scale,
         is_start_used=prepared.is_start_used,
+        attainable=attainable / system.scale,
         history=outcome.history.values,
         history_stride=outcome.history.stride,
     )

@@ -9,11 +9,11 @@ from jaxtyping import Array, Int, PyTree
 
 from ...operators._field import Field, is_traced
 from ._solution import Solution
-from ._status import SolveError, Status
+from ._status import SolveError, Status, is_solved
 
 
 def raise_failure(solution: Solution) -> Solution:
-    """Raise where the status is not `converged`, under `jit` at run time.
+    """Raise where the system is not solved, under `jit` at run time.
 
     Raises:
         SolveError: with the solution, outside of `jit`.
@@ -22,7 +22,7 @@ def raise_failure(solution: Solution) -> Solution:
         # A and b are constants of a function that is being traced.
         return raise_traced(solution, solution.status)
     # Half as long as int() takes.
-    if (code := solution.status.item()) == Status.converged:
+    if (code := solution.status.item()) in (Status.converged, Status.attained):
         return solution
     raise SolveError(
         f"{Status(code).sentence} (status {Status(code).name}, "
@@ -37,15 +37,11 @@ def raise_traced(
 ) -> Any:
     """Return the value; the compiled program raises if the status is a failure."""
     sentences = [member.sentence.replace("The solve", subject) for member in Status]
-    return eqx.branched_error_if(
-        value, status != Status.converged.value, status, sentences
-    )
+    return eqx.branched_error_if(value, ~is_solved(status), status, sentences)
 
 
 def require_derivative(value: Field, status: Int[Array, ""], throw: bool) -> Field:
     """Return what a derivative's solve found; where it failed, raise or give NaN."""
     if throw:
         return raise_traced(value, status, "The solve for a derivative")
-    return jax.tree.map(
-        lambda leaf: jnp.where(status == Status.converged.value, leaf, jnp.nan), value
-    )
+    return jax.tree.map(lambda leaf: jnp.where(is_solved(status), leaf, jnp.nan), value)

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from ...operators._field import Field, is_traced
-from ._status import Status
+from ._status import Status, is_solved
 
 
 class Statistics(eqx.Module):
@@ -22,6 +22,9 @@ class Statistics(eqx.Module):
             where the status is `nonfinite_input`.
         is_start_used: whether the solve began at `x0`; a start that is further from the
             solution than zero is left out, except with `unroll`.
+        attainable: 4 eps (‖A‖‖x‖ + ‖b‖) / ‖b‖, a relative residual that is rounding;
+            ‖A‖ is estimated by eight products where the tolerance is not met, and where
+            it is met this is zero.
         history: residual norms over ‖b‖ as the iteration saw them, after 0,
             `history_stride`, 2 `history_stride`, ... steps; infinity in the entries
             beyond the last step, which `steps` and `residuals` leave out.
@@ -34,6 +37,7 @@ class Statistics(eqx.Module):
     residual: Float[Array, ""]
     relative_residual: Float[Array, ""]
     is_start_used: Bool[Array, ""]
+    attainable: Float[Array, ""]
     history: Float[Array, " length"]
     history_stride: Int[Array, ""]
 
@@ -85,8 +89,8 @@ class Solution(eqx.Module):
         if is_traced(self.status):
             return repr(self)
         if jnp.ndim(self.status) > 0:
-            good = int(jnp.sum(self.status == Status.converged))
-            return f"Solution of {self.status.size} systems, {good} converged"
+            good = int(jnp.sum(is_solved(self.status)))
+            return f"Solution of {self.status.size} systems, {good} solved"
         return (
             f"{Status(self.status).name} in {int(self.stats.num_steps)} steps, "
             f"relative residual {float(self.stats.relative_residual):.2e}"

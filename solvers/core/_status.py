@@ -85,6 +85,18 @@ class Status(enum.IntEnum):
         "no solution exists; subtract that part (for a constant null space, the mean).",
     )
 
+    attained = (
+        9,
+        "The solve attained what rounding allows: the true residual is at most 4 eps "
+        "(‖A‖‖x‖ + ‖b‖), above the tolerance that was asked for; for a smaller one use "
+        "a higher precision, or Refinement.",
+    )
+
+
+def is_solved(status: Int[Array, "*batch"]) -> Bool[Array, "*batch"]:
+    """Return whether x solves the system: `converged`, or `attained`."""
+    return (status == Status.converged.value) | (status == Status.attained.value)
+
 
 class SolveError(RuntimeError):
     """Raised by `solve(..., throw=True)` outside `jit`; `solution` holds the result."""
