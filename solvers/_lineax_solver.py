@@ -8,9 +8,10 @@ import jax
 import lineax as lx
 from jaxtyping import Array, Int
 
-from ..operators import AbstractLinearOperator, AbstractOperator, Conjugate
+from ..operators import AbstractLinearOperator, AbstractOperator, Conjugate, Function
 from ..operators._field import Field
 from ..operators._lineax import from_lineax
+from ..operators._lineax_operators import FromLineax
 from ..operators._tags import is_real
 from ._solve import Preconditioner, solve
 from .core._nullspace import complement_of
@@ -19,6 +20,7 @@ from .core._status import Status
 
 RESULT_OF_STATUS = {
     Status.converged: lx.RESULTS.successful,
+    Status.attained: lx.RESULTS.successful,
     Status.max_steps_reached: lx.RESULTS.max_steps_reached,
     Status.stagnated: lx.RESULTS.stagnation,
     Status.breakdown: lx.RESULTS.breakdown,
@@ -47,7 +49,7 @@ class LineaxSolver(lx.AbstractLinearSolver[_Prepared]):
 
     def init(self, operator: lx.AbstractLinearOperator, options: Any) -> _Prepared:
         """Translate the operator and make its preconditioner, once."""
-        A, M = from_lineax(operator), self.preconditioner
+        A, M = _traced(from_lineax(operator)), self.preconditioner
         if "preconditioner" in options:
             M = from_lineax(options["preconditioner"])
         is_negated = bool(lx.is_negative_semidefinite(operator))
@@ -100,6 +102,22 @@ class LineaxSolver(lx.AbstractLinearSolver[_Prepared]):
     def assume_full_rank(self) -> bool:
         """Whether operators are invertible, outside of a declared null space."""
         return True
+
+
+def _traced(A: AbstractLinearOperator) -> AbstractLinearOperator:
+    """The operator with the functions in it traced.
+
+    The branches of an implicit method, one of which keeps a state and one of which
+    makes it anew, have to agree in all that is no array; functions of lineax, such as
+    Jacobians, do not.
+    """
+    if all(eqx.is_array(leaf) for leaf in jax.tree.leaves(_operator_within(A))):
+        return A
+    return Function(lambda x: A.mv(x), A.in_structure, tags=A.tags)
+
+
+def _operator_within(A: AbstractLinearOperator) -> Any:
+    return A.operator if isinstance(A, FromLineax) else A
 
 
 def _result_of(status: Int[Array, ""]) -> lx.RESULTS:
