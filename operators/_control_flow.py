@@ -71,7 +71,9 @@ def cond(
     choice, of which it loses track how they vary.
     """
     if not is_sharded():
-        return lax.cond(pred, true_fun, false_fun, *operands)
+        # Methods of modules that hold traced numbers cannot be hashed, as JAX would.
+        branches = (lambda *args: true_fun(*args)), (lambda *args: false_fun(*args))
+        return lax.cond(pred, *branches, *operands)
     ends = true_fun(*operands), false_fun(*operands)
     return jax.tree.map(lambda x, y: jnp.where(pred, x, y), *ends)
 

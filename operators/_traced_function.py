@@ -23,8 +23,8 @@ from ._field import Structure, on_device
 class Program:
     """The operations of a traced function; equal to another one of the same text.
 
-    What a text does not show, such as the rule of a `jax.custom_jvp` or a callback, has
-    to be the same object.
+    The parameters of the operations have to be equal too. A rule of a `jax.custom_jvp`
+    or a callback is so only to itself: functions that use one compile each time.
     """
 
     def __init__(self, jaxpr: Jaxpr, structure: Structure, out_structure: Structure):
@@ -33,7 +33,7 @@ class Program:
         self.out_structure = out_structure
         leaves = [jax.tree.flatten(s) for s in (structure, out_structure)]
         self._key = (str(jaxpr), *((tree, *found) for found, tree in leaves))
-        self._hidden = list(_hidden(jaxpr))
+        self._parameters = list(_parameters(jaxpr))
 
     def __hash__(self) -> int:
         return hash(self._key)
@@ -42,8 +42,8 @@ class Program:
         return (
             isinstance(other, Program)
             and self._key == other._key
-            and len(self._hidden) == len(other._hidden)
-            and all(map(_is_same, self._hidden, other._hidden))
+            and len(self._parameters) == len(other._parameters)
+            and all(map(_is_same, self._parameters, other._parameters))
         )
 
 
@@ -105,21 +105,28 @@ def is_leaf(function: Any) -> bool:
     return len(leaves) == 1 and leaves[0] is function
 
 
-def _hidden(jaxpr: Jaxpr) -> Iterator[Any]:
-    """What the text of a program leaves out: functions, and arrays inside."""
+def _parameters(jaxpr: Jaxpr) -> Iterator[Any]:
+    """What the equations of a program are given beside arrays.
+
+    A text does not show all of it, such as the rule of a `jax.custom_jvp`.
+    """
     for equation in jaxpr.eqns:
-        for value in jax.tree.leaves(
-            list(equation.params.values()),
-            is_leaf=lambda v: isinstance(v, ClosedJaxpr | Jaxpr),
-        ):
+        for value in jax.tree.leaves(list(equation.params.values()), is_leaf=_is_jaxpr):
             if isinstance(value, ClosedJaxpr):
                 yield from value.consts
-                yield from _hidden(value.jaxpr)
+                yield from _parameters(value.jaxpr)
             elif isinstance(value, Jaxpr):
-                yield from _hidden(value)
-            elif callable(value) and not isinstance(value, type):
+                yield from _parameters(value)
+            else:
                 yield value
 
 
+def _is_jaxpr(value: Any) -> bool:
+    return isinstance(value, ClosedJaxpr | Jaxpr)
+
+
 def _is_same(a: Any, b: Any) -> bool:
-    return a is b or (callable(a) and callable(b) and bool(a == b))
+    if a is b:
+        return True
+    is_array = isinstance(a, jax.Array | np.ndarray)
+    return not is_array and type(a) is type(b) and bool(a == b)

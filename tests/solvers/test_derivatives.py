@@ -1,0 +1,144 @@
+"""Derivatives of a solution are solves: to what accuracy, and if one of them fails."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import krylax as kx
+
+from ..helpers import relative_error, solution_tolerance
+from .cases import ITERATIVE, KINDS, ROWS, operator, problem
+
+TOLERANCE = 1e-8
+# A converges in one step from this right-hand side, and from no other of these tests.
+SPECTRUM = np.linspace(1.0, 9.0, 24)
+EIGENVECTOR = jnp.asarray(np.eye(24)[5])
+WEIGHTS = jnp.asarray(np.cos(np.arange(24)))
+
+
+def functional(A: Any, b: Any, solver: Any, weights: Any, **options: Any) -> Any:
+    return jnp.vdot(weights, kx.solve(A, b, solver, **options).value)
+
+
+@pytest.mark.parametrize("row", [r for r in ITERATIVE if r != "batched"])
+def test_absolute_tolerance_has_no_part_in_a_gradient(row: str):
+    matrix, b = problem(ROWS[row].problems[0])
+    size = float(np.linalg.norm(b))
+    weights = 1e-9 * np.cos(np.arange(len(b)))
+    make = partial(ROWS[row].make, rtol=0.0, atol=TOLERANCE * size)
+
+    def gradient(b: Any, solver: Any) -> Any:
+        return jax.grad(functional, argnums=1)(
+            operator(row, matrix), b, solver, weights
+        )
+
+    # In one program: as the only tolerance, and beside a relative one.
+    alone, beside = jax.jit(
+        lambda b: (gradient(b, make()), gradient(b, make(rtol=TOLERANCE)))
+    )(jnp.asarray(b))
+    expected = np.linalg.solve(matrix.T, weights)
+    slack = solution_tolerance(np.linalg.cond(matrix), TOLERANCE, "float64")
+    assert relative_error(alone, expected) <= slack
+    assert relative_error(beside, expected) <= slack
+
+
+@pytest.mark.parametrize("row", [r for r in KINDS if not ROWS[r].is_direct])
+def test_failed_solve_of_a_derivative_is_nan_or_raises(row: str):
+    A = operator(row, np.diag(SPECTRUM))
+    inner = kx.solvers.Capped(kx.solvers.CG(rtol=1e-4), 1)
+    solver = {
+        "refinement": lambda: kx.solvers.Refinement(inner, max_steps=3),
+        "batched": lambda: kx.solvers.Batched(kx.solvers.CG(max_steps=1), 2),
+    }.get(row, lambda: ROWS[row].make(rtol=1e-10, max_steps=1))()
+    gradient = jax.grad(functional, argnums=1)
+    found = gradient(A, EIGENVECTOR, solver, WEIGHTS, throw=False)
+    assert np.all(np.isnan(found))
+    with pytest.raises(Exception, match="The solve for a derivative"):
+        jax.block_until_ready(gradient(A, EIGENVECTOR, solver, WEIGHTS))
+
+
+def nonlinear(matrix: Any) -> Any:
+    """A preconditioner that no transpose is known of."""
+
+    class Map(kx.operators.AbstractOperator):
+        inverse: Any
+
+        @property
+        def in_structure(self) -> Any:
+            return jax.eval_shape(lambda: EIGENVECTOR)
+
+        @property
+        def out_structure(self) -> Any:
+            return self.in_structure
+
+        def __call__(self, x: Any) -> Any:
+            return self.inverse @ x
+
+    return Map(jnp.asarray(matrix))
+
+
+def test_transposed_solves_take_a_preconditioner_of_their_own():
+    matrix = np.diag(SPECTRUM**6) + np.random.default_rng(0).random((24, 24))
+    A, inverse = kx.operators.Dense(matrix), np.linalg.inv(matrix)
+    solver = kx.solvers.FGMRES(rtol=1e-10, restart=4, max_steps=8)
+    options: dict[str, Any] = {"preconditioner": nonlinear(inverse), "throw": False}
+    gradient = jax.grad(functional, argnums=1)
+    assert np.all(np.isnan(gradient(A, WEIGHTS, solver, WEIGHTS, **options)))
+    options["transpose_preconditioner"] = nonlinear(inverse.T)
+    found = gradient(A, WEIGHTS, solver, WEIGHTS, **options)
+    assert relative_error(found, inverse.T @ WEIGHTS) <= 1e-8
+
+
+def test_function_without_a_transpose_solves_forwards_and_in_forward_mode():
+    structure = jax.eval_shape(lambda: EIGENVECTOR)
+
+    @jax.custom_jvp
+    def twice(x: Any) -> Any:
+        return jax.pure_callback(
+            lambda x: 2 * np.asarray(x), structure, x, vmap_method="sequential"
+        )
+
+    twice.defjvp(lambda x, dx: (twice(*x), twice(*dx)))
+    A = kx.operators.Function(twice, structure)
+    found, change = jax.jvp(
+        lambda b: kx.solve(A, b, kx.solvers.GMRES(rtol=1e-10)).value,
+        (WEIGHTS,),
+        (EIGENVECTOR,),
+    )
+    assert np.allclose(found, WEIGHTS / 2)
+    assert np.allclose(change, EIGENVECTOR / 2)
+
+
+@pytest.mark.parametrize("name", ["diagonal", "function"])
+def test_derivative_with_respect_to_a_preconditioner_is_zero(name: str):
+    def value(c: Any) -> Any:
+        M = {
+            "diagonal": lambda: kx.operators.Diagonal(c * jnp.ones(24)),
+            "function": lambda: kx.operators.Function(
+                lambda r: c * r, jax.eval_shape(lambda: EIGENVECTOR)
+            ),
+        }[name]()
+        A = kx.operators.Dense(np.diag(SPECTRUM))
+        solver = kx.solvers.GMRES(rtol=1e-10)
+        return functional(A, WEIGHTS, solver, WEIGHTS, preconditioner=M)
+
+    assert jax.grad(value)(2.0) == 0
+    assert jax.jacfwd(value)(2.0) == 0
+
+
+def test_gradient_of_sor_is_that_of_complex_symmetric_systems():
+    matrix = np.diag(SPECTRUM + 2j) - 0.3j * (np.eye(24, k=1) + np.eye(24, k=-1))
+    A = kx.operators.Dense(matrix, tags=["symmetric"])
+    b = WEIGHTS.astype(complex)
+    for solver in (kx.solvers.SOR(rtol=1e-10), kx.solvers.AdaptiveSOR(rtol=1e-10)):
+        found, pull_back = jax.vjp(lambda b, s=solver: kx.solve(A, b, s).value, b)
+        assert relative_error(found, np.linalg.solve(matrix, b)) <= 1e-8
+        expected = np.linalg.solve(matrix.T, np.arange(24.0))
+        assert (
+            relative_error(pull_back(jnp.arange(24.0).astype(complex))[0], expected)
+            <= 1e-8
+        )
