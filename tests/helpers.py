@@ -5,7 +5,6 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import jaxtyping
 import numpy as np
 
@@ -59,7 +58,7 @@ def to_field(vector: np.ndarray, structure: Any) -> Any:
     ends = np.cumsum([int(np.prod(leaf.shape)) for leaf in leaves])
     pieces = np.split(vector, ends[:-1])
     return tree.unflatten(
-        jnp.asarray(piece.reshape(leaf.shape).astype(leaf.dtype))
+        jax.device_put(piece.reshape(leaf.shape).astype(leaf.dtype))
         for piece, leaf in zip(pieces, leaves, strict=True)
     )
 
