@@ -13,6 +13,7 @@ T: Any = kx.solvers.tuning
 LOW, HIGH = -0.15, 0.45
 NUM_ARMS = 12
 NUM_ROUNDS = 1500
+SEEDS = (11, 12, 13, 14)
 
 
 def arms(dtype: Any = jnp.float64, count: int = NUM_ARMS) -> Any:
@@ -54,9 +55,11 @@ LEARNING = [name for name in TUNERS if name not in ("uniform", "young")]
 
 @cache
 def runs(name: str) -> Any:
-    """Traces of a tuner with four keys, over the table."""
+    """Traces of a tuner with four seeds, over the table."""
     contexts, costs = table()
     tuner = TUNERS[name](arms())
-    keys = jax.random.split(jax.random.key(11), 4)
-    simulate = jax.vmap(lambda k: T.simulate(tuner, costs, key=k, contexts=contexts))
-    return jax.jit(simulate)(keys)
+
+    def simulate(seed: Any) -> Any:
+        return T.simulate(tuner, costs, key=jax.random.key(seed), contexts=contexts)
+
+    return jax.jit(jax.vmap(simulate))(np.array(SEEDS))
