@@ -47,6 +47,16 @@ def draw(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> np.nda
     return values.astype(dtype)
 
 
+@jax.jit
+def _as_matrix(A: Any) -> Any:
+    return A.as_matrix()
+
+
+def as_matrix(A: Any) -> np.ndarray:
+    """Return the matrix of an operator, by one program."""
+    return np.asarray(_as_matrix(A))
+
+
 def to_vector(field: Any) -> np.ndarray:
     """Return the entries of a field, leaf after leaf, row-major."""
     return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(field)])
