@@ -16,7 +16,7 @@ TABLES = {
 }
 # What a test may compile by itself; more is set-up that is better compiled once. Zero:
 # not looked at.
-MAX_PROGRAMS = int(os.environ.get("KRYLAX_MAX_PROGRAMS", "0"))
+MAX_PROGRAMS = int(os.environ.get("KRYLAX_MAX_PROGRAMS", "12"))
 
 _num_compiled = 0
 

@@ -5,7 +5,6 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import jaxtyping
 import numpy as np
 
@@ -48,6 +47,16 @@ def draw(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> np.nda
     return values.astype(dtype)
 
 
+@jax.jit
+def _as_matrix(A: Any) -> Any:
+    return A.as_matrix()
+
+
+def as_matrix(A: Any) -> np.ndarray:
+    """Return the matrix of an operator, by one program."""
+    return np.asarray(_as_matrix(A))
+
+
 def to_vector(field: Any) -> np.ndarray:
     """Return the entries of a field, leaf after leaf, row-major."""
     return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(field)])
@@ -59,7 +68,7 @@ def to_field(vector: np.ndarray, structure: Any) -> Any:
     ends = np.cumsum([int(np.prod(leaf.shape)) for leaf in leaves])
     pieces = np.split(vector, ends[:-1])
     return tree.unflatten(
-        jnp.asarray(piece.reshape(leaf.shape).astype(leaf.dtype))
+        jax.device_put(piece.reshape(leaf.shape).astype(leaf.dtype))
         for piece, leaf in zip(pieces, leaves, strict=True)
     )
 

@@ -142,26 +142,26 @@ def banded_symmetric(rng: np.random.Generator, dtype: Any) -> Case:
 
 def function(rng: np.random.Generator, dtype: Any) -> Case:
     matrix = draw(rng, (N, N), dtype)
-    linear = jax.tree_util.Partial(jnp.matmul, jnp.asarray(matrix))
+    linear = jax.tree_util.Partial(jnp.matmul, jax.device_put(matrix))
     return Case(ops.Function(linear, vector_structure(dtype)), matrix)
 
 
 def function_symmetric(rng: np.random.Generator, dtype: Any) -> Case:
     matrix = dense_symmetric(rng, dtype).matrix
-    linear = jax.tree_util.Partial(jnp.matmul, jnp.asarray(matrix))
+    linear = jax.tree_util.Partial(jnp.matmul, jax.device_put(matrix))
     operator = ops.Function(linear, vector_structure(dtype), tags=["symmetric"])
     return Case(operator, matrix)
 
 
 def function_of_a_tree(rng: np.random.Generator, dtype: Any) -> Case:
     matrix = draw(rng, (N, N), dtype)
-    linear = jax.tree_util.Partial(apply_matrix, jnp.asarray(matrix))
+    linear = jax.tree_util.Partial(apply_matrix, jax.device_put(matrix))
     return Case(ops.Function(linear, tree_structure(dtype)), matrix)
 
 
 def function_between_different_fields(rng: np.random.Generator, dtype: Any) -> Case:
     matrix = draw(rng, (4, N), dtype)
-    linear = jax.tree_util.Partial(_to_a_square, jnp.asarray(matrix))
+    linear = jax.tree_util.Partial(_to_a_square, jax.device_put(matrix))
     return Case(ops.Function(linear, vector_structure(dtype)), matrix)
 
 
@@ -275,7 +275,7 @@ def block_rectangular(rng: np.random.Generator, dtype: Any) -> Case:
 
 def jacobian(rng: np.random.Generator, dtype: Any) -> Case:
     matrix, point = draw(rng, (2, N, N), dtype)[0] / 2, draw(rng, (N,), dtype)
-    waves = jax.tree_util.Partial(_sine_of_product, jnp.asarray(matrix))
+    waves = jax.tree_util.Partial(_sine_of_product, jax.device_put(matrix))
     expected = np.cos(matrix @ point)[:, None] * matrix
     return Case(ops.Jacobian(waves, point), expected)
 
@@ -289,7 +289,7 @@ def jacobian_of_a_gradient(rng: np.random.Generator, dtype: Any) -> Case:
 
 def jacobian_between_different_fields(rng: np.random.Generator, dtype: Any) -> Case:
     matrix, point = draw(rng, (4, N), dtype), draw(rng, (N,), dtype)
-    squares = jax.tree_util.Partial(_square_of_products, jnp.asarray(matrix))
+    squares = jax.tree_util.Partial(_square_of_products, jax.device_put(matrix))
     expected = 2 * (matrix @ point)[:, None] * matrix
     return Case(ops.Jacobian(squares, point), expected)
 
@@ -524,7 +524,7 @@ def _grid_cases() -> Iterator[tuple[str, Factory]]:
                 f"laplacian_{grid}_{boundary}",
                 partial(laplacian, grid, boundary),
             )
-            for mean in ("harmonic", "arithmetic"):
+            for mean in ("harmonic", "arithmetic")[: 2 if grid == "2d" else 1]:
                 name = f"diffusion_{grid}_{boundary}_{mean}"
                 yield name, partial(diffusion, grid, boundary, mean)
 

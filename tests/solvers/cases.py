@@ -15,7 +15,7 @@ import krylax as kx
 from .. import gallery
 from ..gallery import Problem
 
-RTOL = {"float32": 1e-4, "float64": 1e-10, "complex128": 1e-10}
+RTOL = {"float32": 1e-4, "complex64": 1e-4, "float64": 1e-10, "complex128": 1e-10}
 MAX_STEPS = 300
 RESTART, NUM_RECYCLED = 24, 6
 gcrodr = partial(

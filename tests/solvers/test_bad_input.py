@@ -161,9 +161,9 @@ def solve_traced(row: str) -> Any:
     """A solve of matrices that, being traced, are not refused when they are wrapped."""
 
     @jax.jit
-    def found_for(A: Any, **inverse: Any) -> Any:
+    def found_for(A: Any, b: Any, **inverse: Any) -> Any:
         M = {name: operator(row, matrix) for name, matrix in inverse.items()}
-        return solve(row, A, system(row)[1], **M)
+        return solve(row, A, b, **M)
 
     return found_for
 
@@ -177,11 +177,12 @@ def solve_traced(row: str) -> Any:
     ],
 )
 def test_input_that_is_not_finite_is_told(row: str, argument: str, value: float):
-    matrices = {"A": system(row)[0]}
+    matrix, b = system(row)
+    matrices = {"A": matrix}
     if row in PRECONDITIONED:
         matrices["preconditioner"] = np.eye(N)
     matrices[argument] = poisoned(matrices[argument], value)
-    found = solve_traced(row)(**matrices)
+    found = solve_traced(row)(b=b, **matrices)
     assert (int(found.status), int(found.stats.num_steps)) == (
         Status.nonfinite_input,
         0,
@@ -200,8 +201,8 @@ def test_operator_that_is_not_as_promised_is_told_or_solved(row: str):
 @pytest.mark.parametrize("row", PRECONDITIONED)
 def test_preconditioner_that_is_not_as_promised_is_told_or_harmless(row: str):
     matrix, b = problem("diffusion_2d")
-    M = operator(row, -np.linalg.inv(matrix))
-    found = solve(row, matrix, b, preconditioner=M)
+    M = -np.linalg.inv(matrix)
+    found = solve_traced(row)(A=matrix, b=b, preconditioner=M)
     expected = DEFINITE_PRECONDITIONER_ONLY.get(row, Status.converged)
     # The factors of another matrix are all that a direct solver has.
     expected = Status.stagnated if ROWS[row].is_direct else expected

@@ -167,12 +167,9 @@ each_family = pytest.mark.parametrize("name", FAMILIES)
 
 
 @each_family
-@pytest.mark.parametrize("sample_id", [0, 5])
-def test_solution_is_that_of_superlu_for_an_independent_assembly(
-    name: str, sample_id: int
-):
+def test_solution_is_that_of_superlu_for_an_independent_assembly(name: str):
     family, assembled = FAMILIES[name]
-    parameters = family.sample(sample_id)
+    parameters = family.sample(5)
     A, b = family.system(parameters)
     solver = kx.solvers.GCRODR(rtol=1e-12, restart=60, num_recycled=10)
     u = np.asarray(kx.solve(A, b, solver).value)
@@ -191,7 +188,9 @@ def test_system_under_jit_is_the_eager_one(name: str):
     same_A, same_b = jax.jit(family.system)(parameters)
     np.testing.assert_allclose(same_b, b, rtol=1e-13)
     u = np.random.default_rng(0).standard_normal(b.shape).astype(b.dtype)
-    np.testing.assert_allclose(same_A @ u, A @ u, rtol=1e-10, atol=1e-9)
+    multiply = jax.jit(lambda A, u: A @ u)
+    found, expected = multiply(same_A, u), multiply(A, u)
+    np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-9)
 
 
 @each_family
@@ -220,8 +219,13 @@ def test_samples_have_the_announced_types_and_differ(name: str):
 def test_float32_gives_float32_throughout(name: str):
     family = type(FAMILIES[name][0])(**{**vars(FAMILIES[name][0]), "dtype": "float32"})
     parameters = family.sample(0)
-    A, b = family.system(parameters)
-    assert {a.dtype.itemsize // (1 + np.iscomplexobj(a)) for a in (b, A @ b)} == {4}
+
+    def fields(parameters: Any) -> Any:
+        A, b = family.system(parameters)
+        return b, A @ b
+
+    dtypes = [field.dtype for field in jax.eval_shape(fields, parameters)]
+    assert {d.itemsize // (1 + (d.kind == "c")) for d in dtypes} == {4}
     assert all(array.dtype == "float32" for array in parameters.values())
 
 

@@ -21,8 +21,7 @@ each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 def field(seed: int, dtype: str, *rows: int) -> dict[str, Any]:
     """A random field of two leaves; a block of them with a number of rows."""
     rng = np.random.default_rng(seed)
-    drawn = {name: draw(rng, (*rows, *SHAPES[name]), dtype) for name in SHAPES}
-    return jax.tree.map(jnp.asarray, drawn)
+    return {name: draw(rng, (*rows, *SHAPES[name]), dtype) for name in SHAPES}
 
 
 def flat(block: Any) -> np.ndarray:
@@ -83,7 +82,7 @@ def test_reductions_over_a_mapped_axis_are_those_of_the_whole_field(dtype: str):
         lambda *local: reductions(InnerProduct("devices"), *local),
         axis_name="devices",
     )
-    found, expected = mapped(*spread), by_numpy(*given)
+    found, expected = jax.jit(mapped)(*spread), by_numpy(*given)
     errors = {name: relative_error(found[name][1], expected[name]) for name in expected}
     assert max(errors.values()) <= tolerance(1, dtype), errors
 
@@ -107,35 +106,57 @@ def test_arithmetic_of_fields_is_that_of_their_vectors(dtype: str):
     x, y = field(1, dtype), field(2, dtype)
     factor = np.asarray(0.75, dtype)
     u, v = to_vector(x), to_vector(y)
-    pairs = [
-        (arithmetic.add(x, y), u + v),
-        (arithmetic.subtract(x, y), u - v),
-        (arithmetic.scale(jnp.asarray(factor), x), factor * u),
-        (arithmetic.add_scaled(x, jnp.asarray(factor), y), u + factor * v),
-        (arithmetic.divide(x, jnp.asarray(factor)), u / factor),
-        (arithmetic.conj(x), u.conj()),
-        (arithmetic.zeros_like(x), 0 * u),
-        (arithmetic.select(jnp.asarray(True), x, y), u),
-        (arithmetic.select(jnp.asarray(False), x, y), v),
-    ]
-    errors = [relative_error(to_vector(found), expected) for found, expected in pairs]
-    assert max(errors) <= tolerance(1, dtype)
-    dtypes = {leaf.dtype.name for found, _ in pairs for leaf in found.values()}
-    assert dtypes == {dtype}
+    expected = {
+        "add": u + v,
+        "subtract": u - v,
+        "scale": factor * u,
+        "add_scaled": u + factor * v,
+        "divide": u / factor,
+        "conj": u.conj(),
+        "zeros_like": 0 * u,
+        "select": u,
+        "select_other": v,
+    }
+
+    @jax.jit
+    def compute(x: Any, y: Any, factor: Any, is_first: Any) -> dict[str, Any]:
+        return {
+            "add": arithmetic.add(x, y),
+            "subtract": arithmetic.subtract(x, y),
+            "scale": arithmetic.scale(factor, x),
+            "add_scaled": arithmetic.add_scaled(x, factor, y),
+            "divide": arithmetic.divide(x, factor),
+            "conj": arithmetic.conj(x),
+            "zeros_like": arithmetic.zeros_like(x),
+            "select": arithmetic.select(is_first, x, y),
+            "select_other": arithmetic.select(~is_first, x, y),
+        }
+
+    found = compute(x, y, factor, np.asarray(True))
+    errors = {
+        name: relative_error(to_vector(found[name]), vector)
+        for name, vector in expected.items()
+    }
+    assert max(errors.values()) <= tolerance(1, dtype), errors
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(found)} == {dtype}
 
 
 @each_dtype
 def test_combinations_of_rows_are_products_with_their_matrix(dtype: str):
     rows, matrix = field(3, dtype, 3), draw(np.random.default_rng(5), (3, 2), dtype)
-    coefficients = jnp.asarray(matrix[:, 0])
-    combined = arithmetic.combine(coefficients, rows)
-    recombined = arithmetic.recombine(jnp.asarray(matrix), rows)
-    scaled = arithmetic.scale_rows(jnp.arange(1.0, 4.0), rows)
+    factors = np.arange(1.0, 4.0)
+    combined, recombined, scaled = jax.jit(
+        lambda c, factors, rows: (
+            arithmetic.combine(c[:, 0], rows),
+            arithmetic.recombine(c, rows),
+            arithmetic.scale_rows(factors, rows),
+        )
+    )(matrix, factors, rows)
     slack = tolerance(1, dtype)
     assert relative_error(to_vector(combined), matrix[:, 0] @ flat(rows)) <= slack
     assert relative_error(flat(recombined), matrix.T @ flat(rows)) <= slack
-    factors = np.arange(1.0, 4.0)[:, None].astype(dtype)
-    assert relative_error(flat(scaled), factors * flat(rows)) <= slack
+    expected = factors[:, None].astype(dtype) * flat(rows)
+    assert relative_error(flat(scaled), expected) <= slack
 
 
 def test_quotients_by_zero_are_zero():

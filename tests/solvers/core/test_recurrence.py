@@ -1,5 +1,6 @@
 """What the methods of short recurrences share: unrolled steps, and honest counts."""
 
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -11,7 +12,7 @@ import krylax as kx
 
 from ...helpers import relative_error, solution_tolerance, tolerance
 from ..cases import problem
-from ..systems import make_system, system_of
+from ..systems import make_system
 from ..test_solve import counted_solve
 
 SOLVERS = {
@@ -25,17 +26,24 @@ SOLVERS = {
 }
 COUNTED = [*SOLVERS, "fgmres"]
 STEPS = 4
+WEIGHTS = np.cos(np.arange(48.0))
 each_solver = pytest.mark.parametrize("name", SOLVERS)
 each_preconditioner = pytest.mark.parametrize("preconditioned", [False, True])
 
 
-def functional(name: str, preconditioned: bool, matrix: Any, b: Any) -> Any:
+def functional(solver: Any, preconditioned: bool, matrix: Any, b: Any) -> Any:
     """A number that depends on the iterate after a few steps."""
     M = kx.operators.Diagonal(1 / jnp.diagonal(matrix)) if preconditioned else None
     # The methods are for hermitian operators, and so are their derivatives.
     system = make_system((matrix + matrix.T) / 2, b, M)
-    value = SOLVERS[name].unroll(system, None, STEPS).value
-    return jnp.vdot(jnp.cos(jnp.arange(48.0)), value)
+    return jnp.vdot(WEIGHTS, solver.unroll(system, None, STEPS).value)
+
+
+@cache
+def with_gradients(solver: Any, preconditioned: bool = False) -> Any:
+    """The number and its derivatives, as one compiled function of matrix and b."""
+    function = partial(functional, solver, preconditioned)
+    return jax.jit(jax.value_and_grad(function, argnums=(0, 1)))
 
 
 @each_preconditioner
@@ -43,46 +51,39 @@ def functional(name: str, preconditioned: bool, matrix: Any, b: Any) -> Any:
 def test_gradient_of_unrolled_steps_is_that_of_finite_differences(
     name: str, preconditioned: bool
 ):
-    matrix, b = map(jnp.asarray, problem("diffusion_2d"))
-    function = jax.jit(lambda A, b: functional(name, preconditioned, A, b))
-    by_matrix, by_b = jax.grad(function, argnums=(0, 1))(matrix, b)
-    tilt = jnp.outer(jnp.sin(jnp.arange(48.0)), jnp.cos(jnp.arange(48.0)))
+    matrix, b = problem("diffusion_2d")
+    function = with_gradients(SOLVERS[name], preconditioned)
+    _, (by_matrix, by_b) = function(matrix, b)
+    tilt = np.outer(np.sin(np.arange(48.0)), WEIGHTS)
     step = float(np.finfo("float64").eps ** (1 / 3))
-    ahead = function(matrix + step * tilt, b + step)
-    back = function(matrix - step * tilt, b - step)
-    got = jnp.vdot(by_matrix, tilt) + jnp.sum(by_b)
+    ahead, _ = function(matrix + step * tilt, b + step)
+    back, _ = function(matrix - step * tilt, b - step)
+    got = np.vdot(by_matrix, tilt) + np.sum(by_b)
     # The derivative is of size 1; the error of the difference is of order step².
     assert abs(float((ahead - back) / (2 * step) - got)) <= 100 * step**2
 
 
 @each_solver
 def test_gradient_of_steps_after_exact_convergence_is_that_of_the_solution(name: str):
-    diagonal = jnp.full(48, 2.0)
-    weights = jnp.cos(jnp.arange(48.0))
-
-    def solution(b: Any) -> Any:
-        system = make_system(jnp.diag(diagonal), b)
-        return jnp.vdot(weights, fitting[name].unroll(system, None, STEPS).value)
-
     fitting = SOLVERS | {"chebyshev": kx.solvers.Chebyshev(smallest=2.0, largest=2.0)}
-    got = jax.grad(solution)(jnp.sin(jnp.arange(1.0, 49.0)))
-    assert relative_error(got, weights / 2) <= tolerance(1, "float64", 100)
+    _, (_, got) = with_gradients(fitting[name])(2 * np.eye(48), np.sin(1 + WEIGHTS))
+    assert relative_error(got, WEIGHTS / 2) <= tolerance(1, "float64", 100)
 
 
 @each_solver
 def test_gradient_of_steps_from_an_exact_start_is_finite(name: str):
     matrix, _ = problem("diffusion_2d")
-    got = jax.grad(lambda b: functional(name, False, jnp.asarray(matrix), b))(
-        jnp.zeros(48)
-    )
-    assert np.all(np.isfinite(got))
+    _, got = with_gradients(SOLVERS[name])(matrix, np.zeros(48))
+    assert all(np.all(np.isfinite(gradient)) for gradient in got)
 
 
 @each_solver
 def test_unrolled_steps_are_those_of_a_solve_that_stops_there(name: str):
     matrix, b = problem("diffusion_2d")
-    outcome = SOLVERS[name].unroll(system_of("diffusion_2d"), None, STEPS)
     solver = SOLVERS[name]
+    outcome = jax.jit(lambda A, b: solver.unroll(make_system(A, b), None, STEPS))(
+        matrix, b
+    )
     stopped = type(solver)(**{**vars(solver), "max_steps": STEPS})
     found = kx.solve(kx.operators.Dense(matrix), b, stopped, throw=False)
     slack = solution_tolerance(1, 0, "float64")

@@ -220,28 +220,29 @@ def eliminated_densely(blocks: Any) -> Any:
 
 def test_schur_complement_with_a_solve_inside_is_solved():
     blocks = saddle_blocks()
-    found = eliminated(blocks)
+    found, expected = (jax.jit(f)(blocks) for f in (eliminated, eliminated_densely))
     assert found.status == Status.converged
     slack = tolerance(10, "float64", 100)
-    assert relative_error(found.value, eliminated_densely(blocks)) <= slack
+    assert relative_error(found.value, expected) <= slack
 
 
-@pytest.mark.parametrize("block", range(4), ids=["A", "B", "C", "D"])
-def test_gradient_through_nested_solves_is_that_of_the_dense_algebra(block: int):
-    weights = jnp.cos(jnp.arange(4.0))
+def test_gradient_through_nested_solves_is_that_of_the_dense_algebra():
+    weights = np.cos(np.arange(4.0))
     found, expected = (
-        jax.grad(lambda blocks, f=function: jnp.vdot(weights, f(blocks)))(
+        jax.jit(jax.grad(lambda blocks, f=function: jnp.vdot(weights, f(blocks))))(
             saddle_blocks()
         )
         for function in (lambda x: eliminated(x).value, eliminated_densely)
     )
-    slack = tolerance(10, "float64", 100)
-    assert relative_error(found[block], expected[block]) <= slack
+    errors = list(map(relative_error, found, expected))
+    assert max(errors) <= tolerance(10, "float64", 100), errors
 
 
 def test_tangent_through_nested_solves_is_that_of_the_dense_algebra():
     blocks = saddle_blocks()
-    tangents = [jnp.cos(block) for block in blocks]
-    _, found = jax.jvp(lambda x: eliminated(x).value, (blocks,), (tangents,))
-    _, expected = jax.jvp(eliminated_densely, (blocks,), (tangents,))
+    tangents = [np.cos(block) for block in blocks]
+    found, expected = (
+        jax.jit(lambda x, along, f=f: jax.jvp(f, (x,), (along,))[1])(blocks, tangents)
+        for f in (lambda x: eliminated(x).value, eliminated_densely)
+    )
     assert relative_error(found, expected) <= tolerance(10, "float64", 100)

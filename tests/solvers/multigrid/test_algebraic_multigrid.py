@@ -75,8 +75,10 @@ def made(name: str, num_sweeps: int = 2) -> tuple[Any, Any]:
     return matrix.toarray(), AlgebraicMultigrid(num_sweeps)(A)
 
 
-@each_matrix
-@pytest.mark.parametrize("num_sweeps", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("name", "num_sweeps"),
+    [*((name, count) for name in MATRICES for count in (1, 2)), ("poisson", 3)],
+)
 def test_cycle_is_hermitian_and_definite(name: str, num_sweeps: int):
     A, cycle = made(name, num_sweeps)
     M = np.asarray(cycle.as_matrix())
@@ -96,8 +98,9 @@ def test_cycle_never_amplifies_the_error(name: str):
 
 def omega_of(level: Any) -> float:
     """The factor of D⁻¹ in a sweep."""
-    weights = level.smoother.steps[0] * level.smoother.weights
-    return float(weights[0] * level.operator.diagonal()[0])
+    step, weights = level.smoother.steps[0], np.asarray(level.smoother.weights)
+    diagonal = jax.jit(lambda A: A.diagonal())(level.operator)
+    return float(np.asarray(step) * weights[0] * np.asarray(diagonal)[0])
 
 
 def with_our_sweep(ml: Any, cycle: Any) -> Any:
@@ -164,8 +167,8 @@ def unsymmetric(matrix: Any) -> Any:
 def test_hierarchy_that_is_not_symmetric_promises_nothing():
     M = AlgebraicMultigrid(build=unsymmetric)(as_operator(poisson(12)))
     assert M.tags == frozenset()
-    error = relative_error(M.T.as_matrix(), M.as_matrix().T)
-    assert error <= tolerance(100, "float64")
+    matrix, transpose = jax.jit(lambda M: (M.as_matrix(), M.T.as_matrix()))(M)
+    assert relative_error(transpose, matrix.T) <= tolerance(100, "float64")
 
 
 def test_matrix_below_the_coarsest_size_is_inverted():

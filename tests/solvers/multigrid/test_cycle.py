@@ -12,7 +12,7 @@ import scipy.sparse
 
 import krylax as kx
 
-from ...helpers import draw, relative_error, solution_tolerance, tolerance
+from ...helpers import as_matrix, draw, relative_error, solution_tolerance, tolerance
 
 solvers, operators = kx.solvers, kx.operators
 SHAPES = ["V", "W", "F"]
@@ -98,8 +98,8 @@ def level_of(A: np.ndarray, tags: Any, smoother: Any, own: Any = None) -> Any:
     R = Pairs(jnp.asarray((1 + jitter).astype(A.dtype)))
     P = None if own is None else own(R)
     level = solvers.Level(operators.Dense(A, tags=tags), smoother, R, P)
-    dense = np.asarray(R.as_matrix())
-    other = dense.conj().T if P is None else np.asarray(P.as_matrix())
+    dense = as_matrix(R)
+    other = dense.conj().T if P is None else as_matrix(P)
     return level, dense @ A @ other
 
 
@@ -128,6 +128,22 @@ def other_prolongation(R: Pairs) -> Any:
     return Pairs(1.5 * R.weights[::-1]).T
 
 
+@jax.jit
+def parts_of(level: Any) -> Any:
+    """The matrices of both smoothers, of the restriction and of the prolongation."""
+    fine, coarse = (
+        jnp.eye(n, dtype=level.operator.matrix.dtype)
+        for n in (len(level.operator.matrix), len(level.operator.matrix) // 2)
+    )
+    pieces = (
+        (lambda b: level.smoother.before(level, b), fine),
+        (lambda b: level.smoother.after(level, jnp.zeros_like(b), b), fine),
+        (level.restrict, fine),
+        (level.prolong, coarse),
+    )
+    return [jax.vmap(apply)(columns).T for apply, columns in pieces]
+
+
 def expected_matrix(levels: Any, inverse: np.ndarray, shape: str) -> np.ndarray:
     """The cycle as its error propagation says, by dense products."""
     if not levels:
@@ -135,17 +151,13 @@ def expected_matrix(levels: Any, inverse: np.ndarray, shape: str) -> np.ndarray:
     level, below = levels[0], levels[1:]
     A = np.asarray(level.operator.matrix)
     one = np.eye(len(A), dtype=A.dtype)
-    S = np.asarray(jax.vmap(partial(level.smoother.before, level))(one)).T
-    after = jax.vmap(lambda b: level.smoother.after(level, jnp.zeros_like(b), b))
-    S_after = np.asarray(after(one)).T
+    S, S_after, restriction, prolongation = map(np.asarray, parts_of(level))
     M = expected_matrix(below, inverse, shape)
     if below and shape != "V":
         again = M if shape == "W" else expected_matrix(below, inverse, "V")
         A_below = np.asarray(below[0].operator.matrix)
         M = M + again @ (np.eye(len(M)) - A_below @ M)
-    restriction = np.asarray(jax.vmap(level.restrict)(one)).T
-    prolong = jax.vmap(level.prolong)(np.eye(len(M), dtype=A.dtype))
-    X = S + np.asarray(prolong).T @ M @ restriction @ (one - A @ S)
+    X = S + prolongation @ M @ restriction @ (one - A @ S)
     return X + S_after @ (one - A @ X)
 
 
@@ -184,7 +196,7 @@ def test_cycle_and_transpose_are_those_of_dense_products(case: str, shape: Any):
 def test_cycle_is_tagged_hermitian_where_it_is(case: str, shape: Any):
     inverse, levels = hierarchy(*CASES[case])
     M = solvers.MultigridCycle(levels, inverse, shape=shape)
-    dense = np.asarray(M.as_matrix())
+    dense = as_matrix(M)
     assert relative_error(dense.conj().T, dense) <= tolerance(100, "float64")
     assert "hermitian" in M.tags
     # Nothing is known of what the smoother makes of errors.

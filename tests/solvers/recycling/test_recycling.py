@@ -76,10 +76,9 @@ def test_recycled_pair_is_a_pair_after_every_solve(row: str, before: str):
 
 
 @each_row
-@pytest.mark.parametrize("preconditioner", ["jacobi", "operator"])
-def test_recycled_pair_is_a_pair_with_a_preconditioner(row: str, preconditioner: str):
+def test_recycled_pair_is_a_pair_with_a_preconditioner(row: str):
     name = ROWS[row].problems[0]
-    found = solved(row, name, preconditioner=preconditioner)
+    found = solved(row, name, preconditioner="jacobi")
     errors = pair_errors(problem(name).matrix, found.carry)
     assert max(errors.values()) <= IDENTITY, errors
 
@@ -94,16 +93,15 @@ def test_recycled_pair_is_a_pair_in_complex_arithmetic(row: str, preconditioner:
 
 
 @each_row
-@pytest.mark.parametrize("dtype", ["float64", "complex128"])
-def test_recycled_vectors_are_images_of_the_preconditioner(row: str, dtype: str):
-    names = {"float64": ROWS[row].problems[0], "complex128": ROWS[row].complex_problem}
-    matrix, b = problem(names[dtype], dtype)
+def test_recycled_vectors_are_images_of_the_preconditioner(row: str):
+    dtype = "complex128"
+    matrix, b = problem(ROWS[row].complex_problem, dtype)
     M = approximate_inverse(row, matrix)
-    first = solve(row, matrix, b, preconditioner=M)
-    second = solve(row, matrix, b[::-1], preconditioner=M, carry=first.carry)
+    first = solve(row, matrix, b, dtype, preconditioner=M)
+    second = solve(row, matrix, b[::-1], dtype, preconditioner=M, carry=first.carry)
     assert second.status == Status.converged
-    assert relative_error(M.mm(first.carry.Y), first.carry.U) <= IDENTITY
-    assert relative_error(M.mm(second.carry.Y), second.carry.U) <= IDENTITY
+    for carry in (first.carry, second.carry):
+        assert relative_error(carry.Y @ np.transpose(M.matrix), carry.U) <= IDENTITY
 
 
 @each_row
@@ -116,8 +114,7 @@ def test_recycled_vectors_stand_for_themselves_without_a_preconditioner(row: str
     ("row", "name", "preconditioner"),
     [
         *((row, name, "none") for row in SYMMETRIC for name in ROWS[row].problems[:4]),
-        *((row, "diffusion_2d", "jacobi") for row in SYMMETRIC),
-        *((row, name, "operator") for row in SYMMETRIC for name in DEFINITE),
+        *((row, name, "jacobi") for row in SYMMETRIC for name in DEFINITE),
     ],
 )
 def test_solve_with_an_empty_carry_is_the_plain_method(
@@ -261,8 +258,9 @@ def test_zero_right_hand_side_keeps_the_space(row: str):
 def test_exact_start_is_kept_with_a_carry(row: str):
     matrix, b = problem("diffusion_2d")
     exact = problem("diffusion_2d").solution
-    carry = solved(row, "diffusion_2d").carry
-    found = solve(row, matrix, b, x0=jnp.asarray(exact), carry=carry)
+    carry = solved(row, "diffusion_2d", preconditioner="jacobi").carry
+    M = ROWS[row].preconditioner
+    found = solve(row, matrix, b, preconditioner=M, x0=jnp.asarray(exact), carry=carry)
     assert found.stats.num_steps == 0
     assert np.array_equal(found.value, exact)
 

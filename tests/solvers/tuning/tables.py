@@ -13,10 +13,11 @@ T: Any = kx.solvers.tuning
 LOW, HIGH = -0.15, 0.45
 NUM_ARMS = 12
 NUM_ROUNDS = 1500
+SEEDS = (11, 12, 13, 14)
 
 
 def arms(dtype: Any = jnp.float64, count: int = NUM_ARMS) -> Any:
-    return jnp.linspace(1.0, 1.95, count, dtype=dtype)
+    return jax.device_put(np.linspace(1.0, 1.95, count).astype(dtype))
 
 
 def radius(context: Any) -> Any:
@@ -28,11 +29,12 @@ def radius(context: Any) -> Any:
 def table(num_rounds: int = NUM_ROUNDS) -> tuple[Any, Any]:
     """Contexts, and what every arm costs: the steps by theory, within some 5 %."""
     rng = np.random.default_rng(3)
-    contexts = jnp.asarray(LOW + (HIGH - LOW) * rng.beta(2, 6, num_rounds))
-    mu = radius(contexts)[:, None] * jnp.ones((1, NUM_ARMS))
-    omegas = jnp.broadcast_to(arms(), mu.shape)
-    steps = kx.solvers.sor_steps_bound(omegas, mu, 1e-8)
-    return contexts, steps * np.exp(0.05 * rng.standard_normal(steps.shape))
+    contexts = LOW + (HIGH - LOW) * rng.beta(2, 6, num_rounds)
+    mu = radius(contexts)[:, None] * np.ones((1, NUM_ARMS))
+    omegas = np.broadcast_to(arms(), mu.shape)
+    steps = jax.jit(lambda w, mu: kx.solvers.sor_steps_bound(w, mu, 1e-8))(omegas, mu)
+    costs = np.asarray(steps) * np.exp(0.05 * rng.standard_normal(steps.shape))
+    return jax.device_put(contexts), jax.device_put(costs)
 
 
 TUNERS: dict[str, Any] = {
@@ -54,9 +56,11 @@ LEARNING = [name for name in TUNERS if name not in ("uniform", "young")]
 
 @cache
 def runs(name: str) -> Any:
-    """Traces of a tuner with four keys, over the table."""
+    """Traces of a tuner with four seeds, over the table."""
     contexts, costs = table()
     tuner = TUNERS[name](arms())
-    keys = jax.random.split(jax.random.key(11), 4)
-    simulate = jax.vmap(lambda k: T.simulate(tuner, costs, key=k, contexts=contexts))
-    return jax.jit(simulate)(keys)
+
+    def simulate(seed: Any) -> Any:
+        return T.simulate(tuner, costs, key=jax.random.key(seed), contexts=contexts)
+
+    return jax.jit(jax.vmap(simulate))(np.array(SEEDS))

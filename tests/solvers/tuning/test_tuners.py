@@ -1,6 +1,7 @@
 """What every tuner promises: pure, of fixed shapes, the same in a scan and a loop."""
 
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -8,15 +9,43 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from .tables import HIGH, LEARNING, LOW, NUM_ARMS, TUNERS, T, arms, runs, table
+from .tables import HIGH, LEARNING, LOW, NUM_ARMS, SEEDS, TUNERS, T, arms, runs, table
 
 pytestmark = pytest.mark.usefixtures("as_users_run_it")
 each_tuner = pytest.mark.parametrize("name", TUNERS)
 
 
-def played(tuner: Any, num_rounds: int, dtype: Any = jnp.float64) -> Any:
-    contexts, costs = (a[:num_rounds].astype(dtype) for a in table())
-    return T.simulate(tuner, costs, key=jax.random.key(1), contexts=contexts)
+ROUNDS = 60
+
+
+@eqx.filter_jit
+def simulate(tuner: Any, costs: Any, contexts: Any, seed: Any) -> Any:
+    return T.simulate(tuner, costs, key=jax.random.key(seed), contexts=contexts)
+
+
+def played(name: str, costs: Any = None, seed: int = 1) -> Any:
+    """The first rounds of the table, or of other costs, by one program of a tuner."""
+    contexts, known = (np.asarray(a)[:ROUNDS] for a in table())
+    costs = known if costs is None else costs
+    return simulate(TUNERS[name](arms()), costs, contexts, np.asarray(seed))
+
+
+class Compiled(NamedTuple):
+    """What a tuner does in a round."""
+
+    init: Any
+    ask: Any
+    tell: Any
+
+
+@cache
+def compiled(name: str) -> Compiled:
+    tuner = TUNERS[name](arms())
+    return Compiled(
+        jax.jit(lambda seed: tuner.init(jax.random.key(seed))),
+        jax.jit(lambda state, context: tuner.ask(state, context)),
+        jax.jit(lambda state, choice, cost: tuner.tell(state, choice, cost)),
+    )
 
 
 def largest_of(state: Any) -> Any:
@@ -52,7 +81,9 @@ def test_arm_is_the_one_of_the_value(name: str):
 
 @each_tuner
 def test_single_precision_stays_single(name: str):
-    trace = played(TUNERS[name](arms(jnp.float32)), 60, jnp.float32)
+    contexts, costs = (a[:ROUNDS].astype(jnp.float32) for a in table())
+    tuner = TUNERS[name](arms(jnp.float32))
+    trace = eqx.filter_eval_shape(simulate, tuner, costs, contexts, np.asarray(1))
     assert trace.values.dtype == trace.costs.dtype == jnp.float32
     leaves = jax.tree.leaves(trace.state)
     assert all(leaf.dtype != jnp.float64 for leaf in leaves)
@@ -60,100 +91,80 @@ def test_single_precision_stays_single(name: str):
 
 @each_tuner
 def test_scan_does_what_a_loop_does(name: str):
-    tuner, (contexts, costs) = TUNERS[name](arms()), table()
-    ask, tell = jax.jit(lambda *a: tuner.ask(*a)), jax.jit(lambda *a: tuner.tell(*a))
-    state = tuner.init(jax.random.key(1))
+    tuner, (contexts, costs) = compiled(name), map(np.asarray, table())
+    state = tuner.init(1)
     chosen = []
     for i in range(30):
-        choice, state = ask(state, contexts[i])
+        choice, state = tuner.ask(state, contexts[i])
         chosen.append(float(choice.value))
-        cost = jnp.interp(choice.value, tuner.arms, costs[i])
-        state = tell(state, choice, cost)
-    expected = np.asarray(played(tuner, 30).values)
-    assert np.allclose(chosen, expected, rtol=1e-9)
+        state = tuner.tell(state, choice, np.interp(chosen[-1], arms(), costs[i]))
+    assert np.allclose(chosen, played(name).values[:30], rtol=1e-9)
 
 
 @each_tuner
 def test_many_side_by_side_are_each_alone(name: str):
-    contexts, costs = table()
-    tuner = TUNERS[name](arms())
-    alone = T.simulate(
-        tuner,
-        costs[:40],
-        key=jax.random.split(jax.random.key(11), 4)[2],
-        contexts=contexts[:40],
-    )
-    assert np.array_equal(alone.arms, runs(name).arms[2, :40])
+    assert np.array_equal(played(name, seed=SEEDS[2]).arms, runs(name).arms[2, :ROUNDS])
 
 
 @each_tuner
 def test_costs_that_are_not_finite_do_no_harm(name: str):
-    tuner = TUNERS[name](arms())
-    contexts, costs = table()
-    # The last two arms diverge.
-    costs = costs[:300].at[:, -1].set(jnp.nan).at[:, -2].set(jnp.inf)
-    trace = T.simulate(tuner, costs, key=jax.random.key(0), contexts=contexts[:300])
+    costs = np.array(table()[1][:ROUNDS])
+    # Two arms diverge, and all of them in some rounds.
+    costs[:, -1], costs[:, -2], costs[7::11] = np.nan, np.inf, np.nan
+    trace = played(name, costs, seed=0)
     assert np.all(np.isfinite(trace.values))
     assert np.all(np.isfinite(np.asarray(trace.probabilities)))
 
 
 @pytest.mark.parametrize("name", LEARNING)
 def test_failure_before_any_cost_teaches_nothing(name: str):
-    tuner = TUNERS[name](arms())
-    choice, state = tuner.ask(tuner.init(jax.random.key(0)), 0.1)
-    assert equal(tuner.tell(state, choice, jnp.inf), state)
+    tuner = compiled(name)
+    choice, state = tuner.ask(tuner.init(0), 0.1)
+    assert equal(tuner.tell(state, choice, np.inf), state)
 
 
 @pytest.mark.parametrize("name", ["tsallis", "cheb", "joint", "thompson"])
 def test_failure_counts_more_than_the_dearest_success(name: str):
-    tuner = TUNERS[name](arms())
-    choice, state = tuner.ask(tuner.init(jax.random.key(0)), 0.1)
+    tuner = compiled(name)
+    choice, state = tuner.ask(tuner.init(0), 0.1)
     known = tuner.tell(state, choice, 40.0)
-    failed = tuner.tell(known, choice, jnp.nan)
-    assert equal(
-        failed,
-        eqx.tree_at(
-            lambda s: largest_of(s), tuner.tell(known, choice, 80.0), largest_of(failed)
-        ),
-    )
+    failed = tuner.tell(known, choice, np.nan)
+    dearer = tuner.tell(known, choice, 80.0)
+    assert equal(failed, eqx.tree_at(largest_of, dearer, largest_of(failed)))
 
 
 @each_tuner
 @pytest.mark.parametrize("cost", [0.0, 1.0])
 def test_costs_that_are_all_the_same_do_no_harm(name: str, cost: float):
-    costs = jnp.full((50, NUM_ARMS), cost)
-    contexts = jnp.full(50, 0.1)
-    trace = T.simulate(
-        TUNERS[name](arms()), costs, key=jax.random.key(0), contexts=contexts
-    )
+    trace = played(name, np.full((ROUNDS, NUM_ARMS), cost), seed=0)
     assert np.all(np.isfinite(np.asarray(trace.probabilities)))
 
 
 @pytest.mark.parametrize("name", ["binned", "cheb", "joint"])
 def test_context_out_of_range_counts_as_the_end(name: str):
-    tuner = TUNERS[name](arms())
-    state = played(tuner, 200).state
-    ask = jax.jit(lambda context: tuner.ask(state, context)[0].probabilities)
-    assert np.array_equal(ask(HIGH + 0.1), ask(HIGH))
-    assert not np.array_equal(ask(HIGH), ask(LOW))
+    state = jax.tree.map(lambda leaf: leaf[0], runs(name).state)
+    beyond, high, low = (
+        compiled(name).ask(state, context)[0].probabilities
+        for context in (HIGH + 0.1, HIGH, LOW)
+    )
+    assert np.array_equal(beyond, high)
+    assert not np.array_equal(high, low)
 
 
 @pytest.mark.parametrize("name", ["tsallis", "binned", "cheb"])
 def test_state_without_evidence_is_a_fresh_one(name: str):
-    tuner = TUNERS[name](arms())
-    forgotten = tuner.discount(played(tuner, 40).state, 0.0)
-    both = (tuner.ask(s, 0.1)[0] for s in (forgotten, tuner.init(jax.random.key(0))))
+    forgotten = TUNERS[name](arms()).discount(played(name).state, 0.0)
+    tuner = compiled(name)
+    both = (tuner.ask(s, 0.1)[0] for s in (forgotten, tuner.init(0)))
     assert np.allclose(*(choice.probabilities for choice in both))
 
 
 @each_tuner
 def test_saved_state_goes_on_bit_for_bit(name: str, tmp_path: Any):
-    tuner = TUNERS[name](arms())
-    contexts, costs = table()
-    first = T.simulate(tuner, costs[:30], key=jax.random.key(1), contexts=contexts[:30])
-    T.save(tmp_path / "state", first.state)
-    loaded = T.load(tmp_path / "state", tuner.init(jax.random.key(9)))
-    assert equal(loaded, first.state)
+    state = played(name).state
+    T.save(tmp_path / "state", state)
+    loaded = T.load(tmp_path / "state", compiled(name).init(9))
+    assert equal(loaded, state)
 
 
 def test_state_of_another_tuner_is_refused(tmp_path: Any):

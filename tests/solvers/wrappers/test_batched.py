@@ -18,10 +18,8 @@ Status = kx.Status
 Batched = kx.solvers.Batched
 PRECONDITIONERS: dict[str, Any] = {"none": None, "jacobi": kx.solvers.Jacobi()}
 # Six systems, and lanes for one, some, all and more of them.
-QUEUES = [("cg", "none", num_lanes) for num_lanes in (1, 4, 6, 9)]
-QUEUES += [
-    (row, name, 2) for row in ("cg", "gmres", "gcrodr") for name in PRECONDITIONERS
-]
+QUEUES = [("cg", "none", num_lanes) for num_lanes in (1, 2, 6, 9)]
+QUEUES += [("cg", "jacobi", 2), ("gmres", "none", 2), ("gcrodr", "jacobi", 2)]
 each_queue = pytest.mark.parametrize(("row", "preconditioner", "num_lanes"), QUEUES)
 STATUSES = [
     Status.converged,
@@ -37,7 +35,7 @@ def systems() -> tuple[Any, Any]:
     """Good ones, a failing one, one of b = 0, one of NaN."""
     (good, b), (hard, c) = problem("diffusion_2d"), problem(HARD)
     matrices = [good, hard, good, good, good + 5 * np.eye(48), 2 * good]
-    return jnp.stack(matrices), jnp.stack([b, c, 0 * b, np.nan * b, b[::-1], -b])
+    return np.stack(matrices), np.stack([b, c, 0 * b, np.nan * b, b[::-1], -b])
 
 
 @cache
@@ -77,12 +75,11 @@ def test_counts_are_those_of_plain_vmap(row: str, preconditioner: str, num_lanes
         assert getattr(found, count).tolist() == getattr(expected, count).tolist()
 
 
-@pytest.mark.parametrize("preconditioner", PRECONDITIONERS)
-def test_carries_of_all_systems_come_out(preconditioner: str):
-    found = solved("gcrodr", preconditioner, 2).carry
-    expected = solved("gcrodr", preconditioner, None).carry
-    assert jax.tree.map(jnp.shape, found) == jax.tree.map(jnp.shape, expected)
-    assert jnp.any(found.C[5] != 0)
+def test_carries_of_all_systems_come_out():
+    found = solved("gcrodr", "jacobi", 2).carry
+    expected = solved("gcrodr", "jacobi", None).carry
+    assert jax.tree.map(np.shape, found) == jax.tree.map(np.shape, expected)
+    assert np.any(np.asarray(found.C)[5] != 0)
 
 
 def work_of(solver: Any, diagonals: Any) -> tuple[int, Any]:
@@ -106,14 +103,14 @@ def work_of(solver: Any, diagonals: Any) -> tuple[int, Any]:
         )
         return kx.solve(A, jnp.ones(48), solver, throw=False)
 
-    found = jax.block_until_ready(jax.vmap(one)(diagonals))
+    found = jax.block_until_ready(jax.jit(jax.vmap(one))(diagonals))
     return sum(lanes), found
 
 
 def spectra() -> Any:
     """One system of many steps among fifteen of three."""
     easy, slow = np.tile([1.0, 2.0, 3.0], 16), np.geomspace(1, 1e5, 48)
-    return jnp.stack([slow, *[easy] * 15])
+    return np.stack([slow, *[easy] * 15])
 
 
 def test_one_slow_system_does_not_make_all_lanes_work():
@@ -146,7 +143,7 @@ SOLVER = Batched(ROWS["cg"].solver(), num_lanes=2)
 
 def right_hand_sides(count: int = 5) -> Any:
     rng = np.random.default_rng(8)
-    return jnp.asarray(rng.standard_normal((count, 48)))
+    return jax.device_put(rng.standard_normal((count, 48)))
 
 
 @pytest.mark.parametrize("count", [1, 5])
