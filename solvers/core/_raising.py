@@ -1,12 +1,15 @@
 """Raising where a solve has failed, outside of `jit` and inside of it."""
 
+from functools import partial
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Int, PyTree
 
+from ...operators._control_flow import is_sharded
 from ...operators._field import Field, is_traced
 from ._solution import Solution
 from ._status import SolveError, Status, is_solved
@@ -37,7 +40,16 @@ def raise_traced(
 ) -> Any:
     """Return the value; the compiled program raises if the status is a failure."""
     sentences = [member.sentence.replace("The solve", subject) for member in Status]
+    if is_sharded():
+        # The branch with which Equinox raises does not pass the checks of shard_map.
+        jax.debug.callback(partial(_raise_on_host, sentences), status)
+        return value
     return eqx.branched_error_if(value, ~is_solved(status), status, sentences)
+
+
+def _raise_on_host(sentences: list[str], status: np.ndarray) -> None:
+    if status not in (Status.converged, Status.attained):
+        raise RuntimeError(sentences[list(Status).index(Status(int(status)))])
 
 
 def require_derivative(value: Field, status: Int[Array, ""], throw: bool) -> Field:

@@ -66,3 +66,58 @@ def test_result_within_the_tolerance_is_converged():
 @pytest.mark.parametrize("factor", [1.01, 2.0, 9.0, 1e4])
 def test_result_that_misses_the_tolerance_is_not_converged(factor: float):
     assert certified(factor * RTOL).status == kx.Status.stagnated
+
+
+@pytest.mark.parametrize(
+    ("dtype", "entry", "b"),
+    [
+        ("float64", 1e-200, 1e300),
+        ("float64", 1.0, 1e-310),
+        ("float64", 1e200, 1e-120),
+        ("float32", 1e-10, 1e30),
+        ("float32", 1e5, 1e-34),
+        ("complex64", 1.0, 1e-40),
+    ],
+)
+def test_solution_beyond_the_dtype_is_not_called_converged(
+    dtype: str, entry: float, b: float
+):
+    A = kx.operators.Dense(np.diag(np.full(3, entry, dtype)))
+    # NumPy's and not JAX's, which is free to read tiny numbers as zero.
+    found = kx.solve(A, np.full(3, b, dtype), kx.solvers.GMRES(1e-5), throw=False)
+    assert found.status == kx.Status.nonfinite
+
+
+def test_part_of_b_in_the_null_space_counts_in_the_residual():
+    A = kx.operators.Laplacian((16,), boundary="neumann", nullspace="constant")
+    b = np.cos(np.pi * (np.arange(16) + 0.5) / 16)
+    b = b + 9e-3 * np.linalg.norm(b) / 4
+    found = kx.solve(A, b, kx.solvers.CG(rtol=1e-2))
+    slopes = np.diff(np.asarray(found.value), prepend=0.0, append=0.0)
+    slopes[[0, -1]] = 0
+    true = np.linalg.norm(b + np.diff(slopes)) / np.linalg.norm(b)
+    assert float(found.stats.relative_residual) == pytest.approx(true)
+    assert true >= 8.9e-3
+
+
+def test_residual_at_rounding_level_is_attained_and_no_failure():
+    A = kx.operators.Laplacian((64, 64), spacing=1 / 65, dtype=jnp.float32)
+    b = np.ones((64, 64), np.float32)
+    found = kx.solve(A, b, kx.solvers.CG(), preconditioner=kx.solvers.Multigrid())
+    assert found.status == kx.Status.attained
+    assert found.stats.relative_residual <= found.stats.attainable
+    # 4 eps ‖A‖ ‖x‖ / ‖b‖, of which the power method finds ‖A‖ = 8/h² from below.
+    size = 8 * 65**2 * np.linalg.norm(found.value) / np.linalg.norm(b)
+    expected = 4 * np.finfo(np.float32).eps * (size + 1)
+    assert expected / 2 <= found.stats.attainable <= 1.01 * expected
+
+
+def test_statistics_have_the_history_without_what_was_not_reached():
+    A = kx.operators.Laplacian((2000,))
+    b = np.random.default_rng(0).standard_normal(2000)
+    stats = kx.solve(A, b, kx.solvers.CG(rtol=1e-8)).stats
+    assert stats.history_stride > 1
+    last = int(stats.num_steps) - stats.steps[-1]
+    assert 0 <= last < int(stats.history_stride)
+    assert stats.steps.shape == stats.residuals.shape
+    assert np.all(np.isfinite(stats.residuals))
