@@ -46,6 +46,14 @@ def as_inexact(values: Any, name: str) -> Inexact[Array, "..."]:
         # Python numbers have no precision of their own.
         if values.dtype in (np.float64, np.complex128):
             values = values.astype(jax.dtypes.canonicalize_dtype(values.dtype))
+    if isinstance(values, np.ndarray):
+        # JAX takes numbers in the order of bytes of the machine alone.
+        values = values.astype(values.dtype.newbyteorder("="), copy=False)
+        if values.dtype in (np.longdouble, np.clongdouble):
+            raise ValueError(
+                f"{name} must be of 64 bits or fewer, as JAX computes, got "
+                f"{values.dtype}; convert it, for example with {name}.astype(float)"
+            )
     if not jnp.issubdtype(values.dtype, jnp.inexact):
         raise ValueError(
             f"{name} must be an array of a floating or complex type, got dtype "

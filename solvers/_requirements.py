@@ -15,7 +15,8 @@ def require_types(A: Any, solver: Any, preconditioner: Any) -> None:
     if not isinstance(A, AbstractLinearOperator):
         raise TypeError(
             f"A must be a linear operator, got {type(A).__name__}; wrap a matrix in "
-            "Dense, a sparse one of SciPy in from_scipy, or a function in Function"
+            "Dense, a sparse one of SciPy in from_scipy (one of JAX converted to it), "
+            "or a function in Function"
         )
     if not isinstance(solver, AbstractSolver):
         raise TypeError(

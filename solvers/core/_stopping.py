@@ -72,6 +72,7 @@ def require_settings(solver: Any) -> None:
         raise ValueError(
             f"rtol must be below 1, got {solver.rtol}: the zero field would pass"
         )
+    require_integers(solver, "max_steps")
     if solver.max_steps < 1:
         raise ValueError(f"max_steps must be at least 1, got {solver.max_steps}")
 

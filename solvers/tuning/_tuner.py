@@ -91,6 +91,8 @@ def as_arms(arms: ArrayLike) -> Float[Array, " arms"]:
     Raises:
         ValueError: they are not ascending finite numbers.
     """
+    if isinstance(arms, list | tuple):
+        arms = jnp.asarray(arms) if is_traced(arms) else np.asarray(arms, float)
     arms = jnp.asarray(arms, jnp.result_type(float, arms))
     if is_traced(arms):
         return arms
