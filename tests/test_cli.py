@@ -199,6 +199,26 @@ def test_a_full_disk_exits_with_1(
     assert "disk full: 0 of 2 samples committed" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("max_steps", "code", "message"),
+    [
+        ("2", 1, "krylax: error: every sample failed (2 max_steps_reached"),
+        ("17", 3, "krylax: warning: 1 of 2 samples of "),
+    ],
+)
+def test_failed_samples_show_in_the_exit_code(
+    tmp_path: Path, capsys: Captured, max_steps: str, code: int, message: str
+) -> None:
+    path = tmp_path / "a"
+    command = ["generate", "darcy", "--num-samples", "2", *TINY, "--out", str(path)]
+    command += ["--max-steps", max_steps]
+    assert main(command) == code
+    assert message in capsys.readouterr().err
+    assert path.exists() == (code == 3)
+    assert main([*command, "--allow-failures"]) == 0
+    assert capsys.readouterr().err.count("krylax: warning") == 0
+
+
 def test_info_prints_configuration_statistics_and_versions(
     darcy: Path, capsys: Captured
 ) -> None:

@@ -4,6 +4,7 @@
   nothing else.
 - `_draws.py`: The samples of a run, drawn for the solve order and kept for the solve.
 - `_estimate.py`: What a data set will cost, before it is generated.
+- `_failures.py`: What is said of samples that have no certified solution.
 - `_generate.py`: `generate`: its arguments, checked, and what became of earlier calls.
 - `_method_request.py`: What is asked of the method, and the method that comes of it.
 - `_order.py`: The order in which systems are solved.
@@ -20,6 +21,7 @@
 
 from ._estimate import Estimate as Estimate
 from ._estimate import estimate as estimate
+from ._failures import FailedSamplesWarning as FailedSamplesWarning
 from ._generate import generate as generate
 from ._plan import Plan as Plan
 from ._plan import Trial as Trial

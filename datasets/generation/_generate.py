@@ -7,6 +7,7 @@ workers, and any number of interruptions, publish the same bytes.
 import os
 from pathlib import Path
 from typing import Any, Literal
+from warnings import warn
 
 import numpy as np
 
@@ -14,8 +15,10 @@ from .._names import check_name, check_target, working_path
 from .._optional import require
 from ..families._family import AbstractFamily, check_choice, require_family
 from ..store._dataset import Dataset, open_dataset
+from ..store._describe import failures
 from ..store._working_folder import stored_configuration
 from ._configuration import configuration
+from ._failures import FailedSamplesWarning, all_failed
 from ._method_request import MethodRequest
 from ._order import ORDERINGS, Ordering
 from ._run import Run
@@ -37,6 +40,7 @@ def generate(
     segment_size: int = 128,
     num_workers: int = 1,
     resume: bool = True,
+    allow_failures: bool = False,
     progress: bool = True,
 ) -> Dataset:
     """Return the data set of the family's samples 0 to num_samples - 1.
@@ -52,7 +56,8 @@ def generate(
     with, or set NPROC=1 and OPENBLAS_NUM_THREADS=1 as the command line does.
 
     A sample is published as good only if it converged and its true relative residual
-    is at most solver.rtol; otherwise its solution is NaN and its id is listed.
+    is at most solver.rtol; otherwise its solution is NaN, its id is listed, and a
+    `FailedSamplesWarning` says so. If all samples failed, nothing is published.
 
     Args:
         family: the problem family, such as `Darcy()`.
@@ -75,6 +80,7 @@ def generate(
         num_workers: processes; more than 1 need the calling script's
             `if __name__ == "__main__":` guard, as multiprocessing does.
         resume: False refuses to continue an interrupted run.
+        allow_failures: True publishes whatever failed, and without a warning.
         progress: False for silence; else a bar on a terminal, log lines elsewhere.
 
     Raises:
@@ -84,7 +90,8 @@ def generate(
             another configuration; the message lists the differences.
         BlockingIOError: another process works on the same data set.
         OutOfSpaceError: the disk is full; nothing committed is lost.
-        RuntimeError: a worker process died; nothing committed is lost.
+        RuntimeError: a worker process died, or every sample failed; nothing committed
+            is lost.
 
     Examples:
         >>> import tempfile
@@ -113,12 +120,17 @@ def generate(
     settings = configuration(
         family, num_samples, method, ordering=ordering, segment_size=segment_size
     )
-    run = Run(target, Work(family, method), settings, num_workers, progress)
+    run = Run(
+        target, Work(family, method), settings, num_workers, progress, allow_failures
+    )
     if not is_published:
         _refuse_to_resume(target, resume)
         _check_family(family)
         run.finish()
-    return run.open()
+    dataset = run.open()
+    if dataset.failed and not allow_failures:
+        _complain(dataset)
+    return dataset
 
 
 def _check(
@@ -141,6 +153,18 @@ def _check_family(family: AbstractFamily) -> None:
         check_name(name, "the name of an array")
     # Fails here, not in a worker, when float64 is off or the system is not valid.
     family.system(family.sample(0))
+
+
+def _complain(dataset: Dataset) -> None:
+    if len(dataset.failed) == len(dataset):
+        raise RuntimeError(all_failed(dataset.path, failures(dataset)))
+    warn(
+        f"{len(dataset.failed)} of {len(dataset)} samples of {dataset.path} failed and "
+        f"have no solution ({failures(dataset)}); allow_failures=True "
+        "(--allow-failures) accepts that",
+        FailedSamplesWarning,
+        stacklevel=3,
+    )
 
 
 def _refuse_to_resume(target: Path, resume: bool) -> None:

@@ -12,9 +12,10 @@ from jaxtyping import Int
 
 from .._names import working_path
 from ..store._dataset import Dataset, open_dataset
+from ..store._describe import failures_text
 from ..store._publish import Finished, publish
 from ..store._record import configuration_hash, differences, record_text
-from ..store._segments import Segment, cut
+from ..store._segments import Segment, cut, is_good
 from ..store._space import (
     check_free,
     is_out_of_space,
@@ -28,6 +29,7 @@ from ..store._working_folder import (
     stored_configuration,
 )
 from ._draws import Draws
+from ._failures import all_failed
 from ._order import solve_order
 from ._progress import progress as progress_display
 from ._solve_segment import Work
@@ -44,6 +46,7 @@ class Run:
         configuration: the data set's configuration.
         num_workers: processes that solve.
         progress: whether to show it.
+        allow_failures: whether to publish if every sample failed.
         commits: the commit record of every segment that is solved.
     """
 
@@ -52,6 +55,7 @@ class Run:
     configuration: dict[str, Any]
     num_workers: int
     progress: bool
+    allow_failures: bool = False
     commits: dict[int, dict[str, Any]] = field(default_factory=dict)
 
     def open(self) -> Dataset:
@@ -73,7 +77,7 @@ class Run:
             FileExistsError: a run with another configuration is kept in its place.
             BlockingIOError: another process works on the same data set.
             OutOfSpaceError: the disk is full.
-            RuntimeError: a worker process died.
+            RuntimeError: a worker process died, or every sample failed.
         """
         try:
             with WorkingFolder(working_path(self.target)) as folder:
@@ -96,6 +100,7 @@ class Run:
             draws = Draws(self.work.family)
             order = self._order(folder, draws)
             self._solve(folder, order, draws)
+            self._refuse_failures(folder.path)
             self._publish(folder, order)
 
     def _order(
@@ -133,6 +138,21 @@ class Run:
                 self.commits[solved.segment.index] = record
         finally:
             display.close()
+
+    def _refuse_failures(self, folder: Path) -> None:
+        # Status names come with the solvers, which import JAX.
+        from ...solvers import Status
+
+        rtol = self.configuration["solver"]["rtol"]
+        pairs = [
+            (sample_id, Status(record["status"]).name)
+            for commit in self.commits.values()
+            for sample_id, record in zip(commit["ids"], commit["samples"], strict=True)
+            if not is_good(record, rtol)
+        ]
+        if len(pairs) == self._committed() and not self.allow_failures:
+            ids, reasons = map(list, zip(*sorted(pairs), strict=True))
+            raise RuntimeError(all_failed(folder, failures_text(ids, reasons)))
 
     def _while_space_lasts(self, segments: list[Segment]) -> Iterator[Segment]:
         # Two, as one may be written while the next one is being solved.

@@ -48,21 +48,33 @@ def _statistics(dataset: Dataset) -> dict[str, str]:
         "steps": _range(steps),
         "matrix-vector products": _range(matvecs),
         "worst true relative residual": worst,
-        "failed": _failures(dataset),
+        "failed": failures(dataset),
     }
 
 
-def _failures(dataset: Dataset) -> str:
+def failures(dataset: Dataset) -> str:
+    """Return how many samples failed for which reason, and which; or "none"."""
     if not dataset.failed:
         return "none"
     names = dataset.attributes["status_names"]
     failed = list(dataset.failed)
-    counts = Counter(names[str(code)] for code in dataset["status"][...][failed])
-    reasons = ", ".join(f"{count} {name}" for name, count in counts.most_common())
+    reasons = [names[str(code)] for code in dataset["status"][...][failed]]
+    return failures_text(failed, reasons)
+
+
+def failures_text(failed: list[int], reasons: list[str]) -> str:
+    """Return how many samples failed for which reason, and which.
+
+    Args:
+        failed: their ids.
+        reasons: the name of the status of each.
+    """
+    counts = Counter(reasons).most_common()
+    listed = ", ".join(f"{count} {name}" for name, count in counts)
     ids = ", ".join(map(str, failed[:_LISTED_FAILURES]))
     more = len(failed) - _LISTED_FAILURES
     rest = f" and {more} more" if more > 0 else ""
-    return f"{reasons}; samples {ids}{rest}"
+    return f"{listed}; samples {ids}{rest}"
 
 
 def _range(values: np.ndarray) -> str:

@@ -67,7 +67,9 @@ Command = Union[Generate, Info, Preview, Verify]  # noqa: UP007
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Return the exit code of one command: 0, 1 failed, 2 bad input, 130 stopped.
+    """Return the exit code of one command.
+
+    0 done, 1 failed, 2 bad input, 3 published with failed samples, 130 stopped.
 
     Args:
         argv: the arguments; the process's own if None.
@@ -119,7 +121,7 @@ def _run(command: Any) -> int:
     _enable_x64()
     match command:
         case Generate():
-            generate(command)
+            return generate(command)
         case Preview():
             place = datasets.preview(command.path, command.num_samples, command.out)
             print(f"wrote {place}")
