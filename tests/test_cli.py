@@ -1,7 +1,10 @@
 """The command line, called as the console script calls it."""
 
+import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -187,6 +190,54 @@ def test_ctrl_c_says_how_to_continue(
     command = ["generate", "darcy", "--num-samples", "2", "--out", str(tmp_path / "a")]
     assert main(command) == 130
     assert "same command again" in capsys.readouterr().err
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    """The command as a shell starts it: in a process group of its own."""
+    script = "import sys; from krylax.cli import main; sys.exit(main())"
+    return subprocess.Popen(
+        [sys.executable, "-c", script, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def test_ctrl_c_is_answered_while_the_packages_are_read(tmp_path: Path) -> None:
+    process = start("generate", "darcy", "--num-samples", "9", "--out", f"{tmp_path}/a")
+    time.sleep(0.4)
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said.startswith("krylax: error: interrupted; nothing committed is lost")
+    assert said.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_sigterm_ends_the_workers_and_keeps_what_is_committed(tmp_path: Path) -> None:
+    options = ["--num-points", "16", "16", "--method", "recycle"]
+    options += ["--segment-size", "16", "--num-workers", "2", "--ordering", "none"]
+    path = tmp_path / "a"
+    command = ["generate", "darcy", "--num-samples", "100000", *options, "--out"]
+    process = start(*command, str(path))
+    while not list((tmp_path / "a.partial" / "commits").glob("*.json")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.terminate()
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 143
+    lines = said.splitlines()
+    assert lines[-1].startswith("krylax: error: terminated; nothing committed is lost")
+    assert all(line.startswith("krylax: ") for line in lines)
+    with pytest.raises(ProcessLookupError):
+        _wait_for_the_end_of_group(process.pid)
+
+
+def _wait_for_the_end_of_group(number: int) -> None:
+    for _ in range(100):
+        os.killpg(number, 0)
+        time.sleep(0.05)
 
 
 def test_a_full_disk_exits_with_1(

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from ._failures import all_failed
 from ._order import solve_order
 from ._progress import progress as progress_display
 from ._solve_segment import Work
-from ._workers import solve_all
+from ._workers import WorkerDiedError, solve_all
 
 
 @dataclass
@@ -86,7 +86,7 @@ class Run:
             if not is_out_of_space(error):
                 raise
             raise self._out_of_space() from error
-        except BrokenProcessPool as error:
+        except WorkerDiedError as error:
             raise RuntimeError(
                 f"a worker process died (killed, out of memory, or a script without "
                 f'an `if __name__ == "__main__":` guard); {self._committed()} of '
@@ -127,15 +127,18 @@ class Run:
         display = progress_display(len(order), self._committed(), self.progress)
         digest = configuration_hash(self.configuration)
         try:
-            for solved in solve_all(
+            solving = solve_all(
                 self.work,
                 self._while_space_lasts(missing),
                 draws,
                 self.num_workers,
                 display.update,
-            ):
-                record = folder.commit(solved, digest)
-                self.commits[solved.segment.index] = record
+            )
+            # Closed, because a traceback would keep it and its workers.
+            with closing(solving):
+                for solved in solving:
+                    record = folder.commit(solved, digest)
+                    self.commits[solved.segment.index] = record
         finally:
             display.close()
 

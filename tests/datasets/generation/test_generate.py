@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Callable
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 
 import krylax as kx
+from krylax.datasets.generation._workers import WorkerDiedError
 
 Tree = Callable[[Path], dict[str, bytes]]
 Generate = Callable[..., kx.datasets.Dataset]
@@ -240,7 +240,7 @@ def test_a_dead_worker_is_reported_with_what_is_safe(
     generate: Generate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def die(*_: object) -> None:
-        raise BrokenProcessPool
+        raise WorkerDiedError
 
     monkeypatch.setattr("krylax.datasets.generation._run.solve_all", die)
     with pytest.raises(RuntimeError, match="0 of 8 samples are committed"):
