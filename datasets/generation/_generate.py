@@ -16,7 +16,7 @@ from .._optional import require
 from ..families._family import AbstractFamily, check_choice, require_family
 from ..store._dataset import Dataset, open_dataset
 from ..store._describe import failures
-from ..store._working_folder import stored_configuration
+from ..store._working_folder import holds_run, stored_configuration
 from ._configuration import configuration
 from ._failures import FailedSamplesWarning, all_failed
 from ._method_request import MethodRequest
@@ -112,10 +112,11 @@ def generate(
     require_family(family)
     _check(num_samples, ordering, segment_size, num_workers)
     request = MethodRequest(solver, preconditioner, start, recycle, rtol)
-    stored = stored_configuration(working_path(target))
     is_published = os.path.lexists(target)
     if is_published:
         stored = open_dataset(target).configuration
+    else:
+        stored = stored_configuration(working_path(target))
     method = request.method(family, stored, announce=progress)
     settings = configuration(
         family, num_samples, method, ordering=ordering, segment_size=segment_size
@@ -169,7 +170,7 @@ def _complain(dataset: Dataset) -> None:
 
 def _refuse_to_resume(target: Path, resume: bool) -> None:
     partial = working_path(target)
-    if not resume and stored_configuration(partial) is not None:
+    if not resume and holds_run(partial):
         raise FileExistsError(
             f"{partial} holds an interrupted run: continue it with resume=True "
             f"(--resume), or delete that folder"

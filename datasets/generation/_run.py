@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,8 @@ class Run:
         """
         dataset = open_dataset(self.target)
         dataset.milliseconds_per_system = self._milliseconds()
-        _refuse_other(self.target, dataset.configuration, self.configuration)
+        if dataset.configuration != self.configuration:
+            _refuse_other(self.target, dataset.configuration, self.configuration)
         _remove_leftovers(working_path(self.target), self.configuration)
         return dataset
 
@@ -108,14 +109,18 @@ class Run:
     ) -> Int[np.ndarray, " samples"]:
         digest = configuration_hash(self.configuration)
         stored = folder.configuration()
-        if stored is not None and folder.has_commits():
+        is_other = stored not in (None, self.configuration) and folder.has_commits()
+        if is_other or folder.commits_of_others(digest):
             _refuse_other(folder.path, stored, self.configuration)
-        if stored != self.configuration:
+        order = folder.order() if stored == self.configuration else None
+        if order is None:
             settings = self.configuration
             order = solve_order(draws, settings["num_samples"], settings["ordering"])
             folder.begin(self.configuration, order)
-        self.commits = folder.recover(digest)
-        return folder.order()
+        segments = cut(order, self.configuration["segment_size"])
+        names = list(self.work.family.array_types())
+        self.commits = folder.recover(digest, segments, names)
+        return order
 
     def _solve(
         self, folder: WorkingFolder, order: Int[np.ndarray, " samples"], draws: Draws
@@ -206,25 +211,28 @@ class Run:
         return 1e3 * float(np.median([sample["wall_seconds"] for sample in samples]))
 
 
-def _refuse_other(path: Path, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
-    lines = differences(theirs, ours)
-    if lines:
+def _refuse_other(
+    path: Path, theirs: dict[str, Any] | None, ours: dict[str, Any]
+) -> None:
+    if theirs is None or theirs == ours:
         raise FileExistsError(
-            f"{path} exists with another configuration (there -> asked for):\n  "
-            + "\n  ".join(lines)
-            + "\nchoose another path, or delete it if it is not needed"
+            f"{path} holds segments of another configuration, which is lost: choose "
+            "another path, or delete that folder if it is not needed"
         )
+    raise FileExistsError(
+        f"{path} exists with another configuration (there -> asked for):\n  "
+        + "\n  ".join(differences(theirs, ours))
+        + "\nchoose another path, or delete it if it is not needed"
+    )
 
 
 def _remove_leftovers(partial: Path, configuration: dict[str, Any]) -> None:
     # A run killed between publishing and tidying up leaves its working folder.
     if not is_working_folder(partial):
         return
-    if stored_configuration(partial) not in (None, configuration):
-        return
-    try:
-        with WorkingFolder(partial) as folder:
-            folder.remove()
-    except BlockingIOError:
-        # The process that published is tidying up itself.
-        return
+    # A process that holds the lock is tidying up itself; what is not as we left it is
+    # left alone.
+    with suppress(BlockingIOError, ValueError):
+        if stored_configuration(partial) in (None, configuration):
+            with WorkingFolder(partial) as folder:
+                folder.remove()

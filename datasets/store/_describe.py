@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ._dataset import Dataset
+from ._dataset import Dataset, read_values
 from ._record import record_text
 
 # More would hide the rest of the text; `Dataset.failed` has them all.
@@ -40,9 +40,9 @@ def summary(dataset: Dataset) -> str:
 
 
 def _statistics(dataset: Dataset) -> dict[str, str]:
-    steps = dataset["num_steps"][...]
-    matvecs = dataset["num_matvecs"][...]
-    residuals = dataset["relative_residual"][...][dataset.good]
+    steps = read_values(dataset, "num_steps")
+    matvecs = read_values(dataset, "num_matvecs")
+    residuals = read_values(dataset, "relative_residual")[dataset.good]
     worst = f"{residuals.max():.3g}" if residuals.size else "none"
     return {
         "steps": _range(steps),
@@ -58,7 +58,8 @@ def failures(dataset: Dataset) -> str:
         return "none"
     names = dataset.attributes["status_names"]
     failed = list(dataset.failed)
-    reasons = [names[str(code)] for code in dataset["status"][...][failed]]
+    codes = read_values(dataset, "status")[failed]
+    reasons = [names.get(str(code), f"status {code}") for code in codes]
     return failures_text(failed, reasons)
 
 

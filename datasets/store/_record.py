@@ -90,7 +90,12 @@ def family_from_record(stored: dict[str, Any]) -> AbstractFamily:
             f"the data set's family {stored['type']!r} is not known (known: "
             f"{', '.join(sorted(known))}): import the module that defines it first"
         )
-    return from_record(stored, known)
+    try:
+        return from_record(stored, known)
+    except (TypeError, ValueError, OverflowError, MemoryError) as error:
+        raise ValueError(
+            f"the data set's family {record_text(stored)} cannot be made: {error}"
+        ) from error
 
 
 def from_record(stored: Any, known: Mapping[str, Any]) -> Any:

@@ -44,6 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _error(error, _BAD_INPUT)
     except (OSError, RuntimeError, ModuleNotFoundError) as error:
         return _error(error, _FAILED)
+    except MemoryError as error:
+        return _error(f"out of memory: {error}", _FAILED)
 
 
 def _error(error: BaseException | str, code: int) -> int:
