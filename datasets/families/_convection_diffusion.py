@@ -26,7 +26,7 @@ from ._family import (
     check_grid,
     check_positive,
 )
-from ._noise import generator
+from ._noise import generator, noise_bytes
 
 
 @dataclass(frozen=True)
@@ -114,6 +114,10 @@ class ConvectionDiffusion(RandomFamily):
     def coordinates(self) -> dict[str, Float[np.ndarray, " n"]]:
         """Return the cell centres x and y."""
         return cell_centres(self.num_points)
+
+    @override
+    def drawing_bytes(self) -> int:
+        return noise_bytes(self.num_points)
 
     @override
     def card(self) -> dict[str, str]:

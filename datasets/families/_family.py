@@ -56,6 +56,10 @@ class AbstractFamily(ABC):
     def coordinates(self) -> dict[str, Float[np.ndarray, " n"]]:
         """Return the grid's coordinates, one array per axis, in axis order."""
 
+    def drawing_bytes(self) -> int:
+        """Return the memory that drawing a sample takes besides its arrays."""
+        return 0
+
     @abstractmethod
     def card(self) -> dict[str, str]:
         """Return what the data card says: equation, domain, boundary, and so on."""

@@ -33,6 +33,7 @@ from ._family import (
     check_grid,
     check_positive,
 )
+from ._noise import noise_bytes
 
 # A wavelength has 2π / 0.6 = 10 cells.
 _LARGEST_STEP = 0.6
@@ -141,6 +142,10 @@ class HelmholtzScattering(RandomFamily):
     def coordinates(self) -> dict[str, Float[np.ndarray, " n"]]:
         """Return the cell centres x and y."""
         return cell_centres(self.num_points)
+
+    @override
+    def drawing_bytes(self) -> int:
+        return noise_bytes(self.num_points)
 
     @override
     def card(self) -> dict[str, str]:

@@ -14,6 +14,8 @@
 - `_run.py`: A run: from a configuration to a published data set.
 - `_shared_preconditioner.py`: One preconditioner for all systems of a family.
 - `_shared_start.py`: One start for all systems of a family.
+- `_sizes.py`: What a run needs at least, compared with what there is before anything is
+  made.
 - `_solve_method.py`: How a data set's systems are solved: one value.
 - `_solve_segment.py`: Solves one segment.
 - `_workers.py`: Runs segments here or in other processes.

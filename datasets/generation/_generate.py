@@ -23,7 +23,11 @@ from ._method_request import MethodRequest
 from ._order import ORDERINGS, Ordering
 from ._run import Run
 from ._shared_start import SharedStart
+from ._sizes import check_disk, check_memory
 from ._solve_segment import Work
+
+# Numbers of samples are kept in int64.
+_MOST = 2**62
 
 
 def generate(
@@ -85,11 +89,12 @@ def generate(
 
     Raises:
         TypeError: no family.
-        ValueError: bad arguments, or float64 while `jax_enable_x64` is off.
+        ValueError: bad arguments, more than fits into the memory, or float64 while
+            `jax_enable_x64` is off.
         FileExistsError: `path` holds something else, or a data set or run with
             another configuration; the message lists the differences.
         BlockingIOError: another process works on the same data set.
-        OutOfSpaceError: the disk is full; nothing committed is lost.
+        OutOfSpaceError: the disk is full, or would be; nothing committed is lost.
         RuntimeError: a worker process died, or every sample failed; nothing committed
             is lost.
 
@@ -117,6 +122,14 @@ def generate(
         stored = open_dataset(target).configuration
     else:
         stored = stored_configuration(working_path(target))
+        check_disk(family, num_samples, target)
+        check_memory(
+            family,
+            num_samples,
+            ordering=ordering,
+            segment_size=segment_size,
+            num_workers=num_workers,
+        )
     method = request.method(family, stored, announce=progress)
     settings = configuration(
         family, num_samples, method, ordering=ordering, segment_size=segment_size
@@ -144,8 +157,10 @@ def _check(
     }
     for name, value in numbers.items():
         integer = isinstance(value, int | np.integer) and not isinstance(value, bool)
-        if not integer or value < 1:
-            raise ValueError(f"{name} must be a positive integer, got {value!r}")
+        if not integer or not 1 <= value <= _MOST:
+            raise ValueError(
+                f"{name} must be a positive integer of at most {_MOST}, got {value!r}"
+            )
     check_choice(ordering, ORDERINGS, "ordering")
 
 
