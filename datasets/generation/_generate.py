@@ -130,6 +130,7 @@ def generate(
             segment_size=segment_size,
             num_workers=num_workers,
         )
+    _refuse_earlier(target if is_published else working_path(target), family, stored)
     method = request.method(family, stored, announce=progress)
     settings = configuration(
         family, num_samples, method, ordering=ordering, segment_size=segment_size
@@ -181,6 +182,22 @@ def _complain(dataset: Dataset) -> None:
         FailedSamplesWarning,
         stacklevel=3,
     )
+
+
+def _refuse_earlier(
+    place: Path, family: AbstractFamily, stored: dict[str, Any] | None
+) -> None:
+    """Refuse what an earlier krylax made of a family whose systems were others."""
+    if stored is None or stored["family"]["type"] != type(family).__name__:
+        return
+    theirs, ours = stored["format_version"], family.format_version
+    if theirs != ours:
+        raise FileExistsError(
+            f"{place} has format {theirs}, in which the samples of {family.name} are "
+            f"other systems than in format {ours}: what is published can be opened, "
+            "verified and read, but neither continued nor made again; choose another "
+            "path, or delete it if it is not needed"
+        )
 
 
 def _refuse_to_resume(target: Path, resume: bool) -> None:

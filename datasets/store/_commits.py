@@ -25,7 +25,6 @@ _FORM = {
     "samples": [_SAMPLE],
     "files": {...: {"bytes": int, "sha256": str}},
     "versions": {...: str},
-    "sha256": str,
 }
 
 
@@ -39,8 +38,10 @@ def read_commit(path: Path) -> dict[str, Any] | None:
     try:
         with open_plain(path) as file:
             record = json.loads(file.read())
-        if misfit(record, _FORM) is None and _checksum(record) == record["sha256"]:
-            return record
+        if misfit(record, _FORM) is None:
+            # Earlier versions had none.
+            digest = _checksum(record)
+            return record if record.get("sha256", digest) == digest else None
     except (ValueError, RecursionError):
         pass
     return None

@@ -71,7 +71,10 @@ class Dataset:
     @property
     def family(self) -> AbstractFamily:
         """The problem family, built again from the configuration."""
-        return family_from_record(self.configuration["family"])
+        configuration = self.configuration
+        return family_from_record(
+            configuration["family"], configuration["format_version"]
+        )
 
     @property
     def failed(self) -> tuple[int, ...]:
