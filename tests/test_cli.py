@@ -206,7 +206,7 @@ def start(*arguments: str) -> subprocess.Popen[str]:
 
 def test_ctrl_c_is_answered_while_the_packages_are_read(tmp_path: Path) -> None:
     process = start("generate", "darcy", "--num-samples", "9", "--out", f"{tmp_path}/a")
-    time.sleep(0.4)
+    _wait_for_the_handler(process.pid)
     os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -232,6 +232,19 @@ def test_sigterm_ends_the_workers_and_keeps_what_is_committed(tmp_path: Path) ->
     assert all(line.startswith("krylax: ") for line in lines)
     with pytest.raises(ProcessLookupError):
         _wait_for_the_end_of_group(process.pid)
+
+
+def _wait_for_the_handler(number: int) -> None:
+    """Until the process answers to SIGTERM, as Python by itself does not."""
+    status = Path(f"/proc/{number}/status")
+    if not status.exists():
+        time.sleep(1)
+        return
+    caught = 0
+    while not caught & 1 << signal.SIGTERM - 1:
+        (line,) = (s for s in status.read_text().splitlines() if "SigCgt" in s)
+        caught = int(line.split()[1], 16)
+        time.sleep(0.005)
 
 
 def _wait_for_the_end_of_group(number: int) -> None:
