@@ -1,7 +1,9 @@
 """Reads a published data set: named arrays on disk, samples on demand, provenance."""
 
 import os
+import re
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,16 @@ from ._working_folder import holds_run
 
 _METADATA = "zarr.json"
 _RESTORE = "take it from a copy, or generate the data set again"
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+# What every data set has besides its parameters.
+_RECORDS = (
+    "solution",
+    "status",
+    "num_steps",
+    "num_matvecs",
+    "relative_residual",
+    "solve_position",
+)
 _ATTRIBUTES = {
     "format_version": int,
     "name": str,
@@ -128,10 +140,27 @@ class Dataset:
             place = self.path / name / _METADATA
             raise DamagedError(place, _first_line(error), _RESTORE) from error
         shape = getattr(array, "shape", ())
-        if len(shape) < 1 or (name in self.names and shape[0] != len(self)):
-            why = f"its shape is {shape}, of {len(self)} samples"
+        if not self._fits(name, shape):
+            why = f"its shape is {shape}"
             raise DamagedError(self.path / name / _METADATA, why, _RESTORE)
         return array
+
+    def _fits(self, name: str, shape: tuple[int, ...]) -> bool:
+        if name not in self.names:
+            return len(shape) == 1
+        if name in _RECORDS[1:]:
+            return shape == (len(self),)
+        each = self._sample_shapes.get(name, shape[1:])
+        return shape == (len(self), *each)
+
+    @cached_property
+    def _sample_shapes(self) -> dict[str, tuple[int, ...]]:
+        try:
+            types = self.family.array_types()
+        except ValueError:
+            # A family of the user's own, whose module is not imported.
+            return {}
+        return {name: example.shape for name, example in types.items()}
 
 
 def read_values(dataset: Dataset, name: str, selection: Any = ...) -> np.ndarray:
@@ -200,6 +229,13 @@ def _attributes_misfit(attributes: dict[str, Any]) -> str | None:
     if configuration_hash(configuration) != attributes["configuration_hash"]:
         return "the configuration is not that of its checksum"
     ids = range(configuration["num_samples"])
+    names = [*attributes["sample_arrays"], *attributes["coordinate_arrays"]]
+    for name in names:
+        if _NAME.fullmatch(name) is None:
+            return f"{name!r} is no name of an array"
+    missing = [name for name in _RECORDS if name not in attributes["sample_arrays"]]
+    if missing:
+        return f"'sample_arrays' has no {missing[0]!r}"
     strange = [number for number in attributes["failed"] if number not in ids]
     return f"no sample {strange[0]} can have failed" if strange else None
 

@@ -12,6 +12,7 @@ import pytest
 
 import krylax as kx
 from krylax.cli import main
+from krylax.datasets.store._record import configuration_hash
 
 Tree = Callable[[Path], dict[str, bytes]]
 Generate = Callable[..., kx.datasets.Dataset]
@@ -115,6 +116,8 @@ def test_a_damaged_manifest_is_a_sentence(
         {"failed": [99]},
         {"failed": ["0"]},
         {"sample_arrays": None},
+        {"sample_arrays": []},
+        {"coordinate_arrays": ["../x"]},
         {"configuration": {}},
         {"configuration": [1]},
         {"configuration_hash": "0"},
@@ -155,6 +158,26 @@ def test_hostile_metadata_of_an_array_are_a_sentence(
     place.write_text(json.dumps(json.loads(place.read_text()) | change))
     assert main([command, str(copy)]) in (1, 2)
     assert "num_steps" in capsys.readouterr().err
+
+
+def test_a_data_set_of_a_family_that_is_not_imported_is_read(copy: Path) -> None:
+    metadata = json.loads((copy / "zarr.json").read_text())
+    configuration = metadata["attributes"]["configuration"]
+    configuration["family"]["type"] = "Stokes"
+    metadata["attributes"]["configuration_hash"] = configuration_hash(configuration)
+    (copy / "zarr.json").write_text(json.dumps(metadata))
+    dataset = kx.datasets.open_dataset(copy)
+    assert dataset[3]["solution"].shape == (10, 8)
+    with pytest.raises(ValueError, match="'Stokes' is not known"):
+        _ = dataset.family
+
+
+def test_a_solution_of_another_shape_is_refused(copy: Path) -> None:
+    place = copy / "solution" / "zarr.json"
+    shape = {"shape": [8, 10, 9]}
+    place.write_text(json.dumps(json.loads(place.read_text()) | shape))
+    with pytest.raises(ValueError, match=r"solution/zarr\.json is damaged"):
+        kx.datasets.open_dataset(copy)[0]
 
 
 def test_a_chunk_that_cannot_be_decoded_is_a_sentence(
