@@ -305,8 +305,8 @@ helmholtz_2d = Case(
 
 random_flow_2d = Case(
     question="Convection and diffusion in random flows, on one core: not symmetric.",
-    problems=[family(ConvectionDiffusion((128, 128)), 16, 1e-8)],
-    fast_problems=[family(ConvectionDiffusion((16, 16)), 2, 1e-8)],
+    problems=[family(ConvectionDiffusion((128, 128), peclet=(64, 640)), 16, 1e-8)],
+    fast_problems=[family(ConvectionDiffusion((16, 16), peclet=(8, 80)), 2, 1e-8)],
     rows=family_rows(
         ours.krylov(
             "BiCGStab + Multigrid",

@@ -17,6 +17,7 @@ from .families import Poisson as Poisson
 from .families import SKRReleased as SKRReleased
 from .families import Thermal as Thermal
 from .generation import Estimate as Estimate
+from .generation import FailedSamplesWarning as FailedSamplesWarning
 from .generation import Plan as Plan
 from .generation import SharedPreconditioner as SharedPreconditioner
 from .generation import SharedStart as SharedStart

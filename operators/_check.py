@@ -25,7 +25,7 @@ from ._arithmetic import (
 )
 from ._control_flow import scan
 from ._field import Field, Structure, real_dtype, size_of
-from ._operator import AbstractLinearOperator
+from ._operator import AbstractLinearOperator, transpose
 from ._tags import require_complete
 
 LANCZOS_STEPS = 30
@@ -116,10 +116,10 @@ def _tagged_errors(
     errors = {}
     if "symmetric" in operator.tags:
         # The stored shortcut returns A itself, so the transpose is taken afresh.
-        (ATx,) = jax.linear_transpose(operator.mv, operator.in_structure)(x)
+        (ATx,) = transpose(operator.mv, operator.in_structure)(x)
         errors["symmetric"] = _relative(_distance(ATx, Ax), _norm(Ax))
     if "hermitian" in operator.tags:
-        (ATx,) = jax.linear_transpose(operator.mv, operator.in_structure)(conj(x))
+        (ATx,) = transpose(operator.mv, operator.in_structure)(conj(x))
         errors["hermitian"] = _relative(_distance(conj(ATx), Ax), _norm(Ax))
     if operator.nullspace is not None:
         N, size = operator.nullspace, _norm(Ax) / _norm(x)

@@ -25,7 +25,7 @@ class Function(AbstractDeclaredOperator):
         in_structure: the field's structure, such as `jax.eval_shape(lambda: x)`.
         tags: declared properties such as `symmetric` or `positive_definite`. The
             transpose of an operator that is not tagged symmetric is made by
-            `jax.linear_transpose`.
+            reverse-mode derivatives.
         nullspace: null vectors of A and Aᴴ, stacked along a first axis, or "constant".
 
     Raises:

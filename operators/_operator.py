@@ -7,6 +7,7 @@ operator is.
 """
 
 from abc import abstractmethod
+from collections.abc import Callable
 from numbers import Number
 from typing import Any
 
@@ -489,7 +490,7 @@ class Product(AbstractLinearOperator):
 
 
 class Transpose(AbstractLinearOperator):
-    """The transpose Aᵀ by `jax.linear_transpose`, for operators without their own `T`.
+    """The transpose Aᵀ by reverse-mode derivatives, for operators without a `T`.
 
     JAX cannot transpose every loop; an operator with a loop inside should give `T`
     itself.
@@ -540,7 +541,7 @@ class Transpose(AbstractLinearOperator):
 
     @override
     def mv(self, x: Field) -> Field:
-        (y,) = jax.linear_transpose(self.operator.mv, self.operator.in_structure)(x)
+        (y,) = transpose(self.operator.mv, self.operator.in_structure)(x)
         return y
 
 
@@ -628,3 +629,15 @@ def _require_equal(first: Structure, second: Structure, expression: str) -> None
 
 def _sum_of_forms(left: Any, right: Any) -> Any:
     return None if left is None or right is None else left.plus(right)
+
+
+def transpose(
+    function: Callable[[Field], Field], structure: Structure
+) -> Callable[[Field], tuple[Field]]:
+    """Return the transpose of a linear function of fields.
+
+    `jax.linear_transpose` knows no rule for a function with derivatives of its own, as
+    a solve is one; its derivative at zero is the function itself.
+    """
+    zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), structure)
+    return jax.vjp(function, zeros)[1]

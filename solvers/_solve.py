@@ -253,11 +253,12 @@ def _differentiate(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> Any:
 
         return solve
 
+    is_transposable = _is_transposable(A)
     x_dot = lax.custom_linear_solve(
-        A.mv,
+        _linearised(A.mv) if is_transposable else A.mv,
         _moved_rhs(A, A_dot, b, b_dot, x),
         solve=run(A, M),
-        transpose_solve=run(A.T, N) if _is_transposable(A) else None,
+        transpose_solve=run(A.T, N) if is_transposable else None,
         symmetric="symmetric" in A.tags,
     )
     return (x, rest), (x_dot, jax.tree.map(lambda _: None, rest))
@@ -277,10 +278,16 @@ def _moved_rhs(A: Any, A_dot: Any, b: Field, b_dot: Any, x: Field) -> Field:
     return subtract(moved, change)
 
 
+def _linearised(function: Callable[[Field], Field]) -> Callable[[Field], Field]:
+    """The function by its derivative, which JAX can transpose where it is a solve."""
+    return lambda x: jax.jvp(function, (zeros_like(x),), (x,))[1]
+
+
 def _is_transposable(A: AbstractLinearOperator) -> bool:
     """Whether JAX can trace the transpose, which a callback for one has not."""
     try:
         jax.eval_shape(A.T.mv, A.out_structure)
+        jax.eval_shape(_linearised(A.mv), A.in_structure)
     except Exception:
         return False
     return True

@@ -1,7 +1,10 @@
 """The command line, called as the console script calls it."""
 
+import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -196,6 +199,67 @@ def test_ctrl_c_says_how_to_continue(
     assert "same command again" in capsys.readouterr().err
 
 
+def start(*arguments: str) -> subprocess.Popen[str]:
+    """The command as a shell starts it: in a process group of its own."""
+    script = "import sys; from krylax.cli import main; sys.exit(main())"
+    return subprocess.Popen(
+        [sys.executable, "-c", script, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def test_ctrl_c_is_answered_while_the_packages_are_read(tmp_path: Path) -> None:
+    process = start("generate", "darcy", "--num-samples", "9", "--out", f"{tmp_path}/a")
+    _wait_for_the_handler(process.pid)
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said.startswith("krylax: error: interrupted; nothing committed is lost")
+    assert said.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_sigterm_ends_the_workers_and_keeps_what_is_committed(tmp_path: Path) -> None:
+    options = ["--num-points", "16", "16", "--method", "recycle"]
+    options += ["--segment-size", "16", "--num-workers", "2", "--ordering", "none"]
+    path = tmp_path / "a"
+    command = ["generate", "darcy", "--num-samples", "100000", *options, "--out"]
+    process = start(*command, str(path))
+    while not list((tmp_path / "a.partial" / "commits").glob("*.json")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.terminate()
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 143
+    lines = said.splitlines()
+    assert lines[-1].startswith("krylax: error: terminated; nothing committed is lost")
+    assert all(line.startswith("krylax: ") for line in lines)
+    with pytest.raises(ProcessLookupError):
+        _wait_for_the_end_of_group(process.pid)
+
+
+def _wait_for_the_handler(number: int) -> None:
+    """Until the process answers to SIGTERM, as Python by itself does not."""
+    status = Path(f"/proc/{number}/status")
+    if not status.exists():
+        time.sleep(1)
+        return
+    caught = 0
+    while not caught & 1 << signal.SIGTERM - 1:
+        (line,) = (s for s in status.read_text().splitlines() if "SigCgt" in s)
+        caught = int(line.split()[1], 16)
+        time.sleep(0.005)
+
+
+def _wait_for_the_end_of_group(number: int) -> None:
+    for _ in range(100):
+        os.killpg(number, 0)
+        time.sleep(0.05)
+
+
 def test_a_full_disk_exits_with_1(
     tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -204,6 +268,26 @@ def test_a_full_disk_exits_with_1(
     command = ["generate", "darcy", "--num-samples", "2", *TINY]
     assert main([*command, "--out", str(tmp_path / "a")]) == 1
     assert "disk full: 0 of 2 samples committed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("max_steps", "code", "message"),
+    [
+        ("2", 1, "krylax: error: every sample failed (2 max_steps_reached"),
+        ("17", 3, "krylax: warning: 1 of 2 samples of "),
+    ],
+)
+def test_failed_samples_show_in_the_exit_code(
+    tmp_path: Path, capsys: Captured, max_steps: str, code: int, message: str
+) -> None:
+    path = tmp_path / "a"
+    command = ["generate", "darcy", "--num-samples", "2", *TINY, "--out", str(path)]
+    command += ["--max-steps", max_steps]
+    assert main(command) == code
+    assert message in capsys.readouterr().err
+    assert path.exists() == (code == 3)
+    assert main([*command, "--allow-failures"]) == 0
+    assert capsys.readouterr().err.count("krylax: warning") == 0
 
 
 def test_info_prints_configuration_statistics_and_versions(

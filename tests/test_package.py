@@ -96,7 +96,14 @@ def test_importing_the_package_does_not_import_jax():
 
 
 def test_importing_the_command_does_not_import_jax():
-    code = "import sys, krylax.cli; print(*{'jax', 'zarr', 'scipy'} & {*sys.modules})"
+    code = (
+        "import sys, krylax.{}; print(*{{'jax', 'zarr', 'scipy'}} & {{*sys.modules}})"
+    )
+    assert run(sys.executable, "-c", code.format("_commands")).split() == []
+
+
+def test_importing_the_entry_of_the_command_reads_no_other_package():
+    code = "import sys, krylax.cli; print(*{'numpy', 'tyro'} & {*sys.modules})"
     assert run(sys.executable, "-c", code).split() == []
 
 

@@ -3,6 +3,7 @@
 - `_convection_diffusion.py`: Diffusion in a random incompressible flow.
 - `_cosine_kl.py`: Gaussian random field by a cosine Karhunen-Loève expansion.
 - `_darcy.py`: Darcy flow through a random medium.
+- `_earlier.py`: Families as they were: what data sets of an earlier format mean.
 - `_family.py`: What a problem family has to offer to become a data set.
 - `_heat.py`: Implicit steps of heat conduction, the coefficient varying in time.
 - `_helmholtz_scattering.py`: Waves in a medium of random refractive index.
@@ -14,6 +15,8 @@
 - `_thermal.py`: Steady heat conduction in a slotted block, held at two temperatures.
 """
 
+# Imported, so that data sets which name them can be read.
+from . import _earlier as _earlier
 from ._convection_diffusion import ConvectionDiffusion as ConvectionDiffusion
 from ._cosine_kl import CosineKL as CosineKL
 from ._darcy import Darcy as Darcy

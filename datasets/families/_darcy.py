@@ -34,6 +34,7 @@ from ._family import (
     check_grid,
     check_positive,
 )
+from ._noise import noise_bytes
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,10 @@ class Darcy(RandomFamily):
     def coordinates(self) -> dict[str, Float[np.ndarray, " n"]]:
         """Return the cell centres x, y, z, as many as there are axes."""
         return cell_centres(self.num_points)
+
+    @override
+    def drawing_bytes(self) -> int:
+        return noise_bytes(self.num_points)
 
     @override
     def card(self) -> dict[str, str]:

@@ -18,6 +18,9 @@ from jaxtyping import Float, Int
 from .._names import check_name
 
 Parameters = Mapping[str, Any]
+# Where a random field is scaled by its maximum, that on this grid: the maximum on the
+# sample's own grid would make the sample another equation on each.
+REFERENCE = (64, 64)
 
 
 class AbstractFamily(ABC):
@@ -25,13 +28,19 @@ class AbstractFamily(ABC):
 
     Attributes:
         name: what the command line and the data card call the family.
+        format_version: of the data sets that it makes; raised when the systems change
+            and those of before are kept under the same name with the version of theirs.
     """
 
     name: ClassVar[str]
+    format_version: ClassVar[int] = 1
 
     @abstractmethod
     def sample(self, sample_id: int) -> dict[str, np.ndarray]:
-        """Return the named parameters of one sample; a function of the id alone."""
+        """Return the named parameters of one sample.
+
+        A function of the id alone, and on every grid that of the same equation.
+        """
 
     @abstractmethod
     def system(self, parameters: Parameters) -> tuple[Any, Any]:
@@ -55,6 +64,10 @@ class AbstractFamily(ABC):
     @abstractmethod
     def coordinates(self) -> dict[str, Float[np.ndarray, " n"]]:
         """Return the grid's coordinates, one array per axis, in axis order."""
+
+    def drawing_bytes(self) -> int:
+        """Return the memory that drawing a sample takes besides its arrays."""
+        return 0
 
     @abstractmethod
     def card(self) -> dict[str, str]:
@@ -140,6 +153,26 @@ def check_positive(family: AbstractFamily, *names: str) -> None:
         if not (isinstance(value, int | float | np.number) and 0 < value < np.inf):
             raise ValueError(f"{name} must be positive and finite, got {value!r}")
         object.__setattr__(family, name, float(value))
+
+
+def check_range(family: AbstractFamily, name: str) -> None:
+    """Turn a field into two floats, refusing what is no range of positive numbers.
+
+    Raises:
+        ValueError: neither a positive finite number, which is a range of one, nor two,
+            the first at most the second.
+    """
+    value = getattr(family, name)
+    if isinstance(value, int | float | np.number):
+        value = (value, value)
+    pair = list(value) if isinstance(value, Collection) else []
+    numbers = [isinstance(v, int | float | np.number) and 0 < v < np.inf for v in pair]
+    if numbers != [True, True] or pair[0] > pair[1]:
+        raise ValueError(
+            f"{name} must be a positive finite number, or two, the first at most the "
+            f"second, got {getattr(family, name)!r}"
+        )
+    object.__setattr__(family, name, tuple(float(v) for v in pair))
 
 
 def check_choice(value: str, choices: tuple[str, ...], name: str) -> None:

@@ -29,6 +29,7 @@ from ._family import (
     check_integers,
     check_positive,
 )
+from ._noise import noise_bytes
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,10 @@ class Heat(RandomFamily):
     def coordinates(self) -> dict[str, Float[np.ndarray, " n"]]:
         """Return the cell centres x, y, z, as many as there are axes."""
         return cell_centres(self.num_points)
+
+    @override
+    def drawing_bytes(self) -> int:
+        return noise_bytes(self.num_points)
 
     @override
     def card(self) -> dict[str, str]:

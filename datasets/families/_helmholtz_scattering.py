@@ -2,16 +2,18 @@ r"""Waves in a medium of random refractive index.
 
     -Laplace u - k² n(x)² u = f    in the unit square
 
-n = 1 + contrast g / max |g| with a Gaussian random field g (`CosineKL`). Either the
+n = 1 + contrast g / max |g| with a Gaussian random field g (`CosineKL`), the maximum
+that on 64 x 64 cells, so that sample 7 is the same medium on every grid. Either the
 walls hold u = 0 and f = 1: a cavity, whose operator is real, symmetric and indefinite.
 Or a plane wave exp(ikx) meets the medium and u is the wave it scatters,
 
     -Laplace u - k² n² (1 + i s) u = k² (n² - 1) exp(ikx),
 
-with the damping s rising from 0 to `damping` in a layer beside the walls, before which
-n returns to 1: complex and symmetric, not hermitian. Finite volumes, second order. A
-layer of 0.2 is thin for a long wave: beside a domain three times as large, the solution
-differs by 27 % for k = 12, a third of a wavelength in the layer, and by 3 % for k = 40.
+with the damping s rising from 0 to `damping` in a layer beside the walls, in which n is
+1 (in a cell that the layer cuts, in part): complex and symmetric, not hermitian. Finite
+volumes, second order. A layer of 0.2 is thin for a long wave: beside a domain three
+times as large, the solution differs by 27 % for k = 12, a third of a wavelength in the
+layer, and by 3 % for k = 40.
 """
 
 from collections.abc import Mapping
@@ -24,6 +26,7 @@ from typing_extensions import override
 
 from ._cosine_kl import CosineKL
 from ._family import (
+    REFERENCE,
     RandomFamily,
     array_type,
     block_means,
@@ -33,6 +36,7 @@ from ._family import (
     check_grid,
     check_positive,
 )
+from ._noise import noise_bytes
 
 # A wavelength has 2π / 0.6 = 10 cells.
 _LARGEST_STEP = 0.6
@@ -48,7 +52,7 @@ class HelmholtzScattering(RandomFamily):
             cell size must be at most 0.6, ten cells per wavelength.
         walls: zero (u = 0 and f = 1: real, indefinite) or absorbing (the wave scattered
             from a plane wave: complex).
-        contrast: largest deviation of the index from 1, below 1.
+        contrast: largest deviation of the index from 1 on 64 x 64 cells, below 1.
         layer: thickness of the absorbing layer, below 1/2.
         damping: of the absorbing layer at the wall.
         alpha: smoothness of the field.
@@ -59,12 +63,14 @@ class HelmholtzScattering(RandomFamily):
 
     Examples:
         >>> from krylax.datasets import HelmholtzScattering
-        >>> index = HelmholtzScattering().sample(0)["index"]
+        >>> index = HelmholtzScattering(num_points=(64, 64)).sample(0)["index"]
         >>> index.shape, float(abs(index - 1).max().round(12))
-        ((48, 48), 0.3)
+        ((64, 64), 0.3)
     """
 
     name: ClassVar[str] = "helmholtz-scattering"
+    # In the first, the index was scaled on the sample's own grid.
+    format_version: ClassVar[int] = 2
 
     num_points: tuple[int, ...] = (48, 48)
     wavenumber: float = 12.0
@@ -97,12 +103,10 @@ class HelmholtzScattering(RandomFamily):
 
     def sample(self, sample_id: int) -> dict[str, np.ndarray]:
         """Return {"index": n}, one refractive index per cell."""
-        field = CosineKL(self.alpha, self.tau).sample(
-            self.num_points, seed=self.seed, stream=self.stream, sample_id=sample_id
-        )
-        if self.walls == "absorbing":
-            field = field * (self._depth() == 0)
-        index = 1 + self.contrast * field / np.max(np.abs(field))
+        field = self._medium(self.num_points, sample_id)
+        is_same = self.num_points == REFERENCE
+        reference = field if is_same else self._medium(REFERENCE, sample_id)
+        index = 1 + self.contrast * field / np.max(np.abs(reference))
         return {"index": index.astype(self.dtype)}
 
     def system(self, parameters: Mapping[str, Any]) -> tuple[Any, Any]:
@@ -143,6 +147,10 @@ class HelmholtzScattering(RandomFamily):
         return cell_centres(self.num_points)
 
     @override
+    def drawing_bytes(self) -> int:
+        return noise_bytes(self.num_points)
+
+    @override
     def card(self) -> dict[str, str]:
         k = f"{self.wavenumber:g}"
         is_cavity = self.walls == "zero"
@@ -161,15 +169,35 @@ class HelmholtzScattering(RandomFamily):
             "spacing": ", ".join(f"1/{n}" for n in self.num_points),
             "right_hand_side": "f = 1" if is_cavity else "f = k^2 (n^2 - 1) exp(ikx)",
             "parameters": f"index n per cell: 1 + {self.contrast:g} times a {field} "
-            "over its largest modulus" + ("" if is_cavity else ", 1 in the layer"),
+            "over its largest modulus on 64 x 64 cells"
+            + ("" if is_cavity else ", 1 in the layer"),
         }
 
     @property
     def _complex(self) -> str:
         return {"float64": "complex128", "float32": "complex64"}[self.dtype]
 
+    def _medium(
+        self, num_points: tuple[int, ...], sample_id: int
+    ) -> Float[np.ndarray, "nx ny"]:
+        """The random field on a grid, without what lies in the layer."""
+        field = CosineKL(self.alpha, self.tau).sample(
+            num_points, seed=self.seed, stream=self.stream, sample_id=sample_id
+        )
+        if self.walls == "zero":
+            return field
+        x, y = (_part_inside(n, self.layer) for n in num_points)
+        return field * x[:, None] * y[None, :]
+
     def _depth(self) -> Float[np.ndarray, "nx ny"]:
         """How deep in the layer a cell lies: 0 at its inner edge and 1 at a wall."""
         x, y = (np.minimum(s, 1 - s) for s in self.coordinates().values())
         distance = np.minimum(x[:, None], y[None, :])
         return np.maximum(0, 1 - distance / self.layer)
+
+
+def _part_inside(n: int, layer: float) -> Float[np.ndarray, " n"]:
+    """How much of each of n cells lies between the layers at both ends."""
+    edges = np.arange(n + 1) / n
+    inside = np.minimum(edges[1:], 1 - layer) - np.maximum(edges[:-1], layer)
+    return np.clip(inside * n, 0, 1)

@@ -59,6 +59,11 @@ def shell_noise(
     return cube[tuple(slice(n) for n in num_points)]
 
 
+def noise_bytes(num_points: tuple[int, ...]) -> int:
+    """Return the memory that `shell_noise` takes: numbers, their order and its key."""
+    return 20 * max(num_points) ** len(num_points)
+
+
 # The order is the same for every sample of a data set; two are kept for families
 # that are used side by side.
 @lru_cache(maxsize=2)

@@ -27,6 +27,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
+from typing_extensions import override
 
 from ._family import (
     RandomFamily,
@@ -35,6 +36,7 @@ from ._family import (
     check_integers,
     check_positive,
 )
+from ._noise import noise_bytes
 from ._periodic_field import periodic_field
 
 
@@ -118,6 +120,10 @@ class SKRReleased(RandomFamily):
         """Return the nodes x and y, one spacing inside the walls."""
         nodes = np.arange(1, self.num_points + 1) / (self.num_points + 1)
         return {"x": nodes, "y": nodes}
+
+    @override
+    def drawing_bytes(self) -> int:
+        return noise_bytes((self.num_points, self.num_points))
 
     def card(self) -> dict[str, str]:
         """Return the entries of the data card, which say what this is."""

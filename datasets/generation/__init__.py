@@ -4,6 +4,7 @@
   nothing else.
 - `_draws.py`: The samples of a run, drawn for the solve order and kept for the solve.
 - `_estimate.py`: What a data set will cost, before it is generated.
+- `_failures.py`: What is said of samples that have no certified solution.
 - `_generate.py`: `generate`: its arguments, checked, and what became of earlier calls.
 - `_method_request.py`: What is asked of the method, and the method that comes of it.
 - `_order.py`: The order in which systems are solved.
@@ -13,6 +14,8 @@
 - `_run.py`: A run: from a configuration to a published data set.
 - `_shared_preconditioner.py`: One preconditioner for all systems of a family.
 - `_shared_start.py`: One start for all systems of a family.
+- `_sizes.py`: What a run needs at least, compared with what there is before anything is
+  made.
 - `_solve_method.py`: How a data set's systems are solved: one value.
 - `_solve_segment.py`: Solves one segment.
 - `_workers.py`: Runs segments here or in other processes.
@@ -20,6 +23,7 @@
 
 from ._estimate import Estimate as Estimate
 from ._estimate import estimate as estimate
+from ._failures import FailedSamplesWarning as FailedSamplesWarning
 from ._generate import generate as generate
 from ._plan import Plan as Plan
 from ._plan import Trial as Trial

@@ -6,7 +6,7 @@ Nothing about the run is in it: not the number of workers, a host, a path or a t
 from typing import Any
 
 from ..families._family import AbstractFamily
-from ..store._record import FORMAT_VERSION, record
+from ..store._record import record
 from ._solve_method import SolveMethod
 
 
@@ -20,7 +20,7 @@ def configuration(
 ) -> dict[str, Any]:
     """Return the data set's configuration as plain JSON values."""
     return {
-        "format_version": FORMAT_VERSION,
+        "format_version": family.format_version,
         "family": record(family),
         "num_samples": int(num_samples),
         **method.record(),

@@ -1,15 +1,15 @@
 """What a data set will cost, before it is generated."""
 
-import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from ..families._family import AbstractFamily, stacked_samples
-from ..store._space import published_bytes, sample_bytes
+from ..store._space import free_bytes, published_bytes, sample_bytes
 from ._plan import plan
 from ._shared_start import SharedStart
+from ._sizes import check_memory
 from ._solve_method import SolveMethod
 from ._solve_segment import Work, solve_chunk
 
@@ -55,7 +55,11 @@ def estimate(
         preconditioner: an operator, a factory, or None.
         start: as in `generate`.
         recycle: as in `generate`.
+
+    Raises:
+        ValueError: the systems do not fit into the memory.
     """
+    check_memory(family)
     given = SolveMethod(solver, preconditioner, start, recycle)
     work = plan(family).work if solver is None else Work(family, given)
     parameters = stacked_samples(family, range(_TIMED))
@@ -68,12 +72,7 @@ def estimate(
     return Estimate(
         published_bytes=published,
         peak_bytes=published + num_samples * sample_bytes(family),
-        free_bytes=shutil.disk_usage(_existing(path)).free,
+        free_bytes=free_bytes(path),
         milliseconds_per_system=1e3 * seconds,
         seconds=num_samples * seconds,
     )
-
-
-def _existing(path: Path) -> Path:
-    candidates = [path.absolute(), *path.absolute().parents]
-    return next(folder for folder in candidates if folder.exists())

@@ -7,6 +7,7 @@ workers, and any number of interruptions, publish the same bytes.
 import os
 from pathlib import Path
 from typing import Any, Literal
+from warnings import warn
 
 import numpy as np
 
@@ -14,13 +15,19 @@ from .._names import check_name, check_target, working_path
 from .._optional import require
 from ..families._family import AbstractFamily, check_choice, require_family
 from ..store._dataset import Dataset, open_dataset
-from ..store._working_folder import stored_configuration
+from ..store._describe import failures
+from ..store._working_folder import holds_run, stored_configuration
 from ._configuration import configuration
+from ._failures import FailedSamplesWarning, all_failed
 from ._method_request import MethodRequest
 from ._order import ORDERINGS, Ordering
 from ._run import Run
 from ._shared_start import SharedStart
+from ._sizes import check_disk, check_memory
 from ._solve_segment import Work
+
+# Numbers of samples are kept in int64.
+_MOST = 2**62
 
 
 def generate(
@@ -37,6 +44,7 @@ def generate(
     segment_size: int = 128,
     num_workers: int = 1,
     resume: bool = True,
+    allow_failures: bool = False,
     progress: bool = True,
 ) -> Dataset:
     """Return the data set of the family's samples 0 to num_samples - 1.
@@ -52,7 +60,8 @@ def generate(
     with, or set NPROC=1 and OPENBLAS_NUM_THREADS=1 as the command line does.
 
     A sample is published as good only if it converged and its true relative residual
-    is at most solver.rtol; otherwise its solution is NaN and its id is listed.
+    is at most solver.rtol; otherwise its solution is NaN, its id is listed, and a
+    `FailedSamplesWarning` says so. If all samples failed, nothing is published.
 
     Args:
         family: the problem family, such as `Darcy()`.
@@ -75,16 +84,19 @@ def generate(
         num_workers: processes; more than 1 need the calling script's
             `if __name__ == "__main__":` guard, as multiprocessing does.
         resume: False refuses to continue an interrupted run.
+        allow_failures: True publishes whatever failed, and without a warning.
         progress: False for silence; else a bar on a terminal, log lines elsewhere.
 
     Raises:
         TypeError: no family.
-        ValueError: bad arguments, or float64 while `jax_enable_x64` is off.
+        ValueError: bad arguments, more than fits into the memory, or float64 while
+            `jax_enable_x64` is off.
         FileExistsError: `path` holds something else, or a data set or run with
             another configuration; the message lists the differences.
         BlockingIOError: another process works on the same data set.
-        OutOfSpaceError: the disk is full; nothing committed is lost.
-        RuntimeError: a worker process died; nothing committed is lost.
+        OutOfSpaceError: the disk is full, or would be; nothing committed is lost.
+        RuntimeError: a worker process died, or every sample failed; nothing committed
+            is lost.
 
     Examples:
         >>> import tempfile
@@ -105,20 +117,35 @@ def generate(
     require_family(family)
     _check(num_samples, ordering, segment_size, num_workers)
     request = MethodRequest(solver, preconditioner, start, recycle, rtol)
-    stored = stored_configuration(working_path(target))
     is_published = os.path.lexists(target)
     if is_published:
         stored = open_dataset(target).configuration
+    else:
+        stored = stored_configuration(working_path(target))
+        check_disk(family, num_samples, target)
+        check_memory(
+            family,
+            num_samples,
+            ordering=ordering,
+            segment_size=segment_size,
+            num_workers=num_workers,
+        )
+    _refuse_earlier(target if is_published else working_path(target), family, stored)
     method = request.method(family, stored, announce=progress)
     settings = configuration(
         family, num_samples, method, ordering=ordering, segment_size=segment_size
     )
-    run = Run(target, Work(family, method), settings, num_workers, progress)
+    run = Run(
+        target, Work(family, method), settings, num_workers, progress, allow_failures
+    )
     if not is_published:
         _refuse_to_resume(target, resume)
         _check_family(family)
         run.finish()
-    return run.open()
+    dataset = run.open()
+    if dataset.failed and not allow_failures:
+        _complain(dataset)
+    return dataset
 
 
 def _check(
@@ -131,8 +158,10 @@ def _check(
     }
     for name, value in numbers.items():
         integer = isinstance(value, int | np.integer) and not isinstance(value, bool)
-        if not integer or value < 1:
-            raise ValueError(f"{name} must be a positive integer, got {value!r}")
+        if not integer or not 1 <= value <= _MOST:
+            raise ValueError(
+                f"{name} must be a positive integer of at most {_MOST}, got {value!r}"
+            )
     check_choice(ordering, ORDERINGS, "ordering")
 
 
@@ -143,9 +172,37 @@ def _check_family(family: AbstractFamily) -> None:
     family.system(family.sample(0))
 
 
+def _complain(dataset: Dataset) -> None:
+    if len(dataset.failed) == len(dataset):
+        raise RuntimeError(all_failed(dataset.path, failures(dataset)))
+    warn(
+        f"{len(dataset.failed)} of {len(dataset)} samples of {dataset.path} failed and "
+        f"have no solution ({failures(dataset)}); allow_failures=True "
+        "(--allow-failures) accepts that",
+        FailedSamplesWarning,
+        stacklevel=3,
+    )
+
+
+def _refuse_earlier(
+    place: Path, family: AbstractFamily, stored: dict[str, Any] | None
+) -> None:
+    """Refuse what an earlier krylax made of a family whose systems were others."""
+    if stored is None or stored["family"]["type"] != type(family).__name__:
+        return
+    theirs, ours = stored["format_version"], family.format_version
+    if theirs != ours:
+        raise FileExistsError(
+            f"{place} has format {theirs}, in which the samples of {family.name} are "
+            f"other systems than in format {ours}: what is published can be opened, "
+            "verified and read, but neither continued nor made again; choose another "
+            "path, or delete it if it is not needed"
+        )
+
+
 def _refuse_to_resume(target: Path, resume: bool) -> None:
     partial = working_path(target)
-    if not resume and stored_configuration(partial) is not None:
+    if not resume and holds_run(partial):
         raise FileExistsError(
             f"{partial} holds an interrupted run: continue it with resume=True "
             f"(--resume), or delete that folder"

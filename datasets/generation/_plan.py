@@ -17,6 +17,7 @@ from ..families._family import AbstractFamily, require_family, stacked_samples
 from ..store._segments import is_good
 from ._shared_preconditioner import SharedPreconditioner
 from ._shared_start import SharedStart
+from ._sizes import check_memory
 from ._solve_method import SolveMethod
 from ._solve_segment import (
     CHUNK,
@@ -128,7 +129,8 @@ def plan(
 
     Raises:
         TypeError: no family.
-        ValueError: no method applies, or as `AbstractFamily.system`.
+        ValueError: no method applies, the systems do not fit into the memory, or as
+            `AbstractFamily.system`.
 
     Cost: 16 solves and a compilation, of some seconds, per method; there are two or
     three. What is compiled for the winner serves `generate`.
@@ -142,6 +144,7 @@ def plan(
         'All systems have one matrix, symmetric positive definite'
     """
     require_family(family)
+    check_memory(family)
     A, other = (family.system(family.sample(i))[0] for i in range(2))
     is_constant = _is_same(A, other)
     trials: list[Trial] = []

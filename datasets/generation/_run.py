@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,10 @@ from jaxtyping import Int
 
 from .._names import working_path
 from ..store._dataset import Dataset, open_dataset
+from ..store._describe import failures_text
 from ..store._publish import Finished, publish
 from ..store._record import configuration_hash, differences, record_text
-from ..store._segments import Segment, cut
+from ..store._segments import Segment, cut, is_good
 from ..store._space import (
     check_free,
     is_out_of_space,
@@ -28,10 +29,11 @@ from ..store._working_folder import (
     stored_configuration,
 )
 from ._draws import Draws
+from ._failures import all_failed
 from ._order import solve_order
 from ._progress import progress as progress_display
 from ._solve_segment import Work
-from ._workers import solve_all
+from ._workers import WorkerDiedError, solve_all
 
 
 @dataclass
@@ -44,6 +46,7 @@ class Run:
         configuration: the data set's configuration.
         num_workers: processes that solve.
         progress: whether to show it.
+        allow_failures: whether to publish if every sample failed.
         commits: the commit record of every segment that is solved.
     """
 
@@ -52,6 +55,7 @@ class Run:
     configuration: dict[str, Any]
     num_workers: int
     progress: bool
+    allow_failures: bool = False
     commits: dict[int, dict[str, Any]] = field(default_factory=dict)
 
     def open(self) -> Dataset:
@@ -62,7 +66,8 @@ class Run:
         """
         dataset = open_dataset(self.target)
         dataset.milliseconds_per_system = self._milliseconds()
-        _refuse_other(self.target, dataset.configuration, self.configuration)
+        if dataset.configuration != self.configuration:
+            _refuse_other(self.target, dataset.configuration, self.configuration)
         _remove_leftovers(working_path(self.target), self.configuration)
         return dataset
 
@@ -73,7 +78,7 @@ class Run:
             FileExistsError: a run with another configuration is kept in its place.
             BlockingIOError: another process works on the same data set.
             OutOfSpaceError: the disk is full.
-            RuntimeError: a worker process died.
+            RuntimeError: a worker process died, or every sample failed.
         """
         try:
             with WorkingFolder(working_path(self.target)) as folder:
@@ -82,7 +87,7 @@ class Run:
             if not is_out_of_space(error):
                 raise
             raise self._out_of_space() from error
-        except BrokenProcessPool as error:
+        except WorkerDiedError as error:
             raise RuntimeError(
                 f"a worker process died (killed, out of memory, or a script without "
                 f'an `if __name__ == "__main__":` guard); {self._committed()} of '
@@ -96,6 +101,7 @@ class Run:
             draws = Draws(self.work.family)
             order = self._order(folder, draws)
             self._solve(folder, order, draws)
+            self._refuse_failures(folder.path)
             self._publish(folder, order)
 
     def _order(
@@ -103,14 +109,18 @@ class Run:
     ) -> Int[np.ndarray, " samples"]:
         digest = configuration_hash(self.configuration)
         stored = folder.configuration()
-        if stored is not None and folder.has_commits():
+        is_other = stored not in (None, self.configuration) and folder.has_commits()
+        if is_other or folder.commits_of_others(digest):
             _refuse_other(folder.path, stored, self.configuration)
-        if stored != self.configuration:
+        order = folder.order() if stored == self.configuration else None
+        if order is None:
             settings = self.configuration
             order = solve_order(draws, settings["num_samples"], settings["ordering"])
             folder.begin(self.configuration, order)
-        self.commits = folder.recover(digest)
-        return folder.order()
+        segments = cut(order, self.configuration["segment_size"])
+        names = list(self.work.family.array_types())
+        self.commits = folder.recover(digest, segments, names)
+        return order
 
     def _solve(
         self, folder: WorkingFolder, order: Int[np.ndarray, " samples"], draws: Draws
@@ -122,17 +132,35 @@ class Run:
         display = progress_display(len(order), self._committed(), self.progress)
         digest = configuration_hash(self.configuration)
         try:
-            for solved in solve_all(
+            solving = solve_all(
                 self.work,
                 self._while_space_lasts(missing),
                 draws,
                 self.num_workers,
                 display.update,
-            ):
-                record = folder.commit(solved, digest)
-                self.commits[solved.segment.index] = record
+            )
+            # Closed, because a traceback would keep it and its workers.
+            with closing(solving):
+                for solved in solving:
+                    record = folder.commit(solved, digest)
+                    self.commits[solved.segment.index] = record
         finally:
             display.close()
+
+    def _refuse_failures(self, folder: Path) -> None:
+        # Status names come with the solvers, which import JAX.
+        from ...solvers import Status
+
+        rtol = self.configuration["solver"]["rtol"]
+        pairs = [
+            (sample_id, Status(record["status"]).name)
+            for commit in self.commits.values()
+            for sample_id, record in zip(commit["ids"], commit["samples"], strict=True)
+            if not is_good(record, rtol)
+        ]
+        if len(pairs) == self._committed() and not self.allow_failures:
+            ids, reasons = map(list, zip(*sorted(pairs), strict=True))
+            raise RuntimeError(all_failed(folder, failures_text(ids, reasons)))
 
     def _while_space_lasts(self, segments: list[Segment]) -> Iterator[Segment]:
         # Two, as one may be written while the next one is being solved.
@@ -183,25 +211,28 @@ class Run:
         return 1e3 * float(np.median([sample["wall_seconds"] for sample in samples]))
 
 
-def _refuse_other(path: Path, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
-    lines = differences(theirs, ours)
-    if lines:
+def _refuse_other(
+    path: Path, theirs: dict[str, Any] | None, ours: dict[str, Any]
+) -> None:
+    if theirs is None or theirs == ours:
         raise FileExistsError(
-            f"{path} exists with another configuration (there -> asked for):\n  "
-            + "\n  ".join(lines)
-            + "\nchoose another path, or delete it if it is not needed"
+            f"{path} holds segments of another configuration, which is lost: choose "
+            "another path, or delete that folder if it is not needed"
         )
+    raise FileExistsError(
+        f"{path} exists with another configuration (there -> asked for):\n  "
+        + "\n  ".join(differences(theirs, ours))
+        + "\nchoose another path, or delete it if it is not needed"
+    )
 
 
 def _remove_leftovers(partial: Path, configuration: dict[str, Any]) -> None:
     # A run killed between publishing and tidying up leaves its working folder.
     if not is_working_folder(partial):
         return
-    if stored_configuration(partial) not in (None, configuration):
-        return
-    try:
-        with WorkingFolder(partial) as folder:
-            folder.remove()
-    except BlockingIOError:
-        # The process that published is tidying up itself.
-        return
+    # A process that holds the lock is tidying up itself; what is not as we left it is
+    # left alone.
+    with suppress(BlockingIOError, ValueError):
+        if stored_configuration(partial) in (None, configuration):
+            with WorkingFolder(partial) as folder:
+                folder.remove()

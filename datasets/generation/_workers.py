@@ -4,14 +4,19 @@ Workers are spawned, never forked (a fork copies JAX's locked threads), receive 
 the family, the method and a segment's samples, and send arrays back: this process is
 the only one that writes. They see the same environment as this process, so the same
 thread limits, on which the last bits of large reductions depend.
+
+Each has one pipe. The pools of the standard library have semaphores too, which stay
+behind in the system when this process is killed.
 """
 
 import itertools
 import os
+import pickle
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+import traceback
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass
 from multiprocessing import connection, get_context, parent_process
 from typing import Any
 
@@ -19,10 +24,14 @@ from ..store._segments import Segment, Solved
 from ._draws import Draws
 from ._solve_segment import Work, solve_segment
 
-# One segment waits in each worker's queue, so that none idles while we write.
-_SEGMENTS_PER_WORKER = 2
 # What a worker must share with this process to compute the same numbers.
 _SETTINGS = ("jax_enable_x64", "jax_platforms", "jax_default_matmul_precision")
+# They are for this process, which ends its workers.
+_KEPT_FROM_WORKERS = (signal.SIGINT, signal.SIGTERM)
+
+
+class WorkerDiedError(RuntimeError):
+    """A worker process ended without an answer."""
 
 
 def solve_all(
@@ -31,7 +40,7 @@ def solve_all(
     draws: Draws,
     num_workers: int,
     on_samples: Callable[[int], None],
-) -> Iterator[Solved]:
+) -> Generator[Solved, None, None]:
     """Yield every segment once it is solved, in any order.
 
     Args:
@@ -40,6 +49,9 @@ def solve_all(
         draws: samples that are drawn already.
         num_workers: 1 solves in this process.
         on_samples: called with the number of samples solved since its last call.
+
+    Raises:
+        WorkerDiedError: a worker was killed, or did not come up.
     """
     if num_workers > 1:
         yield from _solve_pooled(work, iter(segments), draws, num_workers, on_samples)
@@ -55,54 +67,109 @@ def _solve_pooled(
     num_workers: int,
     on_samples: Callable[[int], None],
 ) -> Iterator[Solved]:
-    running: set[Future[Solved]] = set()
-    with _pool(num_workers) as pool:
+    first = list(itertools.islice(segments, num_workers))
+    workers: list[_Worker] = []
+    try:
+        # All at once, as each of them takes seconds to come up.
+        for _ in first:
+            workers.append(_started(work))
+        busy = {}
+        for worker, segment in zip(workers, first, strict=True):
+            worker.send(segment, draws.take(segment.ids))
+            busy[worker.pipe] = worker
+        while busy:
+            for pipe in connection.wait(list(busy)):
+                worker = busy.pop(pipe)
+                solved = worker.receive()
+                # Before the answer is written, so that none idles meanwhile.
+                for segment in itertools.islice(segments, 1):
+                    worker.send(segment, draws.take(segment.ids))
+                    busy[pipe] = worker
+                on_samples(len(solved.segment.ids))
+                yield solved
+    finally:
+        for worker in workers:
+            worker.end()
+
+
+@dataclass(frozen=True)
+class _Worker:
+    """A process that solves segments, and the pipe to it."""
+
+    process: Any
+    pipe: Any
+
+    def send(self, segment: Segment, drawn: Any) -> None:
         try:
-            while True:
-                room = num_workers * _SEGMENTS_PER_WORKER - len(running)
-                for segment in itertools.islice(segments, room):
-                    drawn = draws.take(segment.ids)
-                    running.add(pool.submit(solve_segment, work, segment, drawn))
-                if not running:
-                    return
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    solved = future.result()
-                    on_samples(len(solved.segment.ids))
-                    yield solved
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            self.pipe.send((segment, drawn))
+        except OSError as error:
+            raise WorkerDiedError(str(error)) from error
+
+    def receive(self) -> Solved:
+        try:
+            answer = self.pipe.recv()
+        except (EOFError, OSError) as error:
+            raise WorkerDiedError(str(error)) from error
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    def end(self) -> None:
+        # It holds nothing that would be lost.
+        self.process.kill()
+        self.process.join()
+        self.pipe.close()
 
 
-def _pool(num_workers: int) -> ProcessPoolExecutor:
+def _started(work: Work) -> _Worker:
     # The rest of the generator must import without JAX, for a quick --help.
     import jax
 
     settings = tuple(jax.config.values[name] for name in _SETTINGS)
-    return ProcessPoolExecutor(
-        num_workers,
-        mp_context=get_context("spawn"),
-        initializer=_start_worker,
-        initargs=settings,
-    )
+    context = get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(theirs, work, settings), daemon=True)
+    # Ctrl-C reaches the whole process group, also before a worker could ignore it.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _KEPT_FROM_WORKERS)
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        theirs.close()
+    return _Worker(process, ours)
 
 
-def _start_worker(*settings: Any) -> None:
-    # Ctrl-C reaches the whole process group; workers then end without a traceback.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+def _serve(pipe: Any, work: Work, settings: tuple[Any, ...]) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     # Several processes may share one GPU; by default each would take most of it.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    # See _pool.
+    # See _started.
     import jax
 
     for name, value in zip(_SETTINGS, settings, strict=True):
         jax.config.update(name, value)
+    while True:
+        segment, drawn = pipe.recv()
+        try:
+            answer = solve_segment(work, segment, drawn)
+        except Exception as error:  # it is raised where it can be read
+            answer = _portable(error)
+        pipe.send(answer)
+
+
+def _portable(error: Exception) -> Exception:
+    """Return an error that survives the pipe, with where it was raised as a note."""
+    error.add_note("".join(traceback.format_exception(error)))
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # whatever its class does
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
 
 
 def _end_with_parent() -> None:
-    # A parent that was killed cannot shut its pool down; its workers would wait for
-    # ever for the next segment.
+    # A parent that was killed cannot end its workers; they would wait for ever for the
+    # next segment.
     parent = parent_process()
     if parent is not None:
         connection.wait([parent.sentinel])

@@ -1,9 +1,13 @@
 """How a data set is kept, published, read and checked.
 
 - `_card.py`: The data card: what a data set is.
+- `_checked.py`: JSON that somebody else may have written, of the expected form or
+  refused.
+- `_commits.py`: The record of a finished segment: what makes it count.
 - `_dataset.py`: Reads a published data set.
 - `_describe.py`: Describes a data set in words and numbers: what `krylax info` prints.
-- `_files.py`: Files that are either whole or absent, also after a crash or a power cut.
+- `_files.py`: Files that are either whole or absent, and never those of somebody else.
+- `_plain.py`: What a store may consist of: plain files in plain folders.
 - `_preview.py`: Draws samples: parameter, solution and residual.
 - `_publish.py`: Puts a data set together by sample id and moves it into place.
 - `_record.py`: Objects as plain JSON, and back: what a configuration is made of.

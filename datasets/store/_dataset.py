@@ -1,7 +1,9 @@
 """Reads a published data set: named arrays on disk, samples on demand, provenance."""
 
 import os
+import re
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,35 @@ from jaxtyping import Int
 from .._names import working_path
 from .._optional import require
 from ..families._family import AbstractFamily
-from ._record import FORMAT_VERSION, family_from_record
-from ._working_folder import stored_configuration
+from ._checked import DamagedError, configuration_misfit, misfit, read_object
+from ._plain import require_plain
+from ._record import FORMAT_VERSION, configuration_hash, family_from_record
+from ._working_folder import holds_run
+
+_METADATA = "zarr.json"
+_RESTORE = "take it from a copy, or generate the data set again"
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+# What every data set has besides its parameters.
+_RECORDS = (
+    "solution",
+    "status",
+    "num_steps",
+    "num_matvecs",
+    "relative_residual",
+    "solve_position",
+)
+_ATTRIBUTES = {
+    "format_version": int,
+    "name": str,
+    "configuration_hash": str,
+    "configuration": {},
+    "versions": {...: str},
+    "card": {"title": str, "equation": str, "right_hand_side": str},
+    "sample_arrays": [str],
+    "coordinate_arrays": [str],
+    "status_names": {...: str},
+    "failed": [int],
+}
 
 
 class Dataset:
@@ -29,12 +58,10 @@ class Dataset:
             generated the data set, as it is no part of it; None otherwise.
     """
 
-    def __init__(
-        self, path: Path, group: Any, milliseconds_per_system: float | None = None
-    ) -> None:
+    def __init__(self, path: Path, group: Any, attributes: dict[str, Any]) -> None:
         self.path = path
-        self.milliseconds_per_system = milliseconds_per_system
-        self.attributes: dict[str, Any] = dict(group.attrs)
+        self.milliseconds_per_system: float | None = None
+        self.attributes = attributes
         self._group = group
 
     @property
@@ -45,7 +72,8 @@ class Dataset:
     @property
     def coordinates(self) -> dict[str, np.ndarray]:
         """The grid's coordinates, one array per axis."""
-        return {name: self[name][...] for name in self.attributes["coordinate_arrays"]}
+        names = self.attributes["coordinate_arrays"]
+        return {name: read_values(self, name) for name in names}
 
     @property
     def configuration(self) -> dict[str, Any]:
@@ -55,7 +83,10 @@ class Dataset:
     @property
     def family(self) -> AbstractFamily:
         """The problem family, built again from the configuration."""
-        return family_from_record(self.configuration["family"])
+        configuration = self.configuration
+        return family_from_record(
+            configuration["family"], configuration["format_version"]
+        )
 
     @property
     def failed(self) -> tuple[int, ...]:
@@ -87,7 +118,7 @@ class Dataset:
         if not -len(self) <= key < len(self):
             raise IndexError(f"no sample {key}; there are {len(self)}, from 0")
         index = range(len(self))[key]
-        return {name: np.asarray(self._array(name)[index]) for name in self.names}
+        return {name: read_values(self, name, index) for name in self.names}
 
     def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
         return (self[index] for index in range(len(self)))
@@ -103,7 +134,47 @@ class Dataset:
         known = (*self.names, *self.attributes["coordinate_arrays"])
         if name not in known:
             raise KeyError(f"no array {name!r}; there are {', '.join(known)}")
-        return self._group[name]
+        try:
+            array = self._group[name]
+        except Exception as error:
+            place = self.path / name / _METADATA
+            raise DamagedError(place, _first_line(error), _RESTORE) from error
+        shape = getattr(array, "shape", ())
+        if not self._fits(name, shape):
+            why = f"its shape is {shape}"
+            raise DamagedError(self.path / name / _METADATA, why, _RESTORE)
+        return array
+
+    def _fits(self, name: str, shape: tuple[int, ...]) -> bool:
+        if name not in self.names:
+            return len(shape) == 1
+        if name in _RECORDS[1:]:
+            return shape == (len(self),)
+        each = self._sample_shapes.get(name, shape[1:])
+        return shape == (len(self), *each)
+
+    @cached_property
+    def _sample_shapes(self) -> dict[str, tuple[int, ...]]:
+        try:
+            types = self.family.array_types()
+        except ValueError:
+            # A family of the user's own, whose module is not imported.
+            return {}
+        return {name: example.shape for name, example in types.items()}
+
+
+def read_values(dataset: Dataset, name: str, selection: Any = ...) -> np.ndarray:
+    """Return a part of an array, all of it unless said.
+
+    Raises:
+        DamagedError: its files cannot be decoded.
+    """
+    array = dataset[name]
+    # Whatever Zarr and its codecs raise for bytes that somebody else has changed.
+    try:
+        return np.asarray(array[selection])
+    except Exception as error:
+        raise DamagedError(dataset.path / name, _first_line(error), _RESTORE) from error
 
 
 def open_dataset(path: str | os.PathLike[str]) -> Dataset:
@@ -111,28 +182,66 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
 
     Raises:
         FileNotFoundError: nothing is there, or only an interrupted run.
-        ValueError: it is not a krylax data set, or one of a newer format.
+        ValueError: it is not a krylax data set, or one of a newer format, or damaged,
+            or something under it is no plain file or folder.
     """
     folder = Path(path)
     zarr = require("zarr", "data")
     if not folder.exists():
         raise FileNotFoundError(_missing(folder))
-    if not (folder / "zarr.json").is_file():
-        raise ValueError(f"{folder} is not a krylax data set: it has no zarr.json")
-    group = zarr.open_group(str(folder), mode="r", zarr_format=3)
-    if group.attrs.get("format") != "krylax":
+    if not os.path.lexists(folder / _METADATA):
+        raise ValueError(f"{folder} is not a krylax data set: it has no {_METADATA}")
+    require_plain(folder)
+    attributes = _checked_attributes(folder)
+    try:
+        group = zarr.open_group(str(folder), mode="r", zarr_format=3)
+    except Exception as error:
+        why = _first_line(error)
+        raise DamagedError(folder / _METADATA, why, _RESTORE) from error
+    return Dataset(folder, group, attributes)
+
+
+def _checked_attributes(folder: Path) -> dict[str, Any]:
+    path = folder / _METADATA
+    metadata = read_object(path, {}, _RESTORE)
+    attributes = metadata.get("attributes")
+    if not isinstance(attributes, dict) or attributes.get("format") != "krylax":
         raise ValueError(f"{folder} is a Zarr group but not a krylax data set")
-    stored: Any = group.attrs["format_version"]
-    if stored > FORMAT_VERSION:
+    stored = attributes.get("format_version")
+    if isinstance(stored, int) and stored > FORMAT_VERSION:
         raise ValueError(
             f"{folder} has format version {stored}, this krylax reads up to "
             f"{FORMAT_VERSION}: pip install --upgrade krylax"
         )
-    return Dataset(folder, group)
+    why = _attributes_misfit(attributes)
+    if why is not None:
+        raise DamagedError(path, why, _RESTORE)
+    return attributes
+
+
+def _attributes_misfit(attributes: dict[str, Any]) -> str | None:
+    why = misfit(attributes, _ATTRIBUTES) or configuration_misfit(
+        attributes["configuration"]
+    )
+    if why is not None:
+        return why
+    configuration = attributes["configuration"]
+    if configuration_hash(configuration) != attributes["configuration_hash"]:
+        return "the configuration is not that of its checksum"
+    ids = range(configuration["num_samples"])
+    names = [*attributes["sample_arrays"], *attributes["coordinate_arrays"]]
+    for name in names:
+        if _NAME.fullmatch(name) is None:
+            return f"{name!r} is no name of an array"
+    missing = [name for name in _RECORDS if name not in attributes["sample_arrays"]]
+    if missing:
+        return f"'sample_arrays' has no {missing[0]!r}"
+    strange = [number for number in attributes["failed"] if number not in ids]
+    return f"no sample {strange[0]} can have failed" if strange else None
 
 
 def _missing(folder: Path) -> str:
-    if stored_configuration(working_path(folder)) is None:
+    if not holds_run(working_path(folder)):
         return f"there is no data set at {folder}"
     return (
         f"{folder} is not finished: {working_path(folder)} holds an interrupted run; "
@@ -142,3 +251,10 @@ def _missing(folder: Path) -> str:
 
 def _type(array: Any) -> str:
     return f"{array.dtype} {tuple(array.shape)}"
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).splitlines()
+    return (
+        f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
+    )

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ._dataset import Dataset
+from ._dataset import Dataset, read_values
 from ._record import record_text
 
 # More would hide the rest of the text; `Dataset.failed` has them all.
@@ -40,29 +40,42 @@ def summary(dataset: Dataset) -> str:
 
 
 def _statistics(dataset: Dataset) -> dict[str, str]:
-    steps = dataset["num_steps"][...]
-    matvecs = dataset["num_matvecs"][...]
-    residuals = dataset["relative_residual"][...][dataset.good]
+    steps = read_values(dataset, "num_steps")
+    matvecs = read_values(dataset, "num_matvecs")
+    residuals = read_values(dataset, "relative_residual")[dataset.good]
     worst = f"{residuals.max():.3g}" if residuals.size else "none"
     return {
         "steps": _range(steps),
         "matrix-vector products": _range(matvecs),
         "worst true relative residual": worst,
-        "failed": _failures(dataset),
+        "failed": failures(dataset),
     }
 
 
-def _failures(dataset: Dataset) -> str:
+def failures(dataset: Dataset) -> str:
+    """Return how many samples failed for which reason, and which; or "none"."""
     if not dataset.failed:
         return "none"
     names = dataset.attributes["status_names"]
     failed = list(dataset.failed)
-    counts = Counter(names[str(code)] for code in dataset["status"][...][failed])
-    reasons = ", ".join(f"{count} {name}" for name, count in counts.most_common())
+    codes = read_values(dataset, "status")[failed]
+    reasons = [names.get(str(code), f"status {code}") for code in codes]
+    return failures_text(failed, reasons)
+
+
+def failures_text(failed: list[int], reasons: list[str]) -> str:
+    """Return how many samples failed for which reason, and which.
+
+    Args:
+        failed: their ids.
+        reasons: the name of the status of each.
+    """
+    counts = Counter(reasons).most_common()
+    listed = ", ".join(f"{count} {name}" for name, count in counts)
     ids = ", ".join(map(str, failed[:_LISTED_FAILURES]))
     more = len(failed) - _LISTED_FAILURES
     rest = f" and {more} more" if more > 0 else ""
-    return f"{reasons}; samples {ids}{rest}"
+    return f"{listed}; samples {ids}{rest}"
 
 
 def _range(values: np.ndarray) -> str:

@@ -1,5 +1,6 @@
 """Draws samples of a data set: parameter, solution and residual side by side."""
 
+import io
 import os
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 
 from .._optional import require
 from ._dataset import Dataset, open_dataset
+from ._files import write_whole
 
 _INCHES = 3.1
 
@@ -31,7 +33,8 @@ def preview(
             data set's own files stay as published.
 
     Raises:
-        ValueError: num_samples below 1, or as `open_dataset`.
+        ValueError: num_samples below 1, a link in the place of the picture, or as
+            `open_dataset`.
     """
     if num_samples < 1:
         raise ValueError(f"num_samples must be at least 1, got {num_samples}")
@@ -51,7 +54,9 @@ def preview(
             _draw(figure, panel, dataset, field)
             panel.set_title(f"sample {sample_id}: {label}", fontsize=9)
     place = _default_place(dataset) if out is None else Path(out)
-    figure.savefig(place, format="png")
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png")
+    write_whole(place, picture.getvalue())
     return place
 
 

@@ -19,7 +19,8 @@ from jaxtyping import Int
 from .._optional import require
 from ..families._family import AbstractFamily
 from ._card import data_card
-from ._files import files_under, sha256_of, sync_folder, sync_tree, write_whole
+from ._files import sha256_of, sync_folder, sync_tree, write_whole
+from ._plain import files_under, require_plain
 from ._record import canonical_json, configuration_hash
 from ._segments import is_good
 from ._shards import write_shard
@@ -68,6 +69,7 @@ def publish(run: Finished, target: Path) -> None:
     for name, values in run.family.coordinates().items():
         _write(group, name, values)
     write_whole(root / CARD, data_card(attributes, run.rtol, run.method).encode())
+    require_plain(root)
     files = {name: sha256_of(root / name) for name in files_under(root)}
     write_whole(root / MANIFEST, canonical_json({"sha256": files}))
     sync_tree(root)

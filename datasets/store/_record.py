@@ -13,8 +13,9 @@ import numpy as np
 
 from ..families._family import AbstractFamily
 
-# Raised when a published data set could no longer be read by an older krylax.
-FORMAT_VERSION = 1
+# The newest that is read. Raised when a published data set could no longer be read by
+# an older krylax, or would be read as another one; a family says which is its own.
+FORMAT_VERSION = 2
 
 
 def record(value: Any) -> Any:
@@ -75,22 +76,36 @@ def record_text(stored: Any) -> str:
     return f"{stored['type']}({', '.join(fields)})"
 
 
-def family_from_record(stored: dict[str, Any]) -> AbstractFamily:
+def family_from_record(stored: dict[str, Any], format_version: int) -> AbstractFamily:
     """Return the family whose record was stored.
 
     Only classes that the program has imported are considered: a data set never names
     code to be loaded.
 
+    Args:
+        stored: the record.
+        format_version: of the data set that holds it.
+
     Raises:
         ValueError: no such family is known.
     """
-    known = {cls.__name__: cls for cls in _subclasses(AbstractFamily)}
+    all_known = list(_subclasses(AbstractFamily))
+    known = {
+        cls.__name__: cls for cls in all_known if cls.format_version == format_version
+    }
     if stored["type"] not in known:
+        names = sorted({cls.__name__ for cls in all_known if hasattr(cls, "name")})
         raise ValueError(
-            f"the data set's family {stored['type']!r} is not known (known: "
-            f"{', '.join(sorted(known))}): import the module that defines it first"
+            f"the data set's family {stored['type']!r} is not known in format "
+            f"{format_version} (known: {', '.join(names)}): import the module that "
+            "defines it first"
         )
-    return from_record(stored, known)
+    try:
+        return from_record(stored, known)
+    except (TypeError, ValueError, OverflowError, MemoryError) as error:
+        raise ValueError(
+            f"the data set's family {record_text(stored)} cannot be made: {error}"
+        ) from error
 
 
 def from_record(stored: Any, known: Mapping[str, Any]) -> Any:

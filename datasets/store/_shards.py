@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Int, Shaped
 
 from .._optional import require
+from ._files import open_new
 
 # The index entry of a chunk that is not stored, as it holds the fill value alone.
 _ABSENT = np.uint64(2**64 - 1)
@@ -50,7 +51,7 @@ def write_shard(
         key = (index, *[0] * (array.ndim - 1))
         path = root / array.metadata.encode_chunk_key(key)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "wb") as file:
+        with open_new(path) as file:
             file.writelines(chunk for chunk in chunks if chunk is not None)
             file.write(_index_bytes(chunks, size))
 

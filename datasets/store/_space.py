@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from ..families._family import AbstractFamily
+from ._record import record, record_text
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 # Metadata, commit records and file-system blocks, per data set and per sample.
@@ -18,8 +19,18 @@ class OutOfSpaceError(OSError):
 
 
 def sample_bytes(family: AbstractFamily) -> int:
-    """Return the bytes of one sample's arrays, uncompressed."""
-    return sum(example.nbytes for example in family.array_types().values())
+    """Return the bytes of one sample's arrays, uncompressed.
+
+    Raises:
+        ValueError: they are more than an array can have.
+    """
+    try:
+        return sum(example.nbytes for example in family.array_types().values())
+    except (ValueError, OverflowError) as error:
+        raise ValueError(
+            f"a sample of {record_text(record(family))} is larger than an array can be "
+            f"({error}): give fewer points"
+        ) from None
 
 
 def published_bytes(family: AbstractFamily, num_samples: int) -> int:
@@ -34,9 +45,25 @@ def check_free(folder: Path, needed: int) -> None:
     Raises:
         OutOfSpaceError: it has not.
     """
-    free = shutil.disk_usage(folder).free
+    free = free_bytes(folder)
     if free < needed:
         raise OutOfSpaceError(errno.ENOSPC, f"{needed - free} bytes too few")
+
+
+def free_bytes(path: Path) -> int:
+    """Return what is free on the disk of a path, which need not exist."""
+    candidates = [path.absolute(), *path.absolute().parents]
+    return shutil.disk_usage(next(p for p in candidates if p.exists())).free
+
+
+def size_text(num_bytes: int) -> str:
+    """Return a size in words: 1.5 GB."""
+    size = float(num_bytes)
+    for unit in ("bytes", "kB", "MB", "GB", "TB", "PB"):
+        if size < 999.5:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} EB"
 
 
 def is_out_of_space(error: OSError) -> bool:
@@ -55,10 +82,12 @@ def out_of_space(
         num_samples: how many there will be.
         needed: how many bytes the rest of the run will write.
     """
-    missing = max(needed - shutil.disk_usage(folder.parent).free, 1)
-    gigabytes = math.ceil(missing / 1e8) / 10
+    free = free_bytes(folder)
+    gigabytes = math.ceil(max(needed - free, 1) / 1e8) / 10
     return OutOfSpaceError(
         errno.ENOSPC,
-        f"disk full: {committed} of {num_samples} samples committed in {folder}; free "
-        f"{gigabytes:.1f} GB and run the same command again",
+        f"disk full: {committed} of {num_samples} samples committed in {folder}; what "
+        f"is left needs {size_text(needed)} and {size_text(free)} are free: free "
+        f"{gigabytes:.1f} GB and run the same command again, or make fewer or smaller "
+        "samples",
     )

@@ -3,21 +3,23 @@
     <name>.partial/
         krylax-run          our mark: without it we neither adopt nor delete
         run.lock            held while a process works here
-        config.json         the configuration; order.npy: the solve order
+        order.npy           the solve order
+        config.json         the configuration, and the checksum of the order
         segments/           one .npy per array of a segment
         commits/            one JSON record per finished segment
         published/          the data set being put together
 
 A segment counts only when its commit record exists, which names its files with their
-SHA-256. Everything else found here is the litter of a killed run and is removed.
+SHA-256. Everything else found here is the litter of a killed run and is removed; what
+is damaged counts as not there.
 """
 
 import hashlib
 import io
-import json
 import os
 import shutil
 import socket
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -25,12 +27,24 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from ._files import files_under, sha256_of, write_whole
+from ._checked import DamagedError, configuration_misfit, read_object
+from ._commits import belongs_to, read_commit, sealed
+from ._files import (
+    make_folder,
+    make_mark,
+    open_lock,
+    open_plain,
+    sha256_of,
+    write_whole,
+)
+from ._plain import files_under, is_plain_file, is_plain_folder, require_plain
 from ._record import canonical_json
-from ._segments import Solved, versions
+from ._segments import Segment, Solved, versions
 
 _MARK = "krylax-run"
 _LOCK = "run.lock"
+_CONFIGURATION = "config.json"
+_ORDER = "order.npy"
 
 
 class WorkingFolder:
@@ -49,10 +63,11 @@ class WorkingFolder:
         _adopt(self.path)
         self._lock = _locked(self.path / _LOCK)
         try:
+            require_plain(self.path)
             _sign(self._lock)
-            (self.path / _MARK).touch()
+            make_mark(self.path / _MARK)
             for name in ("segments", "commits"):
-                (self.path / name).mkdir(exist_ok=True)
+                make_folder(self.path / name)
         except BaseException:
             self.__exit__()
             raise
@@ -68,20 +83,37 @@ class WorkingFolder:
         return stored_configuration(self.path)
 
     def has_commits(self) -> bool:
-        """Return whether a segment of an earlier run is kept here."""
-        return any((self.path / "commits").glob("*.json"))
+        """Return whether a segment of an earlier run is kept here, be it damaged."""
+        return bool(self._commit_paths())
+
+    def commits_of_others(self, configuration_hash: str) -> bool:
+        """Return whether a segment of another configuration is kept here."""
+        found = map(read_commit, self._commit_paths())
+        return any(
+            record is not None and record["configuration_hash"] != configuration_hash
+            for record in found
+        )
 
     def begin(
         self, configuration: dict[str, Any], order: Int[np.ndarray, " samples"]
     ) -> None:
         """Store a new run's solve order, then its configuration."""
-        write_whole(self.path / "order.npy", *npy_parts(order))
+        parts = npy_parts(order)
+        write_whole(self.path / _ORDER, *parts)
         # Last, because a stored configuration says that the order is there.
-        write_whole(self.path / "config.json", canonical_json(configuration))
+        entries = {"configuration": configuration, "order_sha256": _digest(*parts)}
+        write_whole(self.path / _CONFIGURATION, canonical_json(entries))
 
-    def order(self) -> Int[np.ndarray, " samples"]:
-        """Return the stored solve order."""
-        return np.load(self.path / "order.npy", allow_pickle=False)
+    def order(self) -> Int[np.ndarray, " samples"] | None:
+        """Return the stored solve order; None if it is damaged or not there."""
+        stored = _stored(self.path)
+        if stored is None or not is_plain_file(self.path / _ORDER):
+            return None
+        with open_plain(self.path / _ORDER) as file:
+            data = file.read()
+        if _digest(data) != stored.get("order_sha256"):
+            return None
+        return np.load(io.BytesIO(data), allow_pickle=False)
 
     def commit(self, solved: Solved, configuration_hash: str) -> dict[str, Any]:
         """Store a segment; it is real once the commit record is in place."""
@@ -91,11 +123,8 @@ class WorkingFolder:
             path = self.array_path(index, name)
             parts = npy_parts(values)
             write_whole(path, *parts)
-            digest = hashlib.sha256()
-            for part in parts:
-                digest.update(part)
             size = sum(map(len, parts))
-            files[path.name] = {"bytes": size, "sha256": digest.hexdigest()}
+            files[path.name] = {"bytes": size, "sha256": _digest(*parts)}
         record = {
             "configuration_hash": configuration_hash,
             "segment": index,
@@ -105,22 +134,39 @@ class WorkingFolder:
             "versions": dict(versions()),
             "host": socket.gethostname(),
         }
-        write_whole(self.path / "commits" / f"{index:06d}.json", canonical_json(record))
+        write_whole(self._commit_path(index), sealed(record))
         return record
 
     def array_path(self, index: int, name: str) -> Path:
         """Return where an array of a segment is kept."""
         return self.path / "segments" / f"{index:06d}.{name}.npy"
 
-    def recover(self, configuration_hash: str) -> dict[int, dict[str, Any]]:
-        """Return the commits by segment, after removing what a crash left behind."""
+    def recover(
+        self,
+        configuration_hash: str,
+        segments: Sequence[Segment],
+        names: Sequence[str],
+    ) -> dict[int, dict[str, Any]]:
+        """Return the commits by segment, after removing what a crash left behind.
+
+        Args:
+            configuration_hash: of the run.
+            segments: all of its segments.
+            names: the arrays of each.
+        """
         kept: dict[int, dict[str, Any]] = {}
-        for path in sorted((self.path / "commits").glob("*.json")):
-            record = _read_json(path, "delete it, and its segment is solved anew")
-            if record["configuration_hash"] == configuration_hash and all(
+        for path in self._commit_paths():
+            record = read_commit(path)
+            if record is None or record["configuration_hash"] != configuration_hash:
+                continue
+            index = record["segment"]
+            if not 0 <= index < len(segments) or path != self._commit_path(index):
+                continue
+            files = [self.array_path(index, name).name for name in names]
+            if belongs_to(record, segments[index], files) and all(
                 self._is_whole(name, entry) for name, entry in record["files"].items()
             ):
-                kept[record["segment"]] = record
+                kept[index] = record
         self._sweep(kept)
         return kept
 
@@ -138,9 +184,15 @@ class WorkingFolder:
         with suppress(OSError):
             self.path.rmdir()
 
+    def _commit_path(self, index: int) -> Path:
+        return self.path / "commits" / f"{index:06d}.json"
+
+    def _commit_paths(self) -> list[Path]:
+        return sorted((self.path / "commits").glob("*.json"))
+
     def _is_whole(self, name: str, entry: dict[str, Any]) -> bool:
         path = self.path / "segments" / name
-        if not path.is_file() or path.stat().st_size != entry["bytes"]:
+        if not is_plain_file(path) or path.stat().st_size != entry["bytes"]:
             return False
         return sha256_of(path) == entry["sha256"]
 
@@ -154,32 +206,45 @@ class WorkingFolder:
                 _delete(self.path / name)
 
 
+def holds_run(folder: Path) -> bool:
+    """Return whether a run is kept in a working folder."""
+    return os.path.lexists(folder / _CONFIGURATION)
+
+
 def stored_configuration(folder: Path) -> dict[str, Any] | None:
-    """Return the configuration of the run kept in a working folder, if any."""
-    path = folder / "config.json"
-    if not path.is_file():
-        return None
-    return _read_json(path, f"delete the folder {folder}, and the run begins anew")
-
-
-def _read_json(path: Path, remedy: str) -> dict[str, Any]:
-    """Return what we wrote whole; what cannot be read is from someone else.
+    """Return the configuration of the run kept in a working folder, if any.
 
     Raises:
-        ValueError: it is no JSON.
+        DamagedError: it is there and cannot be read.
+        ValueError: it is no plain file.
     """
-    try:
-        return json.loads(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged ({error}): {remedy}") from None
+    stored = _stored(folder)
+    return None if stored is None else stored["configuration"]
 
 
 def is_working_folder(folder: Path) -> bool:
     """Return whether the folder carries our mark, or is empty and may take it."""
-    if folder.is_symlink() or not folder.is_dir():
+    if not is_plain_folder(folder):
         return False
     names = set(os.listdir(folder))
     return _MARK in names or names <= {_LOCK}
+
+
+def _stored(folder: Path) -> dict[str, Any] | None:
+    path = folder / _CONFIGURATION
+    if not os.path.lexists(path):
+        return None
+    advice = (
+        f"delete it and give the same call or command again, with the solver that "
+        f"{folder} was begun with, or delete that folder to begin anew"
+    )
+    stored = read_object(path, {}, advice)
+    # Earlier versions kept the configuration alone.
+    stored = stored if "configuration" in stored else {"configuration": stored}
+    why = configuration_misfit(stored["configuration"])
+    if why is not None:
+        raise DamagedError(path, why, advice)
+    return stored
 
 
 def npy_parts(values: np.ndarray) -> tuple[bytes, memoryview]:
@@ -209,11 +274,7 @@ def _locked(path: Path) -> int:
     # Not on every system, and needed only here.
     import fcntl
 
-    if path.is_symlink():
-        raise ValueError(f"{path} is a symbolic link: delete it")
-    # A link that is made after the check is not followed either.
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
-    descriptor = os.open(path, flags, 0o644)
+    descriptor = open_lock(path)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # The holder may have finished and removed the file between open and lock.
@@ -227,6 +288,13 @@ def _locked(path: Path) -> int:
             f"it or stop it"
         ) from None
     return descriptor
+
+
+def _digest(*parts: bytes | memoryview) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
 
 
 def _sign(descriptor: int) -> None:

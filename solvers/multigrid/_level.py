@@ -125,7 +125,7 @@ class AbstractLevel(eqx.Module):
         """The level of the transposed cycle, `None` where it is not known.
 
         It has Aᵀ, Pᵀ for the restriction, Rᵀ for the prolongation, and the smoother's
-        `T`. The cycle is transposed by `jax.linear_transpose` if it is not known.
+        `T`. The cycle is transposed by reverse-mode derivatives if it is not known.
         """
         return None
 

@@ -14,23 +14,37 @@ def as_features(features: ArrayLike) -> Float[np.ndarray, "systems features"]:
     Raises:
         ValueError: they are not a finite matrix, or complex.
     """
-    if np.iscomplexobj(features):
-        raise ValueError(
-            "features must be real, got complex ones; give their real and imaginary "
-            "parts as columns"
-        )
+    require_real(features)
     rows = np.asarray(features, np.float64)
     if rows.ndim != 2 or not np.all(np.isfinite(rows)):
         raise ValueError(
             "features must be a finite matrix, one row per system, got shape "
             f"{rows.shape}"
         )
-    if rows.size == 0:
-        return rows
-    # Squares of distances neither overflow nor vanish.
-    rows = rows / (np.max(np.abs(rows)) or 1.0)
-    rows = rows - np.mean(rows, axis=0)
-    return rows / (np.max(np.abs(rows)) or 1.0)
+    return rows - np.mean(rows, axis=0) if len(rows) else rows
+
+
+def require_real(features: ArrayLike) -> None:
+    """Raise a `ValueError` for complex features."""
+    if np.iscomplexobj(features):
+        raise ValueError(
+            "features must be real, got complex ones; give their real and imaginary "
+            "parts as columns"
+        )
+
+
+def as_unit_features(features: ArrayLike) -> Float[np.ndarray, "systems features"]:
+    """Convert features as `as_features` does, and scale them to entries of at most 1.
+
+    The order of distances stays the same, and their squares neither overflow nor
+    vanish.
+    """
+    require_real(features)
+    rows = np.asarray(features, np.float64)
+    if rows.size and np.all(np.isfinite(rows)):
+        rows = rows / (np.max(np.abs(rows)) or 1.0)
+    rows = as_features(rows)
+    return rows / (np.max(np.abs(rows), initial=0.0) or 1.0)
 
 
 def squared_distances(

@@ -14,7 +14,7 @@ Differs from the paper:
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from ._feature_matrix import as_features, squared_distances
+from ._feature_matrix import as_unit_features, squared_distances
 from ._kd_order import kd_leaves
 
 
@@ -39,7 +39,7 @@ def greedy_order(
         >>> greedy_order(np.array([[0.0], [5.0], [1.0], [4.0]])).tolist()
         [0, 2, 3, 1]
     """
-    features = as_features(features)
+    features = as_unit_features(features)
     if group_size < 2:
         raise ValueError(f"group_size must be at least 2, got {group_size}")
     order: list[int] = []

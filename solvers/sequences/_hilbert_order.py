@@ -8,7 +8,7 @@ doi:10.1063/1.1751381.
 import numpy as np
 from jaxtyping import Float, Int
 
-from ._feature_matrix import as_features
+from ._feature_matrix import as_unit_features
 from ._features import principal_components
 
 _NUM_BITS = 10
@@ -42,7 +42,7 @@ def hilbert_order(
     """
     if num_axes < 1:
         raise ValueError(f"num_axes must be at least 1, got {num_axes}")
-    features = as_features(features)
+    features = as_unit_features(features)
     if features.size == 0:
         return np.arange(len(features))
     reduced = principal_components(features, min(num_axes, *features.shape))

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.spatial import KDTree
 
-from ._feature_matrix import as_features
+from ._feature_matrix import as_unit_features
 
 
 def kd_order(
@@ -36,7 +36,7 @@ def kd_order(
         >>> kd_order(np.array([[0.0], [5.0], [1.0], [4.0]])).tolist()
         [0, 2, 3, 1]
     """
-    features = as_features(features)
+    features = as_unit_features(features)
     if features.shape[1] == 0:  # nothing to divide by, which SciPy does not know
         return np.arange(len(features))
     return np.asarray(KDTree(features, leafsize=1).indices, np.int64)

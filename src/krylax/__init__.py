@@ -5,7 +5,6 @@ help without importing JAX (SPEC 1 of scientific-python.org).
 """
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from .solvers import Status as Status
     from .solvers import solve as solve
 
-__version__ = version("krylax")
+    __version__: str
 
 _NAMESPACES = ("datasets", "learned", "operators", "solvers")
 _FROM_SOLVERS = ("Solution", "Status", "solve")
@@ -26,6 +25,9 @@ _FROM_SOLVERS = ("Solution", "Status", "solve")
 def __getattr__(name: str) -> Any:
     if name in _NAMESPACES:
         return import_module(f"krylax.{name}")
+    if name == "__version__":
+        # It takes 50 ms, in which the command could not answer to Ctrl-C.
+        return import_module("importlib.metadata").version("krylax")
     if name in _FROM_SOLVERS:
         return getattr(import_module("krylax.solvers"), name)
     raise AttributeError(f"module 'krylax' has no attribute '{name}'")

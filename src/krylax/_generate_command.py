@@ -1,5 +1,7 @@
 """The command `generate`: its options, a subcommand per family, and what it does."""
 
+import sys
+import warnings
 from dataclasses import dataclass, field, fields, make_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union
@@ -7,6 +9,8 @@ from typing import Annotated, Any, Literal, Union
 from tyro import conf
 
 from . import datasets
+
+_SOME_FAILED = 3
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,8 @@ class RunOptions:
         segment_size: systems that recycle from one another.
         num_workers: processes that solve side by side.
         resume: continue an interrupted run.
+        allow_failures: publish and exit with 0 whatever failed; otherwise the exit code
+            is 3 if some samples failed, and 1, with nothing published, if all did.
         dry_run: only print size, disk and time, from a few solves.
     """
 
@@ -50,6 +56,7 @@ class RunOptions:
     segment_size: int = 128
     num_workers: int = 1
     resume: bool = True
+    allow_failures: bool = False
     dry_run: bool = False
 
 
@@ -101,8 +108,11 @@ def file_options() -> dict[str, set[str]]:
     }
 
 
-def generate(command: Any) -> None:
+def generate(command: Any) -> int:
     """Generate the data set of a `Generate` command, or print its cost.
+
+    Returns:
+        The exit code: 0, or 3 if some samples failed.
 
     Raises:
         ValueError: as the family, the solver and `krylax.datasets.generate`.
@@ -110,22 +120,34 @@ def generate(command: Any) -> None:
     family, run = _family(command.job.family), command.job.run
     if run.dry_run:
         print(_cost_lines(run, _estimate(family, run)))
-        return
+        return 0
     solver, preconditioner = _solver_and_preconditioner(run)
-    dataset = datasets.generate(
-        family,
-        run.num_samples,
-        run.out,
-        solver,
-        preconditioner=preconditioner,
-        recycle="default" if run.recycle == "plan" else run.recycle,
-        rtol=run.rtol,
-        ordering=run.ordering,
-        segment_size=run.segment_size,
-        num_workers=run.num_workers,
-        resume=run.resume,
-    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", datasets.FailedSamplesWarning)
+        dataset = datasets.generate(
+            family,
+            run.num_samples,
+            run.out,
+            solver,
+            preconditioner=preconditioner,
+            recycle="default" if run.recycle == "plan" else run.recycle,
+            rtol=run.rtol,
+            ordering=run.ordering,
+            segment_size=run.segment_size,
+            num_workers=run.num_workers,
+            resume=run.resume,
+            allow_failures=run.allow_failures,
+        )
     print(datasets.summary(dataset))
+    return _report(caught)
+
+
+def _report(caught: list[warnings.WarningMessage]) -> int:
+    """Print warnings in the command's own form; return the exit code."""
+    for each in caught:
+        print(f"krylax: warning: {each.message}", file=sys.stderr)
+    failures = [w for w in caught if w.category is datasets.FailedSamplesWarning]
+    return _SOME_FAILED if failures else 0
 
 
 def _family(options: Any) -> datasets.AbstractFamily:

@@ -13,6 +13,7 @@ from krylax.solvers.core._stopping import MARGIN
 
 from ..helpers import relative_error, solution_tolerance, to_vector, tolerance
 from .cases import (
+    FAILING,
     GENERAL_ROWS,
     HARD,
     ITERATIVE,
@@ -117,7 +118,7 @@ def test_history_starts_at_one_and_ends_at_the_residual(row: str, name: str):
     steps = int(stats.num_steps)
     seen = np.asarray(stats.history)[: steps + 1]
     assert seen[0] == pytest.approx(1, rel=tolerance(1, "float64"))
-    assert np.all(np.isnan(np.asarray(stats.history)[steps + 1 :]))
+    assert np.all(np.isinf(np.asarray(stats.history)[steps + 1 :]))
     assert seen[-1] <= RTOL["float64"]
     assert seen[-2] > MARGIN * RTOL["float64"]
     assert float(stats.relative_residual) <= 1.1 * max(seen[-1], RTOL["float64"])
@@ -222,7 +223,7 @@ def test_scales_do_not_matter_in_single_precision(row: str, scale: float):
 
 
 @each_row
-def test_failure_is_told(row: str):
+def test_hard_system_ends_as_announced(row: str):
     assert solved(row, HARD).status == ROWS[row].hard_status
 
 
@@ -231,7 +232,7 @@ def test_all_allowed_steps_are_taken(row: str):
     assert solved(row, HARD).stats.num_steps == MAX_STEPS
 
 
-@each_row
+@pytest.mark.parametrize("row", FAILING)
 def test_failure_raises_with_the_sentence_and_the_result(row: str):
     matrix, b = problem(HARD)
     sentence = ROWS[row].hard_status.sentence
@@ -256,7 +257,7 @@ def test_jit_agrees_with_plain(row: str):
     assert relative_error(found.value, plain.value) <= RTOL["float64"]
 
 
-@each_kind
+@pytest.mark.parametrize("row", [row for row in KINDS if row in FAILING])
 def test_failure_under_jit_raises_with_the_sentence(row: str):
     matrix, b = problem(HARD)
     # JAX turns the error of a callback into a RuntimeError, but into a ValueError from

@@ -346,7 +346,7 @@ def test_solution_prints_as_one_line():
 
 def test_solutions_of_many_systems_print_as_one_line():
     found = jax.vmap(lambda b: kx.solve(A, b, CG))(jnp.eye(4))
-    assert str(found) == "Solution of 4 systems, 4 converged"
+    assert str(found) == "Solution of 4 systems, 4 solved"
 
 
 def test_solution_has_the_strong_type_of_the_operator():

@@ -114,8 +114,8 @@ PARTS = {
         1e-8,
     ),
     "convection-diffusion": case(
-        [(ConvectionDiffusion((128, 128)), 8)],
-        ConvectionDiffusion((12, 12)),
+        [(ConvectionDiffusion((128, 128), peclet=(64, 640)), 8)],
+        ConvectionDiffusion((12, 12), peclet=(6, 60)),
         NONSYMMETRIC,
         1e-8,
     ),

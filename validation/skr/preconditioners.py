@@ -128,7 +128,7 @@ PARTS = {
     "convection-diffusion": Part(
         "Convection and diffusion",
         ConvectionDiffusion((64, 64)),
-        ConvectionDiffusion((12, 12)),
+        ConvectionDiffusion((12, 12), peclet=(6, 60)),
     ),
 }
 FAST_PARTS = ("released-48", "poisson")

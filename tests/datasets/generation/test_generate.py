@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Callable
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 
 import krylax as kx
+from krylax.datasets.generation._workers import WorkerDiedError
 
 Tree = Callable[[Path], dict[str, bytes]]
 Generate = Callable[..., kx.datasets.Dataset]
@@ -27,7 +27,11 @@ def some_fail(tmp_path_factory: pytest.TempPathFactory) -> kx.datasets.Dataset:
     steps = full["num_steps"][...]
     # The solver aims a little below rtol, so one step too few may still be enough.
     limited = kx.solvers.CG(rtol=1e-8, max_steps=int(steps.max()) - 2)
-    return kx.datasets.generate(family, 8, folder / "some", limited, progress=False)
+    path = folder / "some"
+    with pytest.warns(
+        kx.datasets.FailedSamplesWarning, match=r"of 8 samples .* failed"
+    ):
+        return kx.datasets.generate(family, 8, path, limited, progress=False)
 
 
 def test_every_sample_is_certified(generate: Generate, tmp_path: Path) -> None:
@@ -100,6 +104,19 @@ def test_failures_are_reported_and_verified(some_fail: Any) -> None:
     assert kx.datasets.verify(some_fail.path).ok
     assert "max_steps_reached" in kx.datasets.describe(some_fail)
     assert f"{len(some_fail.failed)} failed" in repr(some_fail)
+
+
+def test_nothing_is_published_when_every_sample_failed(
+    generate: Generate, tmp_path: Path
+) -> None:
+    hopeless = kx.solvers.GCRODR(rtol=1e-8, restart=20, num_recycled=8, max_steps=2)
+    path = tmp_path / "darcy"
+    with pytest.raises(RuntimeError, match=r"8 max_steps_reached.*darcy\.partial"):
+        generate(path=path, solver=hopeless)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["darcy.partial"]
+    assert len(generate(path=path, solver=hopeless, allow_failures=True).failed) == 8
+    with pytest.raises(RuntimeError, match="every sample failed"):
+        generate(path=path, solver=hopeless)
 
 
 @pytest.mark.parametrize(
@@ -223,7 +240,7 @@ def test_a_dead_worker_is_reported_with_what_is_safe(
     generate: Generate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def die(*_: object) -> None:
-        raise BrokenProcessPool
+        raise WorkerDiedError
 
     monkeypatch.setattr("krylax.datasets.generation._run.solve_all", die)
     with pytest.raises(RuntimeError, match="0 of 8 samples are committed"):

@@ -71,10 +71,10 @@ def test_lu_tells_a_singular_operator(name: str):
 
 @pytest.mark.parametrize("name", SINGULAR)
 @each_row
-def test_gradient_through_a_failed_solve_is_finite(row: str, name: str):
+def test_gradient_through_a_failed_solve_is_nan(row: str, name: str):
     A = ops.Dense(SINGULAR[name])
     gradient = jax.grad(lambda b: jnp.sum(solve(row, A, b).value))(jnp.ones(3))
-    assert np.all(np.isfinite(gradient))
+    assert np.all(np.isnan(gradient))
 
 
 @each_row

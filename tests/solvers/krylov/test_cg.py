@@ -90,11 +90,11 @@ def test_singular_operator_never_gives_nan_as_converged():
     assert np.all(np.isfinite(found.value))
 
 
-def test_tolerance_out_of_reach_stagnates():
+def test_tolerance_out_of_reach_is_attained_to_rounding():
     matrix, b = problem("wide_spectrum")
     solver = kx.solvers.CG(rtol=3e-15, max_steps=100_000)
     found = kx.solve(operator("cg", matrix), b, solver, throw=False)
-    assert found.status == Status.stagnated
+    assert found.status == Status.attained
 
 
 def test_two_phase_diffusion_agrees_with_the_dense_solve():
@@ -142,5 +142,5 @@ def test_history_of_many_steps_is_halved_until_it_fits():
     assert stride == 2 ** int(np.ceil(np.log2((int(found.stats.num_steps) + 1) / 512)))
     reached = int(found.stats.num_steps) // stride + 1
     assert np.all(np.isfinite(history[:reached]))
-    assert np.all(np.isnan(history[reached:]))
+    assert np.all(np.isinf(history[reached:]))
     assert history[0] == pytest.approx(1, rel=tolerance(1, "float64"))
