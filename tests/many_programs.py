@@ -19,6 +19,7 @@ ALLOWED: dict[str, str] = {
     "tests/test_notebooks.py": USERS,
     "tests/datasets": "families draw and assemble outside of jit, as `generate` does",
     "tests/operators/grids": OUTSIDE,
+    "tests/solvers/factorization/test_direct.py": SEVERAL,
     "tests/operators/test_block.py": OUTSIDE,
     "tests/operators/test_jacobian.py": OUTSIDE,
     "tests/operators/test_lineax.py": OUTSIDE,
