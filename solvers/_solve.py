@@ -66,7 +66,8 @@ def solve(
 ) -> Solution:
     """Solve the square linear system A x = b and certify the result.
 
-    Converged means ‖b − A x‖ ≤ max(rtol·‖b‖, atol), measured on the x that is returned.
+    Converged means ‖b − A x‖ ≤ max(rtol·‖b‖, atol), measured on the x that is returned;
+    attained, that it is above, but at most 4 eps (‖A‖‖x‖ + ‖b‖), which is rounding.
     Compiled on first use for each combination of structures; works inside `jit`, `vmap`
     and `scan`. Derivatives in both modes, with respect to b and all arrays in A, are by
     the implicit rule: solves to the relative tolerance of x, that is rtol, or atol/‖b‖
@@ -109,8 +110,9 @@ def solve(
             without a declared null space, a carry of another solver, rtol below 10 eps,
             64 bits without x64, a solver that cannot be unrolled.
         TypeError: an argument is not what its name says.
-        SolveError: with `throw`, the status is not `converged`; under `jit` an error of
-            JAX with the same sentence, a `RuntimeError` or a `ValueError`.
+        SolveError: with `throw`, the status is neither `converged` nor `attained`;
+            under `jit` an error of JAX with the same sentence, a `RuntimeError` or a
+            `ValueError`.
 
     Examples:
         >>> import jax.numpy as jnp, krylax as kx
@@ -327,11 +329,12 @@ def _iterate(
     )
     # Where it is not what was asked for, it may be all that rounding allows.
     is_met = residual <= prepared.tolerance
-    attainable, num_probes = cond(
-        is_met | ~jnp.isfinite(residual),
-        lambda: (jnp.zeros_like(residual), 0),
-        lambda: attainable_residual(A, prepared.b, returned, solver.inner_product),
-    )
+    attainable, num_probes = jnp.zeros_like(residual), 0
+    if unroll is None:
+        is_needed = ~is_met & jnp.isfinite(residual)
+        attainable, num_probes = attainable_residual(
+            A, prepared.b, returned, is_needed, solver.inner_product
+        )
     status = first_of(
         (~prepared.is_finite, Status.nonfinite_input),
         (~prepared.is_readable, Status.nonfinite),

@@ -23,7 +23,7 @@ class Statistics(eqx.Module):
         is_start_used: whether the solve began at `x0`; a start that is further from the
             solution than zero is left out, except with `unroll`.
         attainable: 4 eps (‖A‖‖x‖ + ‖b‖) / ‖b‖, a relative residual that is rounding;
-            ‖A‖ is estimated by eight products where the tolerance is not met, and where
+            ‖A‖ is estimated by six products where the tolerance is not met, and where
             it is met this is zero.
         history: residual norms over ‖b‖ as the iteration saw them, after 0,
             `history_stride`, 2 `history_stride`, ... steps; infinity in the entries

@@ -15,11 +15,12 @@ from jaxtyping import Array, Int, PyTree
 
 from ...operators import AbstractLinearOperator, AbstractOperator
 from ...operators._control_flow import scan
-from ...operators._field import Field
+from ...operators._field import Field, real_dtype, structure_of
 from .._solve import Preconditioner, solve
 from ..core._compilation import compile_modules
 from ..core._solution import Solution
 from ..core._solver import AbstractSolver
+from ..core._stopping import require_reachable
 from ..wrappers._batched import Batched
 
 Recycle: TypeAlias = Literal["chain", "frozen"]
@@ -115,6 +116,10 @@ def solve_batch(
         )
     if sources is not None:
         sources = jnp.asarray(sources)
+    numbers = jax.tree.leaves(eqx.filter(parameters, eqx.is_inexact_array_like))
+    if numbers:
+        # In the compiled program the tolerance is a number like any other.
+        require_reachable(solver, real_dtype(structure_of(numbers[0])))
     batch = _Batch(system, solver, preconditioner, recycle, start)
     if num_systems == 0:
         return _no_solutions(batch, parameters, carry, sources)
