@@ -116,7 +116,8 @@ def solve_batch(
         )
     if sources is not None:
         sources = jnp.asarray(sources)
-    numbers = jax.tree.leaves(eqx.filter(parameters, eqx.is_inexact_array_like))
+    leaves = jax.tree.leaves(parameters)
+    numbers = [leaf for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.inexact)]
     if numbers:
         # In the compiled program the tolerance is a number like any other.
         require_reachable(solver, real_dtype(structure_of(numbers[0])))
