@@ -168,7 +168,7 @@ def _compiled(
     if complement.is_everything:
         return _solve_compatible(A, M, N, b, start, solver, throw, unroll)
     is_compatible = complement.is_compatible(b, solver)
-    b_norm = solver.inner_product.norm(b)
+    b_norm = solver.inner_product.scaled_norm(b)
     b = select(is_compatible, b, zeros_like(b))
     solution = _solve_compatible(A, M, N, b, start, solver, throw, unroll)
     return select(is_compatible, solution, as_incompatible(solution, b_norm))
@@ -241,7 +241,7 @@ def _differentiate(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> Any:
     x, rest = solved
     # A start for b is of no use for another right-hand side.
     start = Start(None, start.carry, start.is_finite)
-    tolerance = derivative_tolerance(solver, solver.inner_product.norm(b))
+    tolerance = derivative_tolerance(solver, solver.inner_product.scaled_norm(b))
 
     def run(operator: AbstractLinearOperator, M: Any) -> Any:
         complement = complement_of(operator, solver.inner_product)

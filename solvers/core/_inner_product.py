@@ -13,7 +13,15 @@ from jax import lax
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Bool, Float, Inexact
 
-from ...operators._arithmetic import block_dot, dot, gram, recombine, root
+from ...operators._arithmetic import (
+    block_dot,
+    divide,
+    dot,
+    gram,
+    power_of_two,
+    recombine,
+    root,
+)
 from ...operators._field import Field
 
 
@@ -41,6 +49,11 @@ class InnerProduct(eqx.Module):
     def norm(self, x: Field) -> Float[Array, ""]:
         """Return √⟨x, x⟩."""
         return root(jnp.real(self.dot(x, x)))
+
+    def scaled_norm(self, x: Field) -> Float[Array, ""]:
+        """Return √⟨x, x⟩ of entries whose squares may be beyond the dtype."""
+        unit = power_of_two(self.max_abs(x))
+        return unit * self.norm(divide(x, unit))
 
     def max_abs(self, x: Field) -> Float[Array, ""]:
         """Return the largest modulus of an entry."""

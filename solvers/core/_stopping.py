@@ -33,6 +33,7 @@ class Tolerance(eqx.Module):
 
 
 LOOSEST = 1e-2
+"""Relative tolerance of a derivative where atol says nothing of it, as for b = 0."""
 
 
 def derivative_tolerance(solver: AbstractSolver, b_norm: Float[Array, ""]) -> Tolerance:

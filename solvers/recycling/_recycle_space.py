@@ -147,9 +147,13 @@ def _of_unit_size(
     """
     units = jax.vmap(lambda row: power_of_two(inner_product.max_abs(row)))(rows)
     is_one = jnp.all((units >= 2**-20) & (units <= 2**20))
-    units = jnp.where(is_one, 1, units)
-    U, C, Y = (scale_rows(1 / units, rows) for rows in (space.U, space.C, space.Y))
-    return RecycleSpace(U, C, Y, space.num_vectors)
+
+    def measured() -> RecycleSpace:
+        U, C, Y = (scale_rows(1 / units, rows) for rows in (space.U, space.C, space.Y))
+        return RecycleSpace(U, C, Y, space.num_vectors)
+
+    # Mostly the numbers are of ordinary size, and 3 k vectors need not be copied.
+    return cond(is_one, lambda: space, measured)
 
 
 def _is_identity(

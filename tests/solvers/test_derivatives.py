@@ -46,6 +46,14 @@ def test_absolute_tolerance_has_no_part_in_a_gradient(row: str):
     assert relative_error(beside, expected) <= slack
 
 
+@pytest.mark.parametrize("size", [1e-200, 1e200])
+def test_absolute_tolerance_counts_in_units_of_b_of_any_size(size: float):
+    A = kx.operators.Dense(np.diag(SPECTRUM), tags=["positive_definite"])
+    solver = kx.solvers.CG(rtol=0.0, atol=1e-9 * size)
+    found = jax.grad(functional, argnums=1)(A, size * WEIGHTS, solver, WEIGHTS)
+    assert relative_error(found, WEIGHTS / SPECTRUM) <= 1e-7
+
+
 @pytest.mark.parametrize("row", [r for r in KINDS if not ROWS[r].is_direct])
 def test_failed_solve_of_a_derivative_is_nan_or_raises(row: str):
     A = operator(row, np.diag(SPECTRUM))
