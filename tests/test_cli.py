@@ -202,15 +202,19 @@ def test_ctrl_c_says_how_to_continue(
 def start(*arguments: str) -> subprocess.Popen[str]:
     """The command as a shell starts it: in a process group of its own."""
     script = "import sys; from krylax.cli import main; sys.exit(main())"
-    return subprocess.Popen(
-        [sys.executable, "-c", script, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        # Tests that run in the background of a shell ignore Ctrl-C, and hand that on.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    # Tests that run in the background of a shell ignore Ctrl-C, and a new process would
+    # inherit that; a handler is not inherited. `preexec_fn` would fork, which JAX warns of.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-c", script, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_ctrl_c_is_answered_while_the_packages_are_read(tmp_path: Path) -> None:
