@@ -39,15 +39,11 @@ from .core._compilation import compile_modules
 from .core._nullspace import as_incompatible, complement_of
 from .core._preparation import Start, prepare
 from .core._raising import raise_failure, require_derivative
-from .core._residual import attainable_residual, residual_of
+from .core._residual import USEFUL, attainable_residual, residual_of
 from .core._solution import Solution, Statistics
 from .core._solver import AbstractSolver
 from .core._status import RUNNING, Status, first_of
 from .core._stopping import Tolerance, derivative_tolerance, require_reachable
-
-USEFUL = 0.1
-"""The largest relative residual that may count as attained: a solution that is all
-rounding solves nothing."""
 
 Preconditioner = AbstractOperator | Callable[[Any], AbstractOperator]
 
@@ -97,8 +93,10 @@ def solve(
 
     Returns:
         The solution, its status, its statistics, and the carry. For b = 0 it is zero
-        after no steps. An operator with a declared null space is solved orthogonally to
-        it.
+        after no steps. After `max_steps_reached` it is the last iterate; a method of
+        short recurrences that failed returns the one with the least residual of those
+        that it kept, the start among them. An operator with a declared
+        null space is solved orthogonally to it.
 
     Cost: the solver's, one pass over the arrays of A, and, where the solver has not
     ended on a residual computed from x, one product to certify. The number of vectors

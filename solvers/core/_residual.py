@@ -30,6 +30,9 @@ def residual_of(A: AbstractLinearOperator, b: Field, x: Field) -> Field:
     return jax.tree.map(materialise, subtract(b, A.mv(x)))
 
 
+USEFUL = 0.1
+"""How much of ‖b‖ rounding may take: a solution that is all rounding solves nothing."""
+
 NUM_PROBES = 6
 
 
