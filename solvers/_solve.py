@@ -26,7 +26,7 @@ from ..operators._arithmetic import (
     zeros_like,
 )
 from ..operators._control_flow import cond
-from ..operators._field import Field, as_field, is_traced, real_dtype
+from ..operators._field import Field, as_field, is_traced
 from ..operators._operator import Scaled, Sum
 from ._requirements import (
     require_count,
@@ -124,7 +124,7 @@ def solve(
     require_types(A, solver, preconditioner)
     require_types(A, solver, transpose_preconditioner)
     require_count(unroll)
-    require_reachable(solver, real_dtype(A.in_structure))
+    require_reachable(solver, jax.tree.leaves(b)[0].dtype)
     throw = throw and unroll is None
     if carry is None and solver.has_carry:
         # An empty one, so that the first solve of a sequence shares the program.
