@@ -124,7 +124,7 @@ def solve(
     require_types(A, solver, preconditioner)
     require_types(A, solver, transpose_preconditioner)
     require_count(unroll)
-    require_reachable(solver, jax.tree.leaves(b)[0].dtype)
+    require_reachable(solver, jax.tree.leaves(A.in_structure)[0].dtype)
     throw = throw and unroll is None
     if carry is None and solver.has_carry:
         # An empty one, so that the first solve of a sequence shares the program.

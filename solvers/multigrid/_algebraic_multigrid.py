@@ -24,6 +24,7 @@ import scipy.sparse
 from ...operators import AbstractLinearOperator, Sparse
 from ...operators._field import is_traced, on_device
 from ...operators._sparse_layout import known_rows
+from ...operators._tags import is_real
 from ._coarse_inverse import CoarseInverse
 from ._cycle import MultigridCycle
 from ._jacobi_sweeps import JacobiSweeps, chebyshev_steps, require_sweeps
@@ -90,6 +91,9 @@ class AlgebraicMultigrid(eqx.Module):
         *levels, last = build(_as_scipy(A)).levels
         # On the levels below they follow where all transfers are adjoint.
         tags = A.tags - {"singular"} if all(map(_is_adjoint, levels)) else frozenset()
+        if not is_real(A.in_structure):
+            # Complex transfers that are adjoint are not transposed.
+            tags -= {"symmetric"}
         is_hermitian = "hermitian" in A.tags
         inverse = np.linalg.pinv(last.A.toarray(), hermitian=is_hermitian)
         fields: Any = A.in_structure

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.sparse
 
 import krylax as kx
 
@@ -17,6 +18,7 @@ from .preconditioner_cases import (
     RTOL,
     as_matrix,
     matrices,
+    matrix_of,
     operator,
     preconditioner,
     right_hand_side,
@@ -63,6 +65,48 @@ def test_transpose_is_that_of_complex_ones(row: str, name: str):
     A, M, MH = matrices(row, name, "complex128")
     slack = tolerance(float(np.linalg.cond(A)), "complex128")
     assert relative_error(MH, M.conj().T) <= slack
+
+
+def complex_symmetric() -> dict[str, Any]:
+    """Matrices that are their own transpose and not their own adjoint."""
+    wavy = np.exp(0.5 * np.random.default_rng(0).standard_normal((4, 6)))
+    matrix = matrix_of("float64", 1.0) + 1j * np.diag(np.linspace(0.0, 2.0, 48))
+    stored = scipy.sparse.csr_array(matrix)
+    return {
+        "helmholtz": kx.operators.Helmholtz(wavy, 0.3 + 0.4j),
+        "dense": kx.operators.Dense(matrix, tags=["symmetric"]),
+        "sparse": kx.operators.Sparse.from_scipy(stored, tags=["symmetric"]),
+    }
+
+
+SYMMETRIC = [
+    ("block_jacobi", "sparse"),
+    ("ssor_natural", "helmholtz"),
+    ("ssor_multicolour", "helmholtz"),
+    ("ssor_neumann", "dense"),
+    ("incomplete_lu", "sparse"),
+    ("multigrid", "helmholtz"),
+    ("algebraic_multigrid", "sparse"),
+]
+
+
+@pytest.mark.parametrize(("row", "name"), SYMMETRIC)
+def test_transposes_for_a_complex_symmetric_operator_do_not_conjugate(
+    row: str, name: str
+):
+    make = kx.solvers.AlgebraicMultigrid if row not in ROWS else ROWS[row].make
+    M = make()(complex_symmetric()[name])
+
+    @jax.jit
+    def matrices_of(M: Any) -> Any:
+        return M.as_matrix(), M.T.as_matrix(), M.H.as_matrix()
+
+    matrix, transpose, adjoint = map(np.asarray, matrices_of(M))
+    assert relative_error(transpose, matrix.T) <= tolerance(10, "complex128")
+    assert relative_error(adjoint, matrix.conj().T) <= tolerance(10, "complex128")
+    if "symmetric" in M.tags:
+        assert relative_error(matrix, matrix.T) <= tolerance(10, "complex128")
+    assert "hermitian" not in M.tags
 
 
 @each_definite_pair
