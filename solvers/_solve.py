@@ -39,15 +39,11 @@ from .core._compilation import compile_modules
 from .core._nullspace import as_incompatible, complement_of
 from .core._preparation import Start, prepare
 from .core._raising import raise_failure, require_derivative
-from .core._residual import attainable_residual, residual_of
+from .core._residual import USEFUL, attainable_residual, residual_of
 from .core._solution import Solution, Statistics
 from .core._solver import AbstractSolver
 from .core._status import RUNNING, Status, first_of
 from .core._stopping import Tolerance, derivative_tolerance, require_reachable
-
-USEFUL = 0.1
-"""The largest relative residual that may count as attained: a solution that is all
-rounding solves nothing."""
 
 Preconditioner = AbstractOperator | Callable[[Any], AbstractOperator]
 

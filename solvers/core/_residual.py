@@ -32,6 +32,10 @@ def residual_of(A: AbstractLinearOperator, b: Field, x: Field) -> Field:
 
 NUM_PROBES = 6
 
+USEFUL = 0.1
+"""The largest relative residual that may count as attained: a solution that is all
+rounding solves nothing."""
+
 
 def attainable_residual(
     A: AbstractLinearOperator,
