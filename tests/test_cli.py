@@ -203,7 +203,7 @@ def start(*arguments: str) -> subprocess.Popen[str]:
     """The command as a shell starts it: in a process group of its own."""
     script = "import sys; from krylax.cli import main; sys.exit(main())"
     # Tests that run in the background of a shell ignore Ctrl-C, and a new process would
-    # inherit that; a handler is not inherited. `preexec_fn` would fork, which JAX warns of.
+    # inherit that; a handler is not inherited. `preexec_fn` would fork.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return subprocess.Popen(
