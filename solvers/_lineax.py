@@ -36,8 +36,9 @@ def as_lineax_solver(
         A lineax solver for square systems. Its stats are those of `Statistics`, the
         `status`, and `max_steps`. Its results are
 
-        - `successful`, `max_steps_reached`, `stagnation`, `nonfinite_input`: our status
-          of that name;
+        - `successful`: `converged`, `attained`;
+        - `max_steps_reached`, `nonfinite_input`: our status of that name;
+        - `stagnation`: `stagnated`, `diverged`;
         - `breakdown`: `breakdown`, `indefinite_operator`, `indefinite_preconditioner`;
         - `singular`: `nonfinite`, `incompatible_rhs`.
 

@@ -26,6 +26,7 @@ RESULT_OF_STATUS = {
     Status.breakdown: lx.RESULTS.breakdown,
     Status.indefinite_operator: lx.RESULTS.breakdown,
     Status.indefinite_preconditioner: lx.RESULTS.breakdown,
+    Status.diverged: lx.RESULTS.stagnation,
     Status.nonfinite_input: lx.RESULTS.nonfinite_input,
     Status.nonfinite: lx.RESULTS.singular,
     Status.incompatible_rhs: lx.RESULTS.singular,

@@ -26,7 +26,7 @@ from ..operators._arithmetic import (
     zeros_like,
 )
 from ..operators._control_flow import cond
-from ..operators._field import Field, as_field, is_traced, real_dtype
+from ..operators._field import Field, as_field, is_traced
 from ..operators._operator import Scaled, Sum
 from ._requirements import (
     require_count,
@@ -93,8 +93,10 @@ def solve(
 
     Returns:
         The solution, its status, its statistics, and the carry. For b = 0 it is zero
-        after no steps. An operator with a declared null space is solved orthogonally to
-        it.
+        after no steps. After `max_steps_reached` it is the last iterate; a method of
+        short recurrences that failed returns the one with the least residual of those
+        that it kept, the start among them. An operator with a declared
+        null space is solved orthogonally to it.
 
     Cost: the solver's, one pass over the arrays of A, and, where the solver has not
     ended on a residual computed from x, one product to certify. The number of vectors
@@ -122,7 +124,7 @@ def solve(
     require_types(A, solver, preconditioner)
     require_types(A, solver, transpose_preconditioner)
     require_count(unroll)
-    require_reachable(solver, real_dtype(A.in_structure))
+    require_reachable(solver, jax.tree.leaves(b)[0].dtype)
     throw = throw and unroll is None
     if carry is None and solver.has_carry:
         # An empty one, so that the first solve of a sequence shares the program.

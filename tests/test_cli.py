@@ -202,8 +202,8 @@ def test_ctrl_c_says_how_to_continue(
 def start(*arguments: str) -> subprocess.Popen[str]:
     """The command as a shell starts it: in a process group of its own."""
     script = "import sys; from krylax.cli import main; sys.exit(main())"
-    # Tests that run in the background of a shell ignore Ctrl-C, and a new process would
-    # inherit that; a handler is not inherited. `preexec_fn` would fork.
+    # Tests that run in the background of a shell ignore Ctrl-C. A new process inherits
+    # that, but no handler; `preexec_fn` would fork, which JAX warns of.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return subprocess.Popen(

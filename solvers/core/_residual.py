@@ -30,11 +30,10 @@ def residual_of(A: AbstractLinearOperator, b: Field, x: Field) -> Field:
     return jax.tree.map(materialise, subtract(b, A.mv(x)))
 
 
-NUM_PROBES = 6
-
 USEFUL = 0.1
-"""The largest relative residual that may count as attained: a solution that is all
-rounding solves nothing."""
+"""How much of ‖b‖ rounding may take: a solution that is all rounding solves nothing."""
+
+NUM_PROBES = 6
 
 
 def attainable_residual(

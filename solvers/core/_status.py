@@ -91,6 +91,12 @@ class Status(enum.IntEnum):
         "(‖A‖‖x‖ + ‖b‖), above the tolerance that was asked for; for a smaller one use "
         "float64 fields, for which Refinement can still iterate in float32.",
     )
+    diverged = (
+        10,
+        "The solve diverged: the residual, or its rounding error, has outgrown the "
+        "right-hand side; check the tags of the operator, whether it is singular, and "
+        "the relaxation factor or the bounds of the spectrum, or use another solver.",
+    )
 
 
 def is_solved(status: Int[Array, "*batch"]) -> Bool[Array, "*batch"]:
@@ -111,7 +117,7 @@ class SolveError(RuntimeError):
 
 
 def first_of(
-    *cases: tuple[Bool[Array, ""], Status | Int[Array, ""]],
+    *cases: tuple[Bool[Array, ""] | bool, Status | Int[Array, ""] | int],
 ) -> Int[Array, ""]:
     """Return the code of the first case whose condition holds, else `RUNNING`."""
     code = jnp.asarray(RUNNING, jnp.int32)

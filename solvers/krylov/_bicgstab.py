@@ -59,7 +59,7 @@ class BiCGStab(AbstractRecurrence):
 
     Returns:
         Through `solve`: status `converged`, `max_steps_reached`, `stagnated`,
-        `breakdown`, or one of the general ones.
+        `diverged`, `breakdown`, or one of the general ones.
 
     Raises:
         ValueError: tolerances or max_steps out of range.

@@ -56,7 +56,8 @@ class CG(AbstractRecurrence):
 
     Returns:
         Through `solve`: status `converged`, `max_steps_reached`, `stagnated`,
-        `indefinite_operator`, `indefinite_preconditioner`, or one of the general ones.
+        `diverged`, `indefinite_operator`, `indefinite_preconditioner`, or one of
+        the general ones.
 
     Raises:
         ValueError: tolerances or max_steps out of range.

@@ -55,8 +55,8 @@ class FlexibleCG(AbstractRecurrence):
 
     Returns:
         Through `solve`: status `converged`, `max_steps_reached`, `stagnated`,
-        `indefinite_operator`, `indefinite_preconditioner` (a residual is orthogonal to
-        what the preconditioner makes of it), or one of the general ones.
+        `diverged`, `indefinite_operator`, `indefinite_preconditioner` (a residual is
+        orthogonal to what the preconditioner makes of it), or one of the general ones.
 
     Raises:
         ValueError: a setting out of range.

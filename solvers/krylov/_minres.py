@@ -71,7 +71,8 @@ class MINRES(AbstractRecurrence):
 
     Returns:
         Through `solve`: status `converged`, `max_steps_reached`, `stagnated`,
-        `breakdown`, `indefinite_preconditioner`, or one of the general ones.
+        `diverged`, `breakdown`, `indefinite_preconditioner`, or one of the general
+        ones.
 
     Raises:
         ValueError: tolerances or max_steps out of range; a complex operator that is

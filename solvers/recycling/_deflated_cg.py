@@ -37,7 +37,7 @@ from ...operators._control_flow import cond, while_loop
 from ...operators._field import Field, Structure
 from ..core._inner_product import InnerProduct
 from ..core._nullspace import complement_of
-from ..core._recurrence import RecurrenceState
+from ..core._recurrence import RecurrenceState, is_unconfirmed
 from ..core._solver import AbstractSolver, LinearSystem, Outcome
 from ..core._status import RUNNING
 from ..core._stopping import as_max_steps, require_settings
@@ -193,8 +193,8 @@ class DeflatedCG(AbstractSolver):
             is_running = (s.status == RUNNING) & (s.cg.norm > system.target)
             return is_running & (s.cg.num_steps < until)
 
-        def is_met(s: _State) -> Bool[Array, ""]:
-            return (s.status == RUNNING) & (s.cg.norm <= system.target)
+        def is_open(s: _State) -> Bool[Array, ""]:
+            return is_unconfirmed(deflated, s.cg)
 
         def has_room(s: _State) -> Bool[Array, ""]:
             return s.found.num_latest < self.num_directions
@@ -210,11 +210,12 @@ class DeflatedCG(AbstractSolver):
             found = cond(has_room(s), lambda: s.found, lambda: self._gather(s))
             return eqx.tree_at(lambda s: (s.cg, s.found), s, (cg, found))
 
-        return while_loop(lambda s: is_stepping(s) | is_met(s), run_window, state)
+        return while_loop(lambda s: is_stepping(s) | is_open(s), run_window, state)
 
     @override
     def finish(self, system: LinearSystem, state: _State) -> Outcome:
-        outcome = self._cg.finish(system, state.cg)
+        deflated = self._deflated(system, state.basis, state.r)
+        outcome = self._cg.finish(deflated, state.cg)
         e = state.basis.project_direction(outcome.value, self.inner_product)
         kept = self._gather(state).kept
         space = RecycleSpace(

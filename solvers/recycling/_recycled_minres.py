@@ -23,6 +23,7 @@ Differs from the paper:
    recurrence meets the target, and if it does not, all begins anew from it.
 """
 
+from dataclasses import replace
 from typing import Any, Literal
 
 import equinox as eqx
@@ -31,14 +32,14 @@ from jaxtyping import Array, Bool, Float, Int
 from typing_extensions import override
 
 from ...operators import AbstractLinearOperator, AbstractOperator
-from ...operators._arithmetic import add, zeros_like
+from ...operators._arithmetic import add, select, zeros_like
 from ...operators._control_flow import cond, while_loop
 from ...operators._field import Field, Structure
 from ..core._inner_product import InnerProduct
-from ..core._recurrence import RecurrenceState
+from ..core._recurrence import RecurrenceState, confirm, is_unconfirmed
 from ..core._residual import true_residual
 from ..core._solver import AbstractSolver, LinearSystem, Outcome
-from ..core._status import RUNNING, Status, first_of
+from ..core._status import RUNNING, Status
 from ..core._stopping import as_max_steps, require_settings
 from ..krylov._minres import MINRES
 from ._deflated_minres import DeflatedMINRES
@@ -175,8 +176,8 @@ class RecycledMINRES(AbstractSolver):
             is_running = (s.status == RUNNING) & (s.recurrence.norm > system.target)
             return is_running & (s.num_steps < until)
 
-        def is_met(s: _State) -> Bool[Array, ""]:
-            return (s.status == RUNNING) & (s.recurrence.norm <= system.target)
+        def is_open(s: _State) -> Bool[Array, ""]:
+            return is_unconfirmed(system, s.recurrence)
 
         def is_full(s: _State) -> Bool[Array, ""]:
             return ~s.is_warm & ~s.recurrence.vectors.window.is_recording
@@ -187,10 +188,10 @@ class RecycledMINRES(AbstractSolver):
 
         def run_window(s: _State) -> _State:
             s = while_loop(lambda s: is_stepping(s) & ~is_full(s), step, s)
-            s = cond(is_met(s), lambda s: self._confirm(system, s), lambda s: s, s)
+            s = cond(is_open(s), lambda s: self._confirm(system, s), lambda s: s, s)
             return cond(is_full(s), self._next_window, lambda s: s, s)
 
-        return while_loop(lambda s: is_stepping(s) | is_met(s), run_window, state)
+        return while_loop(lambda s: is_stepping(s) | is_open(s), run_window, state)
 
     @override
     def finish(self, system: LinearSystem, state: _State) -> Outcome:
@@ -198,9 +199,11 @@ class RecycledMINRES(AbstractSolver):
         state = cond(
             has_converged, lambda s: s, lambda s: self._update_x(system, s), state
         )
-        recurrence = self._deflated(state.pair).finish(system, state.recurrence)
+        recurrence = self._deflated(state.pair)._outcome(system, state.recurrence)
+        # Its norm is above that of b: the start is closer.
+        has_diverged = state.status == Status.diverged
         return Outcome(
-            value=state.x,
+            value=select(has_diverged, system.x0, state.x),
             residual=recurrence.residual,
             is_certified=has_converged,
             status=recurrence.status,
@@ -232,31 +235,14 @@ class RecycledMINRES(AbstractSolver):
         state = self._update_x(system, state)
         r = true_residual(system, state.x)
         norm = self.inner_product.norm(r)
-        before = state.recurrence
-        status = first_of(
-            (norm <= system.target, Status.converged),
-            (~jnp.isfinite(norm), Status.nonfinite),
-            (norm > before.true_norm / 2, Status.stagnated),
-            (before.num_steps >= self.max_steps, Status.max_steps_reached),
-        )
-        goes_on = status == RUNNING
+        confirmed, is_replaced = confirm(system, state.recurrence, norm, self.max_steps)
         x, vectors, left = cond(
-            goes_on,
+            is_replaced,
             lambda: self._begin_again(system, state, r),
-            lambda: (state.x, before.vectors, norm),
+            lambda: (state.x, confirmed.vectors, confirmed.norm),
         )
-        confirmed = RecurrenceState(
-            x=before.x,
-            vectors=vectors,
-            norm=left,
-            true_norm=norm,
-            num_steps=before.num_steps,
-            num_begun=before.num_begun + goes_on.astype(jnp.int32),
-            num_confirmed=before.num_confirmed + 1,
-            status=status,
-            history=before.history,
-        )
-        return eqx.tree_at(lambda s: (s.x, s.recurrence), state, (x, confirmed))
+        confirmed = replace(confirmed, vectors=vectors, norm=left)
+        return replace(state, x=x, recurrence=confirmed)
 
     def _update_x(self, system: LinearSystem, state: _State) -> _State:
         """Add (I - U CᴴM⁻¹A) e to x; e is zero then."""

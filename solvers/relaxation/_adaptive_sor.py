@@ -23,10 +23,11 @@ from ...operators._control_flow import cond
 from ..core._inner_product import InnerProduct
 from ..core._recurrence import Step
 from ..core._solver import LinearSystem
+from ..core._status import RUNNING
 from ..core._stopping import as_max_steps, require_settings
 from ..sweeps._sweep_orders import AbstractOrder, Natural, require_order
 from ._omega import as_omega
-from ._relaxation import AbstractRelaxation, Splitting, diverged, split, splitting_of
+from ._relaxation import AbstractRelaxation, Splitting, split, splitting_of
 from ._young import jacobi_radius_of, optimal_omega
 
 STEADY = 0.1
@@ -43,7 +44,6 @@ FEWEST = 4
 class _Vectors(eqx.Module):
     scaled: Inexact[Array, "..."]  # s = P⁻¹r
     splitting: Splitting
-    first: Float[Array, ""]  # norm of the first r
     norm: Float[Array, ""]  # of the last r
     ratio: Float[Array, ""]  # of the last two norms
     num_steps: Int[Array, ""]  # with this ω
@@ -66,8 +66,8 @@ class AdaptiveSOR(AbstractRelaxation):
         inner_product: how fields are reduced to numbers.
 
     Returns:
-        Through `solve`: status `converged`, `max_steps_reached`, `stagnated`, or one of
-        the general ones.
+        Through `solve`: status `converged`, `max_steps_reached`, `stagnated`,
+        `diverged`, or one of the general ones.
 
     Raises:
         ValueError: as `SOR`.
@@ -105,7 +105,6 @@ class AdaptiveSOR(AbstractRelaxation):
         return _Vectors(
             scaled=r / splitting.pivots,
             splitting=splitting,
-            first=norm,
             norm=norm,
             ratio=jnp.zeros_like(norm),
             num_steps=jnp.zeros((), jnp.int32),
@@ -129,13 +128,12 @@ class AdaptiveSOR(AbstractRelaxation):
             vectors=_Vectors(
                 scaled=swept.scaled * (after.omega / splitting.omega),
                 splitting=after,
-                first=vectors.first,
                 norm=swept.norm,
                 ratio=ratio,
                 num_steps=jnp.where(is_known, 0, vectors.num_steps + 1),
             ),
             norm=swept.norm,
-            status=diverged(swept.norm, vectors.first),
+            status=RUNNING,
             is_taken=jnp.ones((), bool),
         )
 

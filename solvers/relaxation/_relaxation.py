@@ -9,14 +9,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, Inexact, Int
+from jaxtyping import Array, Float, Inexact
 from typing_extensions import override
 
 from ...operators import AbstractLinearOperator, AbstractOperator
 from ...operators._field import Structure, structure_of
 from ..core._recurrence import AbstractRecurrence
 from ..core._solver import LinearSystem
-from ..core._status import Status, first_of
 from ..sweeps._sweep_orders import AbstractOrder
 from ..sweeps._sweeps import AbstractSweeps
 from ._omega import as_omega
@@ -119,9 +118,3 @@ def splitting_of(system: LinearSystem) -> Splitting:
     """Return the splitting from `prepare`, which `solve` wraps if A is singular."""
     M: Any = system.preconditioner
     return M if isinstance(M, Splitting) else M.operator
-
-
-def diverged(norm: Float[Array, ""], first: Float[Array, ""]) -> Int[Array, ""]:
-    """Return `stagnated` if the residual has diverged."""
-    has_grown = norm * jnp.sqrt(jnp.finfo(norm.dtype).eps) > first
-    return first_of((has_grown, Status.stagnated))

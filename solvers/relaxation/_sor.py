@@ -21,29 +21,24 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Float, Inexact
 from typing_extensions import override
 
 from ..core._inner_product import InnerProduct
 from ..core._recurrence import Step
 from ..core._solver import LinearSystem
+from ..core._status import RUNNING
 from ..core._stopping import as_max_steps, require_settings
 from ..sweeps._sweep_orders import AbstractOrder, Natural, require_order
 from ._omega import as_omega
-from ._relaxation import AbstractRelaxation, diverged, splitting_of
-
-
-class _Vectors(eqx.Module):
-    scaled: Inexact[Array, "..."]  # s = P⁻¹r
-    norm: Float[Array, ""]  # of the first r
+from ._relaxation import AbstractRelaxation, splitting_of
 
 
 class SOR(AbstractRelaxation):
     """Successive overrelaxation, a stationary method: Gauss-Seidel at ω = 1.
 
     For symmetric positive definite A and any ω in (0, 2), for other A if it happens to
-    converge; a residual that grows is reported as `stagnated`. On a Poisson problem of
+    converge; a residual that grows is reported as `diverged`. On a Poisson problem of
     n points along each axis a digit takes n²/4 steps at ω = 1, and 0.4 n at the best ω,
     `optimal_omega`, in natural order as well as in colours. It serves as a baseline, as
     a smoother and for `krylax.solvers.tuning`; where `CG` with a preconditioner
@@ -60,8 +55,8 @@ class SOR(AbstractRelaxation):
         inner_product: how fields are reduced to numbers.
 
     Returns:
-        Through `solve`: status `converged`, `max_steps_reached`, `stagnated`, or one of
-        the general ones.
+        Through `solve`: status `converged`, `max_steps_reached`, `stagnated`,
+        `diverged`, or one of the general ones.
 
     Raises:
         ValueError: a setting out of range, a preconditioner, an operator that the order
@@ -97,17 +92,17 @@ class SOR(AbstractRelaxation):
         require_order(self.order)
 
     @override
-    def begin(self, system: LinearSystem, r: Any) -> _Vectors:
-        norm = self.inner_product.norm(lax.stop_gradient(r))
-        return _Vectors(r / splitting_of(system).pivots, norm)
+    def begin(self, system: LinearSystem, r: Any) -> Inexact[Array, "..."]:
+        """Return s = P⁻¹r."""
+        return r / splitting_of(system).pivots
 
-    def step(self, system: LinearSystem, x: Any, vectors: _Vectors) -> Step:
+    def step(self, system: LinearSystem, x: Any, vectors: Any) -> Step:
         """Sweep once."""
-        swept = self.sweep(splitting_of(system), x, vectors.scaled)
+        swept = self.sweep(splitting_of(system), x, vectors)
         return Step(
             x=swept.x,
-            vectors=_Vectors(swept.scaled, vectors.norm),
+            vectors=swept.scaled,
             norm=swept.norm,
-            status=diverged(swept.norm, vectors.norm),
+            status=RUNNING,
             is_taken=jnp.ones((), bool),
         )

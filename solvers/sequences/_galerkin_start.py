@@ -10,10 +10,11 @@ otherwise minimises ‖b - A V y‖.
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.scipy.linalg import solve_triangular
 from jaxtyping import PyTree
 
 from ...operators import AbstractLinearOperator
-from ...operators._arithmetic import combine, recombine
+from ...operators._arithmetic import combine, divide, power_of_two, recombine
 from ...operators._field import Field
 from ..core._inner_product import InnerProduct
 from ..recycling._recycle_space import whitening
@@ -56,7 +57,10 @@ class GalerkinStart(eqx.Module):
 def pod_basis(
     solutions: PyTree, num_modes: int, inner_product: InnerProduct | None = None
 ) -> Field:
-    """Return the leading POD modes of solutions, orthonormal; zero beyond their rank.
+    """Return the leading POD modes of solutions, orthonormal.
+
+    Those whose singular value is below √(N eps) of the first are zero: inner products
+    do not resolve them.
 
     Args:
         solutions: fields along a first axis.
@@ -66,7 +70,7 @@ def pod_basis(
     Raises:
         ValueError: num_modes out of range.
 
-    Cost: N² inner products, and one pass over the solutions per mode.
+    Cost: N² + k² inner products, and two passes over the solutions per mode.
     """
     num_solutions = len(jax.tree.leaves(solutions)[0])
     if not 1 <= num_modes <= num_solutions:
@@ -74,12 +78,21 @@ def pod_basis(
             f"num_modes must be from 1 to the number of solutions, {num_solutions}, "
             f"got {num_modes}"
         )
+    inner_product = inner_product or InnerProduct()
     solutions = jax.tree.map(jnp.asarray, solutions)
-    gram = (inner_product or InnerProduct()).gram(solutions, solutions)
-    values, vectors = jnp.linalg.eigh(gram)
+    # Of any size: their squares may be beyond the dtype.
+    unit = power_of_two(inner_product.max_abs(solutions))
+    solutions = divide(solutions, unit)
+    values, vectors = jnp.linalg.eigh(inner_product.gram(solutions, solutions))
     leading = values[::-1][:num_modes]
     # The eigenvalues are squared singular values; below this they are rounding.
     is_kept = leading > num_solutions * jnp.finfo(leading.dtype).eps * leading[0]
     factors = jnp.where(is_kept, 1 / jnp.sqrt(jnp.where(is_kept, leading, 1)), 0)
     modes = vectors[:, ::-1][:, :num_modes] * factors[None, :].astype(vectors.dtype)
-    return recombine(modes, solutions)
+    # Once more, as the least of them are orthogonal only to √eps.
+    modes = recombine(modes, solutions)
+    empty = jnp.diag(~is_kept).astype(vectors.dtype)
+    factor = jnp.linalg.cholesky(inner_product.gram(modes, modes) + empty)
+    identity = jnp.eye(num_modes, dtype=factor.dtype)
+    inverse = solve_triangular(factor, identity, lower=True)
+    return recombine(inverse.conj().T, modes)

@@ -32,9 +32,9 @@ DEFINITE_ONLY = {
     "flexible_cg_of_four": Status.indefinite_operator,
     "deflated_cg": Status.indefinite_operator,
     "cholesky": Status.indefinite_operator,
-    "chebyshev": Status.stagnated,
-    "sor": Status.stagnated,
-    "sor_adaptive": Status.stagnated,
+    "chebyshev": Status.diverged,
+    "sor": Status.diverged,
+    "sor_adaptive": Status.diverged,
     "batched": Status.indefinite_operator,
     "refinement": Status.indefinite_operator,
 }
@@ -45,7 +45,7 @@ DEFINITE_PRECONDITIONER_ONLY = {
     "deflated_cg": Status.indefinite_preconditioner,
     "minres": Status.indefinite_preconditioner,
     "recycled_minres": Status.indefinite_preconditioner,
-    "chebyshev": Status.stagnated,
+    "chebyshev": Status.diverged,
     "batched": Status.indefinite_preconditioner,
     "refinement": Status.indefinite_preconditioner,
 }

@@ -128,7 +128,8 @@ def test_tolerance_out_of_reach_stagnates():
     matrix, b = problem("wide_spectrum")
     solver = kx.solvers.MINRES(rtol=3e-15, max_steps=100_000)
     found = kx.solve(kx.operators.Dense(matrix), b, solver, throw=False)
-    assert found.status in (Status.stagnated, Status.breakdown)
+    assert found.status in (Status.stagnated, Status.diverged)
+    assert found.stats.num_steps < 10_000
 
 
 def test_a_complex_symmetric_operator_is_refused():

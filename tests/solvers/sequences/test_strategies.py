@@ -22,7 +22,7 @@ from krylax.solvers.sequences import (
 )
 
 from ...gallery import from_spectrum, random_unitary
-from ...helpers import types_unchecked
+from ...helpers import tolerance, types_unchecked
 
 SHAPE = (9, 8)
 FACTORS = jax.device_put(np.linspace(1.0, 1.4, 6))
@@ -168,6 +168,20 @@ def test_pod_basis_is_that_of_the_singular_values():
     rest = snapshots - (snapshots @ V.T) @ V
     tail = np.linalg.svd(snapshots, compute_uv=False)[3:]
     np.testing.assert_allclose(np.linalg.norm(rest), np.linalg.norm(tail), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "size"), [("float32", 1e30), ("float32", 1e-30), ("float64", 1e200)]
+)
+def test_pod_basis_is_orthonormal_in_any_units(dtype: str, size: float):
+    left, right = (np.linalg.qr(RNG.standard_normal((n, 4)))[0] for n in (4, 20))
+    ratio = np.sqrt(10 * np.finfo(dtype).eps)
+    snapshots = ((left * [1, 0.1, 0.01, ratio]) @ right.T * size).astype(dtype)
+    V = np.asarray(pod_basis(snapshots, 4))
+    np.testing.assert_allclose(V @ V.T, np.eye(4), atol=tolerance(10, dtype))
+    # The span of the first modes is that of the singular vectors.
+    outside = V[:3] - (V[:3] @ right) @ right.T
+    assert np.linalg.norm(outside) <= 0.01
 
 
 def test_pod_basis_of_dependent_snapshots_ends_in_zeros():
