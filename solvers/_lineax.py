@@ -25,7 +25,8 @@ def as_lineax_solver(
     Derivatives are lineax's, by solves with the same solver and the preconditioner,
     transposed where need be; the preconditioner has derivative zero. A system that
     lineax calls negative semidefinite is solved, with its preconditioner, with all
-    signs changed, so that `CG` takes it. Of lineax's options, `y0` is the start and
+    signs changed, so that `CG` takes it; fields of several precisions are solved in the
+    widest one. Of lineax's options, `y0` is the start and
     `preconditioner` replaces the one given here.
 
     Args:

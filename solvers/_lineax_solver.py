@@ -5,11 +5,12 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import lineax as lx
 from jaxtyping import Array, Int
 
 from ..operators import AbstractLinearOperator, AbstractOperator, Conjugate, Function
-from ..operators._field import Field
+from ..operators._field import Field, Structure, describe
 from ..operators._lineax import from_lineax
 from ..operators._lineax_operators import FromLineax
 from ..operators._tags import is_real
@@ -34,10 +35,15 @@ RESULT_OF_STATUS = {
 
 
 class _Prepared(eqx.Module):
-    """A system as it is solved: with all signs changed where `is_negated`."""
+    """A system as it is solved: with all signs changed where `is_negated`.
+
+    `dtypes` are those of a solution and of a right-hand side, array by array, where
+    they are not one dtype, in which the system is solved.
+    """
 
     A: AbstractLinearOperator
     M: AbstractOperator | None
+    dtypes: tuple[Any, Any] = eqx.field(static=True)
     is_negated: bool = eqx.field(static=True)
     is_cotangent: bool = eqx.field(static=True, default=False)
 
@@ -50,7 +56,8 @@ class LineaxSolver(lx.AbstractLinearSolver[_Prepared]):
 
     def init(self, operator: lx.AbstractLinearOperator, options: Any) -> _Prepared:
         """Translate the operator and make its preconditioner, once."""
-        A, M = _traced(from_lineax(operator)), self.preconditioner
+        structures = operator.in_structure(), operator.out_structure()
+        A, M = _traced(from_lineax(_of_one_dtype(operator))), self.preconditioner
         if "preconditioner" in options:
             M = from_lineax(options["preconditioner"])
         is_negated = bool(lx.is_negative_semidefinite(operator))
@@ -59,22 +66,24 @@ class LineaxSolver(lx.AbstractLinearSolver[_Prepared]):
             M = -M if isinstance(M, AbstractLinearOperator) else M
         if M is not None and not isinstance(M, AbstractOperator):
             M = M(A)
-        return _Prepared(A, M, is_negated)
+        return _Prepared(A, M, tuple(map(_dtypes_of, structures)), is_negated)
 
     def compute(
         self, state: _Prepared, vector: Field, options: Any
     ) -> tuple[Field, lx.RESULTS, dict[str, Any]]:
         """Solve, and report in lineax's words."""
-        b = _negative(vector) if state.is_negated else vector
+        b = _cast(vector, state.A.out_structure)
+        b = _negative(b) if state.is_negated else b
         if state.is_cotangent:
             # A cotangent acts through what the operator reaches.
             b = complement_of(state.A, self.solver.inner_product).project(b)
+        x0 = options.get("y0")
         solution = solve(
             state.A,
             b,
             self.solver,
             preconditioner=state.M,
-            x0=options.get("y0"),
+            x0=None if x0 is None else _cast(x0, state.A.in_structure),
             throw=False,
         )
         stats = {
@@ -82,13 +91,19 @@ class LineaxSolver(lx.AbstractLinearSolver[_Prepared]):
             for field in dataclasses.fields(solution.stats)
         }
         stats |= {"status": solution.status, "max_steps": self.solver.max_steps}
-        return solution.value, _result_of(solution.status), stats
+        leaves, tree = jax.tree.flatten(solution.value)
+        value = [
+            leaf.astype(dtype)
+            for leaf, dtype in zip(leaves, state.dtypes[0], strict=True)
+        ]
+        return tree.unflatten(value), _result_of(solution.status), stats
 
     def transpose(self, state: _Prepared, options: Any) -> tuple[_Prepared, dict]:
         """The transposed system, for reverse-mode derivatives; without a start."""
         del options
         M = state.M.T if isinstance(state.M, AbstractLinearOperator) else None
-        return _Prepared(state.A.T, M, state.is_negated, is_cotangent=True), {}
+        dtypes = state.dtypes[::-1]
+        return _Prepared(state.A.T, M, dtypes, state.is_negated, is_cotangent=True), {}
 
     def conj(self, state: _Prepared, options: Any) -> tuple[_Prepared, dict]:
         """The conjugated system; without a start."""
@@ -98,11 +113,52 @@ class LineaxSolver(lx.AbstractLinearSolver[_Prepared]):
         A, M = Conjugate(state.A), None
         if isinstance(state.M, AbstractLinearOperator):
             M = Conjugate(state.M)
-        return _Prepared(A, M, state.is_negated, state.is_cotangent), {}
+        return dataclasses.replace(state, A=A, M=M), {}
 
     def assume_full_rank(self) -> bool:
         """Whether operators are invertible, outside of a declared null space."""
         return True
+
+
+def _of_one_dtype(operator: lx.AbstractLinearOperator) -> lx.AbstractLinearOperator:
+    """The operator; where its fields are of several dtypes, between fields of one.
+
+    Raises:
+        ValueError: real and complex arrays in one system.
+    """
+    structures = operator.in_structure(), operator.out_structure()
+    dtypes = {leaf.dtype for leaf in jax.tree.leaves(structures)}
+    if len(dtypes) <= 1:
+        return operator
+    if len({jnp.issubdtype(dtype, jnp.complexfloating) for dtype in dtypes}) > 1:
+        raise ValueError(
+            "the fields of an operator must be all real or all complex, got "
+            f"{describe(structures)}; convert them to complex"
+        )
+    widest = max(dtypes, key=lambda dtype: jnp.finfo(dtype).bits)
+
+    def mv(x: Field) -> Field:
+        x = _cast(x, structures[0])
+        return jax.tree.map(lambda leaf: leaf.astype(widest), operator.mv(x))
+
+    structure = jax.tree.map(
+        lambda s: jax.ShapeDtypeStruct(s.shape, widest), structures[0]
+    )
+    tags = {
+        lx.symmetric_tag: lx.is_symmetric,
+        lx.positive_semidefinite_tag: lx.is_positive_semidefinite,
+        lx.negative_semidefinite_tag: lx.is_negative_semidefinite,
+    }
+    kept = frozenset(tag for tag, is_promised in tags.items() if is_promised(operator))
+    return lx.FunctionLinearOperator(mv, structure, kept)
+
+
+def _cast(field: Field, structure: Structure) -> Field:
+    return jax.tree.map(lambda leaf, s: leaf.astype(s.dtype), field, structure)
+
+
+def _dtypes_of(structure: Structure) -> tuple[Any, ...]:
+    return tuple(leaf.dtype for leaf in jax.tree.leaves(structure))
 
 
 def _traced(A: AbstractLinearOperator) -> AbstractLinearOperator:

@@ -188,6 +188,45 @@ def test_cotangents_of_a_singular_system_lose_their_null_part():
     assert relative_error(jax.grad(last)(wave), expected) <= ALLOWED
 
 
+def test_fields_of_several_precisions_are_solved_in_the_widest():
+    matrix = np.asarray(MATRIX)
+
+    def mv(x: Any) -> Any:
+        y = matrix @ jnp.concatenate([x["fine"], x["coarse"].astype("float64")])
+        return {"fine": y[:30], "coarse": y[30:].astype("float32")}
+
+    def split(x: Any) -> Any:
+        return {"fine": x[:30], "coarse": x[30:].astype("float32")}
+
+    b = split(B)
+    A = lx.FunctionLinearOperator(mv, jax.eval_shape(lambda: b))
+    solver = as_lineax_solver(gmres(rtol=1e-6))
+
+    @jax.jit
+    def solution_and_gradient(b: Any) -> Any:
+        def first(b: Any) -> Any:
+            value = lx.linear_solve(A, b, solver).value
+            return value["fine"][0], value
+
+        return jax.value_and_grad(first, has_aux=True)(b)
+
+    (_, x), gradient = solution_and_gradient(b)
+    expected = split(jnp.linalg.solve(MATRIX, B))
+    row = split(jnp.linalg.inv(MATRIX)[0])
+    assert jax.tree.map(jnp.result_type, x) == jax.tree.map(jnp.result_type, b)
+    for name in ("fine", "coarse"):
+        allowed = 100 * solution_tolerance(COND, 1e-6, "float64")
+        assert relative_error(x[name], expected[name]) <= allowed
+        assert relative_error(gradient[name], row[name]) <= allowed
+
+
+def test_fields_of_real_and_complex_arrays_are_refused():
+    b = {"a": B[:2], "b": B[:2].astype(complex)}
+    A = lx.FunctionLinearOperator(lambda x: x, jax.eval_shape(lambda: b))
+    with pytest.raises(ValueError, match="all real or all complex"):
+        lx.linear_solve(A, b, as_lineax_solver(gmres()))
+
+
 def test_wrong_solver_is_refused():
     wrong: Any = lx.CG(RTOL, RTOL)
     expected = pytest.raises(TypeError, match="solver must be a solver such as CG")
