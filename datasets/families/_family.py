@@ -101,6 +101,12 @@ def array_type(shape: tuple[int, ...], dtype: str) -> np.ndarray:
     return np.broadcast_to(np.zeros((), dtype), shape)
 
 
+def is_single(family: AbstractFamily) -> bool:
+    """Return whether the solutions are kept in 32 bits, real or complex."""
+    dtype = family.array_types()["solution"].dtype
+    return dtype in (np.dtype(np.float32), np.dtype(np.complex64))
+
+
 def check_float64(dtype: str) -> None:
     """Raise unless JAX can hold arrays of this dtype.
 

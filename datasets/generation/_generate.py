@@ -39,7 +39,7 @@ def generate(
     preconditioner: Any = "default",
     start: SharedStart | Literal["default"] | None = "default",
     recycle: Literal["default", "chain", "frozen"] = "default",
-    rtol: float = 1e-8,
+    rtol: float | None = None,
     ordering: Ordering = "greedy",
     segment_size: int = 128,
     num_workers: int = 1,
@@ -61,7 +61,10 @@ def generate(
 
     A sample is published as good only if it converged and its true relative residual
     is at most solver.rtol; otherwise its solution is NaN, its id is listed, and a
-    `FailedSamplesWarning` says so. If all samples failed, nothing is published.
+    `FailedSamplesWarning` says so. If all samples failed, nothing is published. In 32
+    bits a sample is good too if its residual is `attained`, that is rounding; for
+    smaller ones make the family in float64, with
+    `Refinement(CG(rtol=1e-4), rtol=1e-8)` if the iterations are to stay in 32 bits.
 
     Args:
         family: the problem family, such as `Darcy()`.
@@ -76,7 +79,8 @@ def generate(
         recycle: "chain" hands what a system taught to the next one of its segment;
             "frozen" starts every system from the space of the family's mean, so that
             neither order nor segments matter; "default" is that of the plan, or chain.
-        rtol: tolerance for the plan; a given solver has its own.
+        rtol: tolerance for the plan, None for 1e-8, and in 32 bits 1e-5; a given solver
+            has its own.
         ordering: greedy (nearest neighbour), two_opt (greedy, then improved), hilbert
             (curve), kd (tree), or none (by id).
         segment_size: systems that recycle from one another; part of the data set's

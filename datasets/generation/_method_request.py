@@ -10,6 +10,7 @@ from ..store._record import record
 from ._plan import plan
 from ._shared_start import SharedStart
 from ._solve_method import SolveMethod, method_from_configuration
+from ._tolerance import chosen_rtol
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class MethodRequest:
         preconditioner: as in `SolveMethod`, or "default".
         start: as in `SolveMethod`, or "default".
         recycle: as in `SolveMethod`, or "default".
-        rtol: tolerance for the plan.
+        rtol: tolerance for the plan; None for that of the family's precision.
 
     Raises:
         ValueError: another string than these.
@@ -31,7 +32,7 @@ class MethodRequest:
     preconditioner: Any
     start: SharedStart | Literal["default"] | None
     recycle: Literal["default", "chain", "frozen"]
-    rtol: float
+    rtol: float | None
 
     def __post_init__(self) -> None:
         check_choice(self.recycle, ("default", "chain", "frozen"), "recycle")
@@ -84,7 +85,8 @@ class MethodRequest:
             # Of a method that is not krylax's own nothing can be kept.
             with suppress(ValueError):
                 kept = method_from_configuration(stored)
-                return replace(kept, solver=replace(kept.solver, rtol=self.rtol))
+                rtol = chosen_rtol(family, self.rtol)
+                return replace(kept, solver=replace(kept.solver, rtol=rtol))
         return None
 
     def _fixed(self) -> dict[str, Any]:

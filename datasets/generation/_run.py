@@ -15,7 +15,7 @@ from ..store._dataset import Dataset, open_dataset
 from ..store._describe import failures_text
 from ..store._publish import Finished, publish
 from ..store._record import configuration_hash, differences, record_text
-from ..store._segments import Segment, cut, is_good
+from ..store._segments import Segment, cut
 from ..store._space import (
     check_free,
     is_out_of_space,
@@ -151,12 +151,11 @@ class Run:
         # Status names come with the solvers, which import JAX.
         from ...solvers import Status
 
-        rtol = self.configuration["solver"]["rtol"]
         pairs = [
             (sample_id, Status(record["status"]).name)
             for commit in self.commits.values()
             for sample_id, record in zip(commit["ids"], commit["samples"], strict=True)
-            if not is_good(record, rtol)
+            if not self.work.criterion.is_met(record)
         ]
         if len(pairs) == self._committed() and not self.allow_failures:
             ids, reasons = map(list, zip(*sorted(pairs), strict=True))
@@ -186,7 +185,7 @@ class Run:
             configuration=self.configuration,
             order=order,
             commits=self.commits,
-            rtol=self.configuration["solver"]["rtol"],
+            criterion=self.work.criterion,
             method=method,
         )
         publish(run, self.target)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..families._family import AbstractFamily, stacked_samples
-from ..store._segments import Segment, Solved, is_good
+from ..store._segments import Criterion, Segment, Solved
 from ._shared_preconditioner import SharedPreconditioner, mean_parameters
 from ._shared_start import SharedStart
 from ._solve_method import SolveMethod
@@ -20,7 +20,8 @@ from ._solve_method import SolveMethod
 # Systems per call of the compiled program: enough that the call costs nothing, few
 # enough that a progress bar moves.
 CHUNK = 16
-_STATISTICS: tuple[str, ...] = ("num_steps", "num_matvecs", "relative_residual")
+_RESIDUALS = ("relative_residual", "attainable")
+_STATISTICS: tuple[str, ...] = ("num_steps", "num_matvecs", *_RESIDUALS)
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,11 @@ class Work:
     def recycle(self) -> Literal["chain", "frozen"]:
         """That of the method."""
         return self.method.recycle
+
+    @property
+    def criterion(self) -> Criterion:
+        """When one of its samples may be published."""
+        return Criterion.of(self.family, self.solver.rtol)
 
     def applied_preconditioner(self) -> Any:
         """Return what `solve` gets: an operator, a factory, or None."""
@@ -156,8 +162,9 @@ def records_of(solved: dict[str, np.ndarray]) -> list[dict[str, Any]]:
     rows = zip(*(solved[name].tolist() for name in names), strict=True)
     entries = [dict(zip(names, row, strict=True)) for row in rows]
     for entry in entries:
-        if not np.isfinite(entry["relative_residual"]):
-            entry["relative_residual"] = None
+        for name in _RESIDUALS:
+            if not np.isfinite(entry[name]):
+                entry[name] = None
     return entries
 
 
@@ -174,7 +181,7 @@ def _galerkin_start(work: Work) -> Any:
             work.family, range(first, min(first + CHUNK, count))
         )
         solved, carry = solve_chunk(plain, parameters, carry)
-        is_good = solved["status"] == 0
+        is_good = np.array([plain.criterion.is_met(e) for e in records_of(solved)])
         values.append(np.where(_along(is_good, solved["value"]), solved["value"], 0))
     solutions = np.concatenate(values)[:count]
     return GalerkinStart(pod_basis(solutions, count))
@@ -206,6 +213,6 @@ def _values_or_nan(
 ) -> np.ndarray:
     example = work.family.array_types()["solution"]
     values = np.array(values).reshape(len(entries), *example.shape)
-    bad = [not is_good(entry, work.solver.rtol) for entry in entries]
+    bad = [not work.criterion.is_met(entry) for entry in entries]
     values[bad] = np.nan
     return values

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ._record import record_text
+from ._segments import Criterion
 
 _ENTRIES = (
     ("equation", "Equation"),
@@ -17,13 +18,17 @@ _ENTRIES = (
 
 
 def data_card(
-    attributes: dict[str, Any], rtol: float, method: Mapping[str, str]
+    attributes: dict[str, Any],
+    criterion: Criterion,
+    num_attained: int,
+    method: Mapping[str, str],
 ) -> str:
     """Return the data card in Markdown.
 
     Args:
         attributes: of the data set.
-        rtol: largest true relative residual of a certified sample.
+        criterion: when a sample is certified.
+        num_attained: how many samples ended with a residual at rounding level.
         method: how samples were solved, titles and texts.
     """
     card, configuration = attributes["card"], attributes["configuration"]
@@ -38,9 +43,7 @@ def data_card(
         "",
         "## Checks passed",
         "",
-        f"Every certified solution's true relative residual |f - A u| / |f| is at most "
-        f"{rtol:g}; the array `relative_residual` holds it. The solution of "
-        "a failed sample is NaN and its `status` is not 0.",
+        *_checks(criterion, num_attained),
         "",
         f"Failed samples: {_numbers(attributes['failed'])}.",
         "",
@@ -53,6 +56,25 @@ def data_card(
         "every file; `krylax verify` checks them and computes every residual again.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _checks(criterion: Criterion, num_attained: int) -> list[str]:
+    residual = "Every certified solution's true relative residual |f - A u| / |f| is"
+    if not criterion.takes_attained:
+        return [
+            f"{residual} at most {criterion.rtol:g}; the array `relative_residual` "
+            "holds it. The solution of a failed sample is NaN and its `status` is not "
+            "0."
+        ]
+    return [
+        f"{residual} at most {criterion.rtol:g}, or, where `status` is 9 (attained), "
+        "at most what rounding to 32 bits allows, 4 eps (|A| |u| + |f|) / |f|. The "
+        "arrays `relative_residual` and `attainable` hold the residual and that bound, "
+        "which is 0 where the tolerance is met. The solution of a failed sample is "
+        "NaN.",
+        "",
+        f"Attained: {num_attained} samples.",
+    ]
 
 
 def _provenance(

@@ -16,6 +16,7 @@ _SAMPLE = {
     "num_steps": int,
     "num_matvecs": int,
     "relative_residual": (int, float, type(None)),
+    "attainable": (int, float, type(None)),
     "wall_seconds": (int, float),
 }
 _FORM = {

@@ -30,6 +30,8 @@ _RECORDS = (
     "relative_residual",
     "solve_position",
 )
+# And what those in 32 bits have: bounds of residuals at rounding level.
+_BOUND = "attainable"
 _ATTRIBUTES = {
     "format_version": int,
     "name": str,
@@ -148,7 +150,7 @@ class Dataset:
     def _fits(self, name: str, shape: tuple[int, ...]) -> bool:
         if name not in self.names:
             return len(shape) == 1
-        if name in _RECORDS[1:]:
+        if name in (*_RECORDS[1:], _BOUND):
             return shape == (len(self),)
         each = self._sample_shapes.get(name, shape[1:])
         return shape == (len(self), *each)

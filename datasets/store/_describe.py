@@ -7,6 +7,7 @@ import numpy as np
 
 from ._dataset import Dataset, read_values
 from ._record import record_text
+from ._segments import ATTAINED
 
 # More would hide the rest of the text; `Dataset.failed` has them all.
 _LISTED_FAILURES = 10
@@ -48,7 +49,22 @@ def _statistics(dataset: Dataset) -> dict[str, str]:
         "steps": _range(steps),
         "matrix-vector products": _range(matvecs),
         "worst true relative residual": worst,
+        **_attained(dataset),
         "failed": failures(dataset),
+    }
+
+
+def _attained(dataset: Dataset) -> dict[str, str]:
+    """Of a data set in 32 bits: how many residuals are rounding, and what helps."""
+    if "attainable" not in dataset.names:
+        return {}
+    status = read_values(dataset, "status")[dataset.good]
+    count = int(np.sum(status == ATTAINED))
+    if not count:
+        return {"attained": "none"}
+    return {
+        "attained": f"{count}, residuals at the rounding level of 32 bits; for smaller "
+        "ones float64, where Refinement can still iterate in 32 bits"
     }
 
 

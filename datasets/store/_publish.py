@@ -22,7 +22,7 @@ from ._card import data_card
 from ._files import sha256_of, sync_folder, sync_tree, write_whole
 from ._plain import files_under, require_plain
 from ._record import canonical_json, configuration_hash
-from ._segments import is_good
+from ._segments import ATTAINED, Criterion
 from ._shards import write_shard
 from ._working_folder import WorkingFolder
 
@@ -43,7 +43,7 @@ class Finished:
         configuration: the data set's configuration.
         order: the solve order.
         commits: the commit record of every segment.
-        rtol: largest true relative residual of a certified sample.
+        criterion: when a sample is certified.
         method: what the card says of how samples were solved, titles and texts.
     """
 
@@ -52,7 +52,7 @@ class Finished:
     configuration: dict[str, Any]
     order: Int[np.ndarray, " samples"]
     commits: Mapping[int, dict[str, Any]]
-    rtol: float
+    criterion: Criterion
     method: Mapping[str, str]
 
 
@@ -68,7 +68,8 @@ def publish(run: Finished, target: Path) -> None:
     _write_records(group, run, records)
     for name, values in run.family.coordinates().items():
         _write(group, name, values)
-    write_whole(root / CARD, data_card(attributes, run.rtol, run.method).encode())
+    card = data_card(attributes, run.criterion, _num_attained(records), run.method)
+    write_whole(root / CARD, card.encode())
     require_plain(root)
     files = {name: sha256_of(root / name) for name in files_under(root)}
     write_whole(root / MANIFEST, canonical_json({"sha256": files}))
@@ -92,7 +93,8 @@ def _attributes(run: Finished, records: list[dict[str, Any]]) -> dict[str, Any]:
 
     configuration = run.configuration
     codes = sorted({record["status"] for record in records})
-    failed = [i for i, record in enumerate(records) if not is_good(record, run.rtol)]
+    is_met = run.criterion.is_met
+    failed = [i for i, record in enumerate(records) if not is_met(record)]
     return {
         "format": "krylax",
         "format_version": configuration["format_version"],
@@ -103,7 +105,7 @@ def _attributes(run: Finished, records: list[dict[str, Any]]) -> dict[str, Any]:
         "stream": configuration["family"].get("stream"),
         "versions": _versions(run),
         "card": run.family.card(),
-        "sample_arrays": [*run.family.array_types(), *_record_names()],
+        "sample_arrays": [*run.family.array_types(), *_record_names(run)],
         "coordinate_arrays": list(run.family.coordinates()),
         "status_names": {str(code): Status(code).name for code in codes},
         "failed": failed,
@@ -120,8 +122,18 @@ def _versions(run: Finished) -> dict[str, str]:
     }
 
 
-def _record_names() -> tuple[str, ...]:
-    return (*_COUNTS, "relative_residual", "solve_position")
+def _num_attained(records: list[dict[str, Any]]) -> int:
+    return sum(record["status"] == ATTAINED for record in records)
+
+
+def _residual_names(run: Finished) -> tuple[str, ...]:
+    # Where a residual at rounding level is a failure, its bound says nothing.
+    is_bounded = run.criterion.takes_attained
+    return ("relative_residual", "attainable") if is_bounded else ("relative_residual",)
+
+
+def _record_names(run: Finished) -> tuple[str, ...]:
+    return (*_COUNTS, *_residual_names(run), "solve_position")
 
 
 def _write_sample_arrays(group: Any, run: Finished) -> None:
@@ -161,9 +173,10 @@ def _write_records(group: Any, run: Finished, records: list[dict[str, Any]]) -> 
     for name in _COUNTS:
         values = np.array([record[name] for record in records], np.int32)
         _write(group, name, values)
-    residuals = [record["relative_residual"] for record in records]
-    # None, the JSON form of a residual that is not finite, becomes NaN.
-    _write(group, "relative_residual", np.array(residuals, np.float64))
+    for name in _residual_names(run):
+        residuals = [record[name] for record in records]
+        # None, the JSON form of a number that is not finite, becomes NaN.
+        _write(group, name, np.array(residuals, np.float64))
     position = np.empty(len(run.order), np.int64)
     position[run.order] = np.arange(len(run.order))
     _write(group, "solve_position", position)

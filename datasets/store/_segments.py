@@ -13,6 +13,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
+from ..families._family import AbstractFamily, is_single
+
+# Of `solvers.Status`, which is not imported, as it would import JAX.
+CONVERGED, ATTAINED = 0, 9
 _RECORDED_PACKAGES = ("krylax", "jax", "jaxlib", "numpy", "scipy", "zarr")
 
 
@@ -37,8 +41,8 @@ class Solved:
         segment: which one.
         arrays: per name (parameters, solution) the samples in the segment's order;
             the solution of a failed sample is NaN.
-        records: per sample status, num_steps, num_matvecs, relative_residual (None
-            when it is not finite), wall_seconds.
+        records: per sample status, num_steps, num_matvecs, relative_residual and
+            attainable (None when they are not finite), wall_seconds.
     """
 
     segment: Segment
@@ -53,10 +57,34 @@ def cut(order: Int[np.ndarray, " samples"], segment_size: int) -> list[Segment]:
     return [Segment(index, tuple(ids)) for index, ids in enumerate(pieces)]
 
 
-def is_good(entry: dict[str, Any], rtol: float) -> bool:
-    """Return whether a sample may be published: converged, with a true residual."""
-    residual = entry["relative_residual"]
-    return entry["status"] == 0 and residual is not None and residual <= rtol
+@dataclass(frozen=True)
+class Criterion:
+    """When a sample may be published.
+
+    Attributes:
+        rtol: largest true relative residual of a sample that converged.
+        takes_attained: whether a residual at rounding level is enough too. It is in 32
+            bits: rounding the exact solution to them leaves a residual of that size.
+    """
+
+    rtol: float
+    takes_attained: bool
+
+    @classmethod
+    def of(cls, family: AbstractFamily, rtol: float) -> "Criterion":
+        """Return that of a family's data set."""
+        return cls(rtol, is_single(family))
+
+    def is_met(self, entry: dict[str, Any]) -> bool:
+        """Return whether the sample with this record may be published."""
+        residual = entry["relative_residual"]
+        if residual is None:
+            return False
+        if entry["status"] == CONVERGED:
+            return residual <= self.rtol
+        if entry["status"] != ATTAINED or not self.takes_attained:
+            return False
+        return entry["attainable"] is not None and residual <= entry["attainable"]
 
 
 # Reading the versions takes as long as solving a segment of small systems.

@@ -89,7 +89,7 @@ class Status(enum.IntEnum):
         9,
         "The solve attained what rounding allows: the true residual is at most 4 eps "
         "(‖A‖‖x‖ + ‖b‖), above the tolerance that was asked for; for a smaller one use "
-        "a higher precision, or Refinement.",
+        "float64 fields, for which Refinement can still iterate in float32.",
     )
     diverged = (
         10,

@@ -50,7 +50,7 @@ class Refinement(AbstractRecurrence):
 
     It converges where the inner solves reach their tolerance, that is where κ(A) is
     well below 10⁷, with preconditioner if they use one. Fields of 32 bits are solved in
-    32 bits all through.
+    32 bits all through, to no smaller residual than without it: make them in float64.
 
     Args:
         solver: for the 32-bit systems, with the tolerance to which each is solved, such

@@ -100,8 +100,10 @@ def _verify(path: Path) -> int:
     for problem in report.problems:
         print(f"krylax: {problem}", file=sys.stderr)
     verdict = "all well" if report.ok else f"{len(report.problems)} problems"
+    attained = f", {report.num_attained} of them attained: residuals at rounding level"
     print(
-        f"{path}: {verdict}; {report.num_files} files, {report.num_samples} samples, "
+        f"{path}: {verdict}; {report.num_files} files, {report.num_samples} samples"
+        f"{attained if report.num_attained else ''}, "
         f"worst relative residual {report.worst_residual:.3g}"
     )
     return 0 if report.ok else _FAILED

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Union
 from tyro import conf
 
 from . import datasets
+from .datasets.generation._tolerance import chosen_rtol
 
 _SOME_FAILED = 3
 
@@ -21,7 +22,8 @@ class RunOptions:
         num_samples: how many samples.
         out: the folder to write.
         config: TOML file with the same keys as these options, which win over it.
-        rtol: largest true relative residual of a certified sample.
+        rtol: largest true relative residual of a sample that converged; unless said
+            1e-8, and in float32 1e-5, where residuals at rounding level count as well.
         method: plan (the fastest of a few that are tried first; a run that is continued
             keeps its own) or recycle (GCRO-DR).
         restart: vectors per GCRO-DR cycle, 40 unless said; implies recycle.
@@ -45,7 +47,7 @@ class RunOptions:
     num_samples: int
     out: Path
     config: Path | None = None
-    rtol: float = 1e-8
+    rtol: float | None = None
     method: Literal["plan", "recycle"] = "plan"
     restart: int | None = None
     num_recycled: int | None = None
@@ -121,7 +123,7 @@ def generate(command: Any) -> int:
     if run.dry_run:
         print(_cost_lines(run, _estimate(family, run)))
         return 0
-    solver, preconditioner = _solver_and_preconditioner(run)
+    solver, preconditioner = _solver_and_preconditioner(family, run)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", datasets.FailedSamplesWarning)
         dataset = datasets.generate(
@@ -158,7 +160,7 @@ def _family(options: Any) -> datasets.AbstractFamily:
 
 def _estimate(family: datasets.AbstractFamily, run: RunOptions) -> datasets.Estimate:
     """Return the cost with the method of the run; that of a plan is printed."""
-    solver, preconditioner = _solver_and_preconditioner(run)
+    solver, preconditioner = _solver_and_preconditioner(family, run)
     method: dict[str, Any] = {"solver": solver, "preconditioner": preconditioner}
     if solver is None:
         found = datasets.plan(family, rtol=run.rtol, preconditioner=preconditioner)
@@ -170,7 +172,9 @@ def _estimate(family: datasets.AbstractFamily, run: RunOptions) -> datasets.Esti
     return datasets.estimate(family, run.num_samples, run.out, **method)
 
 
-def _solver_and_preconditioner(run: RunOptions) -> tuple[Any, Any]:
+def _solver_and_preconditioner(
+    family: datasets.AbstractFamily, run: RunOptions
+) -> tuple[Any, Any]:
     """Return the solver, None for the plan's, and the preconditioner or "default"."""
     # The module must import without JAX, for a quick --help.
     from .solvers import GCRODR, Jacobi, Multigrid
@@ -183,7 +187,9 @@ def _solver_and_preconditioner(run: RunOptions) -> tuple[Any, Any]:
     given = {name: value for name, value in options.items() if value is not None}
     is_planned = run.method == "plan" and not given
     usual = {"restart": 40, "num_recycled": 20, **given}
-    solver = None if is_planned else GCRODR(rtol=run.rtol, **usual)
+    solver = None
+    if not is_planned:
+        solver = GCRODR(rtol=chosen_rtol(family, run.rtol), **usual)
     factories = {
         "plan": "default" if is_planned else Jacobi(),
         "jacobi": Jacobi(),

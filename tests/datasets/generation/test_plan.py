@@ -124,7 +124,12 @@ def test_methods_that_do_not_know_the_operator_are_left_out():
 
 
 def test_refusals_are_reported_where_no_method_applies():
-    with pytest.raises(ValueError, match=r"no method of the plan.*below 10 eps"):
+    with pytest.raises(ValueError, match=r"no method of the plan.*CG with Jacobi: "):
+        datasets.plan(Matrices(), preconditioner=kx.solvers.Multigrid())
+
+
+def test_tolerance_that_no_method_can_reach_is_refused_once():
+    with pytest.raises(ValueError, match=r"^rtol=1.0e-30 is below 10 eps"):
         datasets.plan(datasets.Darcy(SMALL), rtol=1e-30)
 
 

@@ -12,6 +12,7 @@ import pytest
 
 import krylax as kx
 from krylax.cli import main
+from krylax.datasets.store._commits import sealed
 from krylax.datasets.store._record import configuration_hash
 
 Tree = Callable[[Path], dict[str, bytes]]
@@ -239,6 +240,14 @@ def test_a_pipe_in_a_working_folder_is_refused(
         generate(path=tmp_path / "darcy")
 
 
+def unbounded(record: dict[str, Any]) -> bytes:
+    """A record as earlier versions wrote it: without what rounding allows."""
+    del record["sha256"]
+    for sample in record["samples"]:
+        del sample["attainable"]
+    return sealed(record)
+
+
 def altered(record: dict[str, Any]) -> dict[str, Any]:
     return {**record, "samples": [{**s, "status": 3} for s in record["samples"]]}
 
@@ -249,6 +258,7 @@ def altered(record: dict[str, Any]) -> dict[str, Any]:
         *NO_OBJECT,
         lambda text: text[: len(text) // 2],
         lambda text: json.dumps(altered(json.loads(text))).encode(),
+        lambda text: unbounded(json.loads(text)),
     ],
 )
 def test_a_segment_with_a_damaged_record_is_solved_again(
