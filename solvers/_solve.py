@@ -109,8 +109,7 @@ def solve(
             64 bits without x64, a solver that cannot be unrolled.
         TypeError: an argument is not what its name says.
         SolveError: with `throw`, the status is neither `converged` nor `attained`;
-            under `jit` an error of JAX with the same sentence, a `RuntimeError` or a
-            `ValueError`.
+            under `jit` a `jax.errors.JaxRuntimeError` that ends with the same sentence.
 
     Examples:
         >>> import jax.numpy as jnp, krylax as kx

@@ -4,6 +4,8 @@
   is static.
 - `_history.py`: A bounded record of residual norms inside a compiled loop.
 - `_inner_product.py`: The one place where a solver reduces fields to numbers.
+- `_lanes.py`: Loops that `jax.vmap` turns into lanes, without a copy of all that they
+  carry.
 - `_nullspace.py`: Singular systems: what is orthogonal to the null space of the
   operator.
 - `_preparation.py`: A system as its solver gets it: finite, compatible, measured, with

@@ -3,14 +3,15 @@
 from functools import partial
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Int, PyTree
 
 from ...operators._control_flow import is_sharded
 from ...operators._field import Field, is_traced
+from ._lanes import any_lane
 from ._solution import Solution
 from ._status import SolveError, Status, is_solved
 
@@ -40,16 +41,34 @@ def raise_traced(
 ) -> Any:
     """Return the value; the compiled program raises if the status is a failure."""
     sentences = [member.sentence.replace("The solve", subject) for member in Status]
+    raise_on_host: Any = partial(_raise_on_host, sentences)
+    status = lax.stop_gradient(status)
     if is_sharded():
-        # The branch with which Equinox raises does not pass the checks of shard_map.
-        jax.debug.callback(partial(_raise_on_host, sentences), status)
+        jax.debug.callback(raise_on_host, status)
         return value
-    return eqx.branched_error_if(value, ~is_solved(status), status, sentences)
+
+    def raise_instead(value: Any) -> Any:
+        passed = jax.pure_callback(
+            raise_on_host,
+            jax.ShapeDtypeStruct((), bool),
+            status,
+            vmap_method="legacy_vectorized",
+        )
+        # What is returned needs it, so that it is called.
+        return jax.tree.map(
+            lambda leaf: jnp.where(passed, leaf, jnp.zeros_like(leaf)), value
+        )
+
+    # One branch for a whole batch: none of it calls the host where all are solved.
+    is_failed = any_lane(~is_solved(status))
+    return lax.cond(is_failed, raise_instead, lambda value: value, value)
 
 
-def _raise_on_host(sentences: list[str], status: np.ndarray) -> None:
-    if status not in (Status.converged, Status.attained):
-        raise RuntimeError(sentences[list(Status).index(Status(int(status)))])
+def _raise_on_host(sentences: list[str], status: Any) -> np.ndarray:
+    for code in np.ravel(status):
+        if code not in (Status.converged, Status.attained):
+            raise SolveError(sentences[list(Status).index(Status(int(code)))], None)
+    return np.ones(np.shape(status), bool)
 
 
 def require_derivative(value: Field, status: Int[Array, ""], throw: bool) -> Field:

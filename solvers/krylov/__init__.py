@@ -13,8 +13,6 @@
 - `_gmres.py`: Restarted GMRES, and FGMRES with a variable preconditioner.
 - `_lanczos.py`: The Lanczos recurrence of a hermitian A with a hermitian definite
   preconditioner.
-- `_lanes.py`: Loops that `jax.vmap` turns into lanes, without a copy of all that they
-  carry.
 - `_minres.py`: The minimal residual method, preconditioned.
 - `_spectral_bounds.py`: Estimates of the extreme eigenvalues, by a few Lanczos steps.
 """

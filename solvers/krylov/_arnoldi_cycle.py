@@ -19,9 +19,9 @@ from ...operators._control_flow import scan, while_loop
 from ...operators._field import Field
 from ..core._history import History
 from ..core._inner_product import InnerProduct
+from ..core._lanes import any_lane, in_active_lane
 from ..core._solver import LinearSystem
 from ._arnoldi import LeastSquares, orthogonalise, start_least_squares
-from ._lanes import any_lane, in_active_lane
 
 
 class Cycle(eqx.Module):
