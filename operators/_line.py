@@ -86,10 +86,8 @@ class UniformLine(eqx.Module):
                 matrix[end, n - 1 - end] -= 1
         return self.weight * jnp.asarray(matrix, self.weight.dtype)
 
-    def scaled(self, factor: Inexact[Array, ""]) -> "Line":
-        """Return a multiple."""
-        if jnp.iscomplexobj(factor):
-            return DenseLine(self.as_matrix()).scaled(factor)
+    def scaled(self, factor: Inexact[Array, ""]) -> "UniformLine":
+        """Return a real multiple."""
         factor = factor.astype(self.weight.dtype)
         return UniformLine(factor * self.weight, self.size, self.faces)
 

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Inexact
 
 from ._along_axis import multiply_along
-from ._line import Line
+from ._line import DenseLine, Line
 
 DEFINITENESS = ("positive_definite", "positive_semidefinite")
 
@@ -70,6 +70,8 @@ class Separable(eqx.Module):
             scaled = [i for i in scaled if DEFINITENESS[1] not in lines[i].tags]
             scaled = (scaled or [len(lines) - 1])[:1]
         for i in scaled:
+            if jnp.iscomplexobj(factor):
+                lines[i] = DenseLine(lines[i].as_matrix(), lines[i].tags)
             lines[i] = lines[i].scaled(factor)
         shift = self.shift
         if shift is not None:

@@ -10,6 +10,8 @@ Differs from the paper:
 2. Derivatives are by the implicit rule, since a Schur form has none here.
 """
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -169,7 +171,8 @@ def _inverse(A: AbstractLinearOperator, form: Separable) -> SylvesterInverse:
         S, U = jax.scipy.linalg.schur(matrix, output="complex")
         triangles.append(S)
         vectors.append(standard.expand(U))
-    shift = jnp.zeros((), dtype) if form.shift is None else constant.shift.astype(dtype)
+    shift = constant.shift
+    shift = jnp.zeros((), dtype) if shift is None else shift.astype(dtype)
     is_regularised = A.nullspace is not None
     triangular = triangular_form(
         tuple(triangles), shift, form.is_product, is_regularised
@@ -182,12 +185,13 @@ def _inverse(A: AbstractLinearOperator, form: Separable) -> SylvesterInverse:
 
 def _require_schur_forms() -> None:
     """Raise a `ValueError` where JAX cannot compute a Schur form."""
-    device = jax.config.jax_default_device
+    config: Any = jax.config
+    device = config.jax_default_device
     platform = jax.default_backend() if device is None else device
     platform = getattr(platform, "platform", platform)
     if platform != "cpu":
         raise ValueError(
-            f"Sylvester needs Schur forms, which JAX has on CPUs only, not on {platform}"
-            "; use FastDiagonalization for hermitian factors, GMRES or BiCGStab for "
-            "others, or jax.default_device(jax.devices('cpu')[0])"
+            "Sylvester needs Schur forms, which JAX has on CPUs only, not on "
+            f"{platform}; use FastDiagonalization for hermitian factors, GMRES or "
+            "BiCGStab for others, or jax.default_device(jax.devices('cpu')[0])"
         )

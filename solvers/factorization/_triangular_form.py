@@ -56,11 +56,11 @@ class TriangularForm(eqx.Module):
     def solve(self, b: Complex[Array, "..."]) -> Complex[Array, "..."]:
         """Return the solution for a field b."""
         # Rows along the short axes one by one, along the longest in one call.
-        order = np.argsort(b.shape, kind="stable")
+        order = np.argsort(b.shape, kind="stable").tolist()
         triangles = tuple(self.triangles[axis] for axis in order)
         one = jnp.ones_like(self.shift)
         y = self._solve(triangles, one, self.shift, jnp.transpose(b, order))
-        return scale(1 / self.unit, jnp.transpose(y, np.argsort(order)))
+        return scale(1 / self.unit, jnp.transpose(y, np.argsort(order).tolist()))
 
     def _solve(
         self,
@@ -97,8 +97,8 @@ class TriangularForm(eqx.Module):
         b: Complex[Array, " n"],
     ) -> Complex[Array, " n"]:
         pivots = jnp.diagonal(T) + shift
-        # As in fast diagonalisation; eigenvalues of a matrix that is far from normal may
-        # be less accurate, and a zero among them then shows in the residual.
+        # As in fast diagonalisation. Eigenvalues of a matrix that is far from normal
+        # may be less accurate; a zero among them then shows in the residual.
         is_zero = jnp.abs(pivots) <= 10 * jnp.finfo(pivots.dtype).eps * self.largest
         replaced = self.largest if self.is_regularised else jnp.nan * self.largest
         pivots = jnp.where(is_zero, replaced.astype(pivots.dtype), pivots)
