@@ -35,6 +35,7 @@ from krylax.solvers import (
     Multicolour,
     Multigrid,
     RecycledMINRES,
+    Sylvester,
 )
 from krylax.solvers.sequences import greedy_order
 
@@ -209,6 +210,26 @@ convection = Case(
     num_rounds=20,
 )
 
+sylvester = Case(
+    question="A nonsymmetric sum of operators along two axes, directly, on one core.",
+    problems=[
+        partial(problems.convection_of_lines, n, (40.0, 20.0), 1e-8)
+        for n in (64, 128, 256)
+    ],
+    fast_problems=[partial(problems.convection_of_lines, 16, (40.0, 20.0), 1e-8)],
+    rows=[
+        ours.krylov(
+            "Sylvester",
+            lambda rtol: Sylvester(rtol=rtol),
+            preconditioner=Sylvester(),
+        ),
+        ours.krylov("BiCGStab", bicgstab),
+        scipy.sylvester(),
+        scipy.bicgstab(),
+    ],
+    num_cores=1,
+)
+
 batch = Case(
     question="Systems of very different difficulty, CG, in one batch.",
     problems=[partial(problems.shifted, 64, 64, 1e-8)],
@@ -365,6 +386,7 @@ CASES = {
     "eager_dense": eager_dense,
     "eager_cg": eager_cg,
     "convection_diffusion": convection,
+    "sylvester_2d": sylvester,
     "batch": batch,
     "float32": float32,
 }

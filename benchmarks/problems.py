@@ -115,6 +115,20 @@ def convection_diffusion(
     )
 
 
+def convection_of_lines(
+    num_points: int, velocity: tuple[float, float], rtol: float
+) -> Problem:
+    """The same matrix, of an operator that is a sum of two along the axes."""
+    lines = [
+        kx.operators.ConvectionDiffusion(
+            jnp.ones(num_points), jnp.asarray([v]), 1 / num_points
+        )
+        for v in velocity
+    ]
+    problem = convection_diffusion(num_points, velocity, rtol)
+    return problem._replace(operator=kx.operators.KroneckerSum(*lines))
+
+
 def dense(size: int, rtol: float) -> Problem:
     """A random matrix with a dominant diagonal."""
     matrix = np.random.default_rng(2).standard_normal((size, size)) + size * np.eye(

@@ -17,6 +17,7 @@ CASES = [
     "eager_dense",
     "eager_cg",
     "convection_diffusion",
+    "sylvester_2d",
     "batch",
     "float32",
 ]

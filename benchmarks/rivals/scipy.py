@@ -85,6 +85,23 @@ def dense() -> Row:
     return host_row("linalg.solve", PACKAGE, setup, convert=lambda m: m.toarray())
 
 
+def sylvester() -> Row:
+    """`scipy.linalg.solve_sylvester`, of a sum of operators along two axes."""
+
+    def prepare(problem: Problem) -> Prepared:
+        A, B = (np.asarray(line.as_matrix()) for line in problem.operator.factors)
+
+        def run() -> Sample:
+            start = time.perf_counter()
+            x = scipy.linalg.solve_sylvester(A, B.T, problem.b[0])
+            seconds = time.perf_counter() - start
+            return Sample(0.0, seconds, None, x.reshape(1, -1))
+
+        return Prepared(run)
+
+    return Row("linalg.solve_sylvester", PACKAGE, prepare)
+
+
 def host_row(
     method: str,
     package: str,

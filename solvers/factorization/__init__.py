@@ -15,6 +15,8 @@
   U.
 - `_masses.py`: Masses reduced to identities: a generalised separable form as a standard
   one.
+- `_schur.py`: The complex Schur form A = U S Uᴴ, S upper triangular, of real matrices
+  too.
 - `_sylvester.py`: Separable systems that are not hermitian, by the Schur forms of their
   lines.
 - `_triangular_form.py`: Separable systems with upper triangular lines, by back

@@ -29,6 +29,7 @@ from ..core._inner_product import InnerProduct
 from ..core._stopping import as_max_steps, require_settings
 from ._direct import AbstractDirect
 from ._masses import inverse_tags, standard_lines
+from ._schur import complex_schur
 from ._triangular_form import TriangularForm, triangular_form
 
 
@@ -61,12 +62,11 @@ class Sylvester(AbstractDirect):
             separable form; a backend that is not a CPU, since JAX has Schur forms
             there only.
 
-    Cost: per axis a complex Schur form, 25 n_i³ complex operations, once. Then per step
-    4 n Σ n_i complex operations, of which half in n/n_d triangular solves one after the
-    other, n_d the longest axis, and 1 matvec; 3 Σ n_i² complex numbers. Two axes of 64,
-    128 and 256 points take 1, 7 and 50 ms per step on one core, and 6, 40 and 150 ms
-    once; SciPy's `solve_sylvester` takes 2.5, 17 and 140 ms for both
-    (benchmarks/sylvester.py).
+    Cost: per axis a Schur form, 25 n_i³ operations, and per step 5 n Σ n_i complex
+    operations and 1 matvec; 3 Σ n_i² complex numbers. Steps take n/n_d triangular
+    solves one after the other, n_d the longest axis. On two axes of 128 and 256 points
+    both together take as long as SciPy's `solve_sylvester`, a step a third of it
+    (`make bench`, case `sylvester_2d`).
 
     Examples:
         >>> import jax.numpy as jnp, krylax as kx
@@ -130,18 +130,13 @@ class SylvesterInverse(AbstractLinearOperator):
     def T(self) -> "SylvesterInverse":
         if "symmetric" in self.promised:
             return self
-        return self._transpose()
+        return self._reversed()
 
     @override
     def mv(self, x: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
-        return lax.custom_linear_solve(
-            self.form.mv,
-            x,
-            solve=lambda _, b: self._solve(b),
-            transpose_solve=lambda _, b: self._transpose()._solve(b),
-        )
+        return _solve_implicitly(self, x)
 
-    def _transpose(self) -> "SylvesterInverse":
+    def _reversed(self) -> "SylvesterInverse":
         return SylvesterInverse(
             self.form.T,
             self.triangular.T,
@@ -160,6 +155,33 @@ class SylvesterInverse(AbstractLinearOperator):
         return y if jnp.iscomplexobj(b) else y.real
 
 
+@eqx.filter_custom_jvp
+def _solve_implicitly(
+    inverse: SylvesterInverse, b: Inexact[Array, "..."]
+) -> Inexact[Array, "..."]:
+    return inverse._solve(b)
+
+
+@_solve_implicitly.def_jvp
+def _differentiate(primals: tuple[Any, Any], tangents: tuple[Any, Any]) -> Any:
+    """Solve A x' = b' - A' x; `None` is a zero."""
+    (inverse, b), (inverse_dot, b_dot) = primals, tangents
+    x: Any = _solve_implicitly(inverse, b)
+    rhs = jnp.zeros_like(b) if b_dot is None else b_dot
+    if jax.tree.leaves(inverse_dot.form):
+        _, change = eqx.filter_jvp(
+            lambda form: form.mv(x), (inverse.form,), (inverse_dot.form,)
+        )
+        rhs = rhs - change
+    x_dot = lax.custom_linear_solve(
+        inverse.form.mv,
+        rhs,
+        solve=lambda _, b: inverse._solve(b),
+        transpose_solve=lambda _, b: inverse._reversed()._solve(b),
+    )
+    return x, x_dot
+
+
 def _inverse(A: AbstractLinearOperator, form: Separable) -> SylvesterInverse:
     dtype = jnp.result_type(*jax.tree.leaves(A.in_structure))
     dtype = np.promote_types(dtype, np.complex64)
@@ -167,10 +189,9 @@ def _inverse(A: AbstractLinearOperator, form: Separable) -> SylvesterInverse:
     constant = lax.stop_gradient(form)
     triangles, vectors = [], []
     for standard in standard_lines(constant):
-        matrix = standard.line.as_matrix().astype(dtype)
-        S, U = jax.scipy.linalg.schur(matrix, output="complex")
-        triangles.append(S)
-        vectors.append(standard.expand(U))
+        S, U = complex_schur(standard.line.as_matrix())
+        triangles.append(S.astype(dtype))
+        vectors.append(standard.expand(U.astype(dtype)))
     shift = constant.shift
     shift = jnp.zeros((), dtype) if shift is None else shift.astype(dtype)
     is_regularised = A.nullspace is not None

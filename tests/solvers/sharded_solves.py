@@ -34,6 +34,7 @@ WHOLE = {
     "sor": S.SOR,
     "lu": S.LU,
     "fast_diagonalization": S.FastDiagonalization,
+    "sylvester": S.Sylvester,
     "batched": lambda rtol: S.Batched(S.CG(rtol), num_lanes=1),
 }
 PRECONDITIONERS = {

@@ -22,4 +22,4 @@ def test_solves_run_on_the_devices_of_a_mesh():
         env=environment,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.splitlines() == ["24 cases"], done.stdout
+    assert done.stdout.splitlines() == ["25 cases"], done.stdout

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import krylax as kx
+from krylax.solvers.factorization._schur import complex_schur
 
 from ...helpers import draw, relative_error, tolerance
 
@@ -135,6 +136,17 @@ def test_eigenvalues_that_add_up_to_zero_break_down(sign: int):
     found = solve(A, sign * A.T, draw(np.random.default_rng(0), (4, 4), "float64"))
     assert found.status == (Status.breakdown if sign < 0 else Status.converged)
     assert np.all(np.isfinite(found.value))
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1.0, 1e200])
+def test_schur_form_of_a_real_matrix_is_triangular_and_unitary(scale: float):
+    A = scale * draw(np.random.default_rng(0), (9, 9), "float64")
+    S, U = map(np.asarray, jax.jit(complex_schur)(A))
+    assert np.count_nonzero(np.linalg.eigvals(A / scale).imag) == 6
+    assert not np.any(np.tril(S, -1))
+    slack = tolerance(1, "float64", 9 * 3)
+    assert relative_error(U @ (S / scale) @ U.conj().T, A / scale) <= slack
+    assert relative_error(U @ U.conj().T, np.eye(9)) <= slack
 
 
 def test_declared_null_space_has_the_solution_of_mean_zero():
