@@ -17,7 +17,7 @@ def complex_schur(
 ) -> tuple[Complex[Array, "n n"], Complex[Array, "n n"]]:
     """Return S and U."""
     if jnp.iscomplexobj(matrix):
-        return jax.scipy.linalg.schur(matrix, output="complex")
+        return tuple(jax.scipy.linalg.schur(matrix, output="complex"))
     T, Q = jax.scipy.linalg.schur(matrix, output="real")
     b, c = jnp.diagonal(T, 1), jnp.diagonal(T, -1)
     is_block = c != 0

@@ -71,7 +71,7 @@ class Sylvester(AbstractDirect):
     Examples:
         >>> import jax.numpy as jnp, krylax as kx
         >>> A = kx.operators.Dense(jnp.array([[1.0, 2.0], [0.0, 3.0]]))
-        >>> S, F = kx.operators.KroneckerSum(A, A), jnp.array([[6.0, 10.0], [8.0, 6.0]])
+        >>> S, F = kx.operators.KroneckerSum(A, A), jnp.full((2, 2), 6.0)
         >>> kx.solve(S, F, kx.solvers.Sylvester()).value.round(6)
         Array([[1., 1.],
                [1., 1.]], dtype=float64)
