@@ -17,7 +17,8 @@ def complex_schur(
 ) -> tuple[Complex[Array, "n n"], Complex[Array, "n n"]]:
     """Return S and U."""
     if jnp.iscomplexobj(matrix):
-        return tuple(jax.scipy.linalg.schur(matrix, output="complex"))
+        S, U = jax.scipy.linalg.schur(matrix, output="complex")
+        return S, U
     T, Q = jax.scipy.linalg.schur(matrix, output="real")
     b, c = jnp.diagonal(T, 1), jnp.diagonal(T, -1)
     is_block = c != 0
