@@ -5,6 +5,7 @@ arms are methods and whose costs are measured seconds. A method that takes much 
 than the best one known is cut off, and the best one finishes the solve.
 """
 
+import math
 import time
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ...operators import AbstractLinearOperator
+from ...operators._arguments import require_key, require_number
 from ...operators._arithmetic import zeros_like
 from ...operators._field import Field
 from .._solve import solve
@@ -161,11 +163,12 @@ class AutoSolver:
     tuner: Callable[[int], AbstractTuner] = thompson_over
 
     def __post_init__(self) -> None:
-        if not self.factor >= 1:
-            raise ValueError(f"factor must be at least 1, got {self.factor}")
+        wanted = "at least 1"
+        require_number(self.factor, "factor", 1, math.inf, wanted, closed=True)
 
     def init(self, key: PRNGKeyArray) -> AutoState:
         """Return the state before the first system."""
+        require_key(key)
         return AutoState(key)
 
     def solve(

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 
 from ...operators import AbstractLinearOperator, AbstractOperator
+from ...operators._operator import require_operator
 from .._solve import Preconditioner
 from ..core._solver import AbstractSolver
 from ..factorization._incomplete_cholesky import IncompleteCholesky
@@ -31,11 +32,16 @@ def methods_for(
         rtol: tolerance on the true residual.
         max_steps: bound on the number of steps.
 
+    Raises:
+        TypeError: A is no linear operator.
+        ValueError: rtol or max_steps out of range.
+
     Examples:
         >>> import krylax as kx
         >>> list(kx.solvers.tuning.methods_for(kx.operators.Laplacian((8, 8))))[:2]
         ['CG with Multigrid', 'CG with Multigrid of one sweep']
     """
+    require_operator(A)
     settings: dict[str, Any] = {"rtol": rtol, "max_steps": max_steps}
     found = {
         name: Method(solver, preconditioner)
