@@ -137,7 +137,7 @@ class AutoSolver:
         methods: A -> methods by name, the guess first, or the methods themselves;
             `methods_for` by default. `krylax.datasets.Plan.methods` holds those of a
             family.
-        rtol: tolerance of the default methods.
+        rtol: tolerance of the default methods, as in `methods_for`.
         factor: at least 1. A method is cut off after `factor` times the mean time of
             the best one, which then finishes the solve. A solve thus takes at most 1 +
             `factor` times that mean, and once per method a trial run of a few steps,
@@ -158,7 +158,7 @@ class AutoSolver:
     """
 
     methods: Callable[[AbstractLinearOperator], Methods] | Methods | None = None
-    rtol: float = 1e-6
+    rtol: float | None = None
     factor: float = 2.0
     tuner: Callable[[int], AbstractTuner] = thompson_over
 
