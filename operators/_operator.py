@@ -622,6 +622,11 @@ class Conjugate(AbstractLinearOperator):
     def stencil(self) -> Any:
         return conj(self.operator.stencil)
 
+    @property
+    @override
+    def separable(self) -> Separable | None:
+        return conj(self.operator.separable)
+
     @override
     def diagonal_blocks(self, size: int) -> Inexact[Array, "blocks size size"]:
         return self.operator.diagonal_blocks(size).conj()
