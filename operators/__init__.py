@@ -1,5 +1,7 @@
 """Operators: maps from fields to fields, and the algebra of the linear ones.
 
+- `_arguments.py`: What an argument has to be: numbers, counts, flags, sequences and
+  random keys.
 - `_arithmetic.py`: The arithmetic of fields: sums, multiples, products, and quotients
   that stay finite.
 - `_banded.py`: Banded matrices stored by diagonals (DIA).

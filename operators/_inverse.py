@@ -5,8 +5,9 @@ from typing import Any
 import equinox as eqx
 from typing_extensions import override
 
+from ._arguments import require_flag
 from ._field import Field, Structure, describe
-from ._operator import AbstractLinearOperator, AbstractOperator
+from ._operator import AbstractLinearOperator, AbstractOperator, require_operator
 
 
 class Inverse(AbstractLinearOperator):
@@ -48,6 +49,8 @@ class Inverse(AbstractLinearOperator):
         *,
         throw: bool = True,
     ) -> None:
+        require_operator(operator, "operator")
+        require_flag(throw, "throw")
         if operator.in_structure != operator.out_structure:
             raise ValueError(
                 f"only a square operator has an inverse, got one from "

@@ -1,5 +1,6 @@
 """What a solver is, and what all methods share.
 
+- `_arguments.py`: What is handed to a solver or a wrapper has to be what its name says.
 - `_compilation.py`: Compiling functions of modules: arrays are traced, everything else
   is static.
 - `_history.py`: A bounded record of residual norms inside a compiled loop.

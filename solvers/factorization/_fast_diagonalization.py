@@ -23,7 +23,7 @@ from ...operators import AbstractLinearOperator
 from ...operators._along_axis import multiply_along
 from ...operators._field import Structure, array_structure
 from ...operators._separable import Separable
-from ..core._compilation import compile_modules
+from ..core._compilation import compile_factory
 from ..core._inner_product import InnerProduct
 from ..core._stopping import as_max_steps, require_settings
 from ._direct import AbstractDirect
@@ -83,7 +83,7 @@ class FastDiagonalization(AbstractDirect):
     def __check_init__(self) -> None:
         require_settings(self)
 
-    @compile_modules
+    @compile_factory
     @override
     def __call__(self, A: AbstractLinearOperator) -> "FastDiagonalInverse":
         form = A.separable
