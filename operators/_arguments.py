@@ -48,7 +48,13 @@ def is_unknown_number(value: Any) -> bool:
 
 
 def require_number(
-    value: Any, name: str, low: float, high: float, wanted: str, *, closed: bool = False
+    value: Any,
+    name: str,
+    low: int | float,
+    high: int | float,
+    wanted: str,
+    *,
+    closed: bool = False,
 ) -> None:
     """Check one real number, whose range is looked at where it is known.
 

@@ -1,0 +1,30 @@
+"""Equations solved by Gaussian processes on tensor grids.
+
+- `_basis.py`: The square root of a kernel on the points of one axis, and its
+  derivatives.
+- `_collocation.py`: The equation on a tensor grid: its residual in the unknowns z, and
+  its Jacobian.
+- `_conditions.py`: Conditions on the faces of a box, and data.
+- `_gauss_newton.py`: Gauss-Newton steps for the unknowns of a collocation.
+- `_kernels.py`: Stationary kernels of one axis, given by their spectral density.
+- `_lift.py`: A function that meets all conditions of a box, which the process is added
+  to.
+- `_pde.py`: A partial differential equation on a box, as a function of u and its
+  derivatives.
+- `_solution.py`: The solution of an equation, anywhere in its domain.
+- `_solve_pde.py`: Solving an equation: what is chosen from its data, and what is then
+  computed.
+- `_spectrum.py`: Where the frequencies of a solution are: peaks of a periodogram.
+"""
+
+from ._conditions import Dirichlet as Dirichlet
+from ._conditions import Initial as Initial
+from ._conditions import Neumann as Neumann
+from ._conditions import Observations as Observations
+from ._conditions import Periodic as Periodic
+from ._kernels import AbstractKernel as AbstractKernel
+from ._kernels import SpectralMixture as SpectralMixture
+from ._pde import PDE as PDE
+from ._solution import PDESolution as PDESolution
+from ._solution import Spectrum as Spectrum
+from ._solve_pde import solve_pde as solve_pde

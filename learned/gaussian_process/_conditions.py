@@ -1,0 +1,232 @@
+"""Conditions on the faces of a box, and data."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ._basis import Functional
+
+Side = Literal["low", "high"]
+SIDES = ("low", "high")
+
+
+class Dirichlet(NamedTuple):
+    """u = g on faces.
+
+    Args:
+        g: a number, or a function of all coordinates, that of the face included.
+        faces: pairs of an axis and "low" or "high"; by default all faces of axes that
+            have neither an `Initial` nor a `Periodic` condition.
+        field: of which unknown, where there are several.
+    """
+
+    g: Any = 0.0
+    faces: Sequence[tuple[int, Side]] | None = None
+    field: int = 0
+
+
+class Neumann(NamedTuple):
+    """∂u/∂n = g on faces, n the outward normal.
+
+    Args:
+        g: a number, or a function of all coordinates, that of the face included.
+        faces: as in `Dirichlet`.
+        field: of which unknown, where there are several.
+    """
+
+    g: Any = 0.0
+    faces: Sequence[tuple[int, Side]] | None = None
+    field: int = 0
+
+
+class Initial(NamedTuple):
+    """The value, or the first derivative, at the low end of an axis.
+
+    Args:
+        g: a number, or a function of the remaining coordinates.
+        axis: that of time, by default the last one.
+        order: 0 for the value, 1 for the derivative along the axis.
+        field: of which unknown, where there are several.
+    """
+
+    g: Any = 0.0
+    axis: int = -1
+    order: int = 0
+    field: int = 0
+
+
+class Periodic(NamedTuple):
+    """u and its derivatives agree on both faces of an axis."""
+
+    axis: int
+
+
+class Observations(eqx.Module):
+    """Scattered data: derivatives of u at points, with independent normal errors.
+
+    Args:
+        points: of shape (number, axes).
+        values: one per point.
+        noise: their standard deviation, one number or one per point.
+        orders: of the derivative, one per axis; none for u itself.
+    """
+
+    points: Float[Array, "number axes"]
+    values: Float[Array, " number"]
+    noise: Float[Array, ""] | Float[Array, " number"]
+    orders: tuple[int, ...] = eqx.field(static=True)
+
+    def __init__(
+        self, points: Any, values: Any, noise: Any = 0.01, orders: Sequence[int] = ()
+    ) -> None:
+        self.points = jnp.asarray(points, float)
+        self.values = jnp.asarray(values, float)
+        self.noise = jnp.asarray(noise, float)
+        self.orders = tuple(orders)
+
+    def __check_init__(self) -> None:
+        if self.points.ndim != 2 or self.values.shape != self.points.shape[:1]:
+            raise ValueError(
+                "Observations takes points of shape (number, axes) and one value per "
+                f"point, got shapes {self.points.shape} and {self.values.shape}"
+            )
+
+
+Condition = Dirichlet | Neumann | Initial | Periodic
+
+
+class FaceCondition(NamedTuple):
+    """One functional of one axis, and what it is to be, as a function of x and θ."""
+
+    axis: int
+    functional: Functional
+    value: Any  # (coordinates, parameters) -> an array that broadcasts
+
+
+def face_conditions(
+    conditions: Sequence[Condition], num_axes: int, has_parameters: bool
+) -> list[FaceCondition]:
+    """Return the conditions face by face, in the order of the axes.
+
+    Raises:
+        ValueError: an axis or a side that does not exist, the same condition twice on a
+            face, or another one on a face of a periodic axis.
+    """
+    open_axes = set(range(num_axes)) - {
+        _axis_of(c.axis, num_axes)
+        for c in conditions
+        if isinstance(c, Initial | Periodic)
+    }
+    found: list[FaceCondition] = []
+    for condition in conditions:
+        if isinstance(condition, Initial):
+            axis = _axis_of(condition.axis, num_axes)
+            if condition.order not in (0, 1):
+                raise ValueError(f"Initial has order 0 or 1, got {condition.order}")
+            value = _of_remaining(condition.g, axis, has_parameters)
+            found.append(FaceCondition(axis, Functional(0, condition.order), value))
+        elif isinstance(condition, Dirichlet | Neumann):
+            faces = condition.faces
+            if faces is None:
+                faces = [(axis, side) for axis in sorted(open_axes) for side in SIDES]
+            for axis, side in faces:
+                found.append(_on_face(condition, axis, side, num_axes, has_parameters))
+    _require_distinct(found, conditions, num_axes)
+    return sorted(found, key=lambda c: (c.axis, c.functional))
+
+
+def periodic_axes(conditions: Sequence[Condition], num_axes: int) -> set[int]:
+    """Return the axes with a `Periodic` condition."""
+    return {_axis_of(c.axis, num_axes) for c in conditions if isinstance(c, Periodic)}
+
+
+def _on_face(
+    condition: Dirichlet | Neumann,
+    axis: int,
+    side: str,
+    num_axes: int,
+    has_parameters: bool,
+) -> FaceCondition:
+    if side not in SIDES:
+        raise ValueError(f'a face is (axis, "low" or "high"), got {(axis, side)!r}')
+    axis = _axis_of(axis, num_axes)
+    is_normal = isinstance(condition, Neumann)
+    # The outward normal points down at the low end.
+    sign = -1.0 if is_normal and side == "low" else 1.0
+    g = as_function(condition.g, has_parameters)
+    return FaceCondition(
+        axis,
+        Functional(SIDES.index(side), int(is_normal)),
+        lambda x, parameters: sign * g(x, parameters),
+    )
+
+
+def as_function(g: Any, has_parameters: bool) -> Any:
+    """Return (coordinates, parameters) -> values, for a number or a function."""
+    if not callable(g):
+        constant = jnp.asarray(g, float)
+        return lambda x, parameters: constant
+    if has_parameters:
+        return lambda x, parameters: jnp.asarray(g(*x, parameters))
+    return lambda x, parameters: jnp.asarray(g(*x))
+
+
+def _of_remaining(g: Any, axis: int, has_parameters: bool) -> Any:
+    inner = as_function(g, has_parameters)
+    return lambda x, parameters: inner((*x[:axis], *x[axis + 1 :]), parameters)
+
+
+def _axis_of(axis: int, num_axes: int) -> int:
+    if not -num_axes <= axis < num_axes:
+        raise ValueError(f"the domain has {num_axes} axes, got axis {axis}")
+    return axis % num_axes
+
+
+def _require_distinct(
+    found: list[FaceCondition], conditions: Sequence[Condition], num_axes: int
+) -> None:
+    places = [(c.axis, c.functional) for c in found]
+    for axis, (side, order) in places:
+        what = "derivative" if order else "value"
+        if places.count((axis, Functional(side, order))) > 1:
+            raise ValueError(
+                f"the {what} on the {SIDES[side]} face of axis {axis} is given twice; "
+                "give faces=[(axis, side), ...] to all but one of the conditions"
+            )
+        if axis in periodic_axes(conditions, num_axes):
+            raise ValueError(
+                f"axis {axis} is periodic, and has no face for a condition on the "
+                f"{what}"
+            )
+
+
+def derivative(function: Any, axis: int, order: int) -> Any:
+    """Return the derivative of a function of coordinate arrays along one of them.
+
+    The function works entry by entry, so that the derivative along all entries at once
+    is that of each.
+    """
+    for _ in range(order):
+        function = _first_derivative(function, axis)
+    return function
+
+
+def _first_derivative(function: Any, axis: int) -> Any:
+    def along(x: tuple[Any, ...], parameters: Any) -> Any:
+        def moved(coordinate: Any) -> Any:
+            return function((*x[:axis], coordinate, *x[axis + 1 :]), parameters)
+
+        coordinate = jnp.asarray(x[axis], float)
+        return jax.jvp(moved, (coordinate,), (jnp.ones_like(coordinate),))[1]
+
+    return along
+
+
+def end_of(axis_interval: tuple[float, float], functional: Functional) -> np.ndarray:
+    """The coordinate of a functional's end, as an array that broadcasts."""
+    return np.asarray(axis_interval[functional.side])
