@@ -28,14 +28,17 @@ from ..operators._arithmetic import (
 from ..operators._control_flow import cond
 from ..operators._field import Field, as_field, is_traced
 from ..operators._operator import Scaled, Sum
+from ._least_squares import solve_least_squares
 from ._requirements import (
     require_count,
     require_fitting,
+    require_least_squares,
     require_preconditioner,
     require_solvable,
     require_types,
 )
 from .core._compilation import compile_modules
+from .core._least_squares import AbstractLeastSquares
 from .core._nullspace import as_incompatible, complement_of
 from .core._preparation import Start, prepare
 from .core._raising import raise_failure, require_derivative
@@ -51,7 +54,7 @@ Preconditioner = AbstractOperator | Callable[[Any], AbstractOperator]
 def solve(
     A: AbstractLinearOperator,
     b: Any,
-    solver: AbstractSolver,
+    solver: AbstractSolver | AbstractLeastSquares,
     *,
     preconditioner: Preconditioner | None = None,
     transpose_preconditioner: Preconditioner | None = None,
@@ -124,6 +127,9 @@ def solve(
     require_types(A, solver, transpose_preconditioner)
     require_count(unroll)
     require_reachable(solver, jax.tree.leaves(A.in_structure)[0].dtype)
+    if isinstance(solver, AbstractLeastSquares):
+        require_least_squares(solver, transpose_preconditioner, carry, unroll)
+        return solve_least_squares(A, b, solver, preconditioner, x0, throw)
     throw = throw and unroll is None
     if carry is None and solver.has_carry:
         # An empty one, so that the first solve of a sequence shares the program.
@@ -238,7 +244,8 @@ def _differentiate(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> Any:
     x, rest = solved
     # A start for b is of no use for another right-hand side.
     start = Start(None, start.carry, start.is_finite)
-    tolerance = derivative_tolerance(solver, solver.inner_product.scaled_norm(b))
+    b_norm = solver.inner_product.scaled_norm(b)
+    tolerance = derivative_tolerance(Tolerance(solver.rtol, solver.atol), b_norm)
 
     def run(operator: AbstractLinearOperator, M: Any) -> Any:
         complement = complement_of(operator, solver.inner_product)

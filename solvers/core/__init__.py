@@ -2,10 +2,13 @@
 
 - `_compilation.py`: Compiling functions of modules: arrays are traced, everything else
   is static.
+- `_corrections.py`: A least-squares problem, corrected until its residuals meet the
+  tolerance.
 - `_history.py`: A bounded record of residual norms inside a compiled loop.
 - `_inner_product.py`: The one place where a solver reduces fields to numbers.
 - `_lanes.py`: Loops that `jax.vmap` turns into lanes, without a copy of all that they
   carry.
+- `_least_squares.py`: What a least-squares solver is, what it gets and what it returns.
 - `_nullspace.py`: Singular systems: what is orthogonal to the null space of the
   operator.
 - `_preparation.py`: A system as its solver gets it: finite, compatible, measured, with
@@ -22,6 +25,7 @@
 """
 
 from ._inner_product import InnerProduct as InnerProduct
+from ._least_squares import AbstractLeastSquares as AbstractLeastSquares
 from ._solution import Solution as Solution
 from ._solution import Statistics as Statistics
 from ._solver import AbstractSolver as AbstractSolver
