@@ -55,9 +55,14 @@ class Inverse(AbstractLinearOperator):
                 f"{describe(operator.out_structure)}"
             )
         # Operators stand below solvers; an inverse is where the two meet.
-        from ..solvers._requirements import require_preconditioner, require_types
+        from ..solvers._requirements import (
+            require_preconditioner,
+            require_square_solver,
+            require_types,
+        )
 
         require_types(operator, solver, preconditioner)
+        require_square_solver(solver)
         self.operator = operator
         self.solver = solver
         if preconditioner is not None and not isinstance(

@@ -157,9 +157,9 @@ def _differentiate(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> Any:
         return A.H.mv(field) if problem.M is None else problem.M.H.mv(A.H.mv(field))
 
     def change(function: Callable[[Any], Field]) -> Field:
-        return eqx.filter_jvp(function, (problem.A,), (A_dot,))[1]
+        return _filled(*eqx.filter_jvp(function, (problem.A,), (A_dot,)))
 
-    b_dot = _filled(b_dot, problem.b)
+    b_dot = _filled(problem.b, b_dot)
     of_null, of_normal = zeros_like(y), zeros_like(y)
     if jax.tree.leaves(A_dot):
         x = problem.x_of(y)
@@ -174,7 +174,7 @@ def _differentiate(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> Any:
     return (y, rest), (y_dot, jax.tree.map(lambda _: None, rest))
 
 
-def _filled(dot: Field, field: Field) -> Field:
+def _filled(field: Field, dot: Field) -> Field:
     """The tangent, zeros where it has none."""
     return jax.tree.map(
         lambda leaf, dot: jnp.zeros_like(leaf) if dot is None else dot,
@@ -219,5 +219,11 @@ def _rate(
     def transpose_solve(_: Callable, rhs: Any) -> Any:
         return conj(solve(_, conj(rhs)))
 
-    rhs = (f, zeros_like(g), g, jax.tree.map(jnp.negative, h))
+    rhs = _all_linear((f, zeros_like(g), g, jax.tree.map(jnp.negative, h)))
     return lax.custom_linear_solve(matvec, rhs, solve, transpose_solve)[0]
+
+
+def _all_linear(rhs: Any) -> Any:
+    """The same: JAX transposes a solve only where all of its fields have tangents."""
+    zero = sum(0 * leaf.reshape(-1)[0] for leaf in jax.tree.leaves(rhs))
+    return jax.tree.map(lambda leaf: leaf + jnp.asarray(zero, leaf.dtype), rhs)

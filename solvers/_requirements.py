@@ -35,6 +35,15 @@ def require_types(A: Any, solver: Any, preconditioner: Any) -> None:
         )
 
 
+def require_square_solver(solver: Any) -> None:
+    """Raise a `TypeError` for a least-squares solver, which inverts nothing."""
+    if isinstance(solver, AbstractLeastSquares):
+        raise TypeError(
+            f"an inverse needs a solver of square systems, got {type(solver).__name__}; "
+            "a pseudo-inverse as an operator is QR()(A)"
+        )
+
+
 def require_count(unroll: Any) -> None:
     """Raise a `ValueError` where `unroll` is no number of steps."""
     if unroll is None or (isinstance(unroll, int) and unroll > 0):
@@ -71,7 +80,7 @@ def require_shapes(A: Any, b: Field, x0: Field | None) -> None:
 def require_least_squares(
     solver: AbstractLeastSquares, transpose_preconditioner: Any, carry: Any, unroll: Any
 ) -> None:
-    """Raise a `ValueError` where an argument means nothing to a least-squares solver."""
+    """Raise a `ValueError` where an argument means nothing to such a solver."""
     name = type(solver).__name__
     if transpose_preconditioner is not None:
         raise ValueError(

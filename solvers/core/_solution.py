@@ -14,9 +14,11 @@ class Statistics(eqx.Module):
 
     Attributes:
         num_steps: iterations, for GMRES and GCRO-DR Arnoldi steps.
-        num_matvecs: products with A, for least squares with Aᴴ too, all of them: those of the recycled space, of
-            recomputed residuals and of the certificate included.
-        num_preconditioner_calls: applications of the preconditioner.
+        num_matvecs: products with A, all of them: those of the recycled space, of
+            recomputed residuals and of the certificate included; for least squares
+            those with Aᴴ too.
+        num_preconditioner_calls: applications of the preconditioner, for least squares
+            of its adjoint too.
         residual: ‖b − A x‖, recomputed from the x that is returned.
         relative_residual: the same over ‖b‖; zero for b = 0. Neither means anything
             where the status is `nonfinite_input`.

@@ -38,7 +38,8 @@ class Status(enum.IntEnum):
 
     converged = (
         0,
-        "The solve converged: the true residual meets the tolerance.",
+        "The solve converged: the true residual, for least squares it or that of the "
+        "normal equations, meets the tolerance.",
     )
     max_steps_reached = (
         1,

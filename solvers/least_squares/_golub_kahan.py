@@ -61,8 +61,6 @@ def golub_kahan_step(
     return GolubKahan(u, v, alpha, beta, state.unit, largest)
 
 
-def _normalise(
-    x: Field, inner_product: InnerProduct
-) -> tuple[Field, Float[Array, ""]]:
+def _normalise(x: Field, inner_product: InnerProduct) -> tuple[Field, Float[Array, ""]]:
     norm = inner_product.norm(x)
     return scale(reciprocal(norm), x), norm

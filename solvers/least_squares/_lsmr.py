@@ -8,8 +8,8 @@ of the paper, with its A called B; ρ' and the like are rho_bar, θ_{k+1} is the
 
 Differs from the paper:
 1. Damping and a preconditioner are part of B: ../_least_squares.py makes them so.
-2. ‖B‖ is estimated by the longest column or row of the bidiagonal matrix, a lower bound,
-   and not by its Frobenius norm, which grows with the steps.
+2. ‖B‖ is estimated by the longest column or row of the bidiagonal matrix, a lower
+   bound, and not by its Frobenius norm, which grows with the steps.
 3. No estimate of the condition number, and no limit on it.
 4. Where the recurrence has met the tolerance, the residuals are computed anew, and the
    iteration begins again from them if they do not meet it.
@@ -23,7 +23,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 from typing_extensions import override
 
-from ...operators._arithmetic import add_scaled, ratio, root, scale, zeros_like
+from ...operators._arithmetic import add_scaled, ratio, root, zeros_like
 from ...operators._control_flow import while_loop
 from ...operators._field import Field
 from ..core._history import History

@@ -1,7 +1,7 @@
 """QR factorisation of a dense operator of any shape, for least squares.
 
-A = Q R with orthonormal columns Q gives A⁺ = R⁻¹Qᴴ for a tall A, and Aᴴ = Q R gives A⁺ =
-Q R⁻ᴴ for a wide one, of full rank both. G. Golub, Numer. Math. 7 (1965),
+A = Q R with orthonormal columns Q gives A⁺ = R⁻¹Qᴴ for a tall A, and Aᴴ = Q R gives A⁺
+= Q R⁻ᴴ for a wide one, both of full rank. G. Golub, Numer. Math. 7 (1965),
 doi:10.1007/BF01436075; N. J. Higham, Accuracy and Stability of Numerical Algorithms,
 2nd ed. (2002), ch. 20 and 21.
 
@@ -69,8 +69,13 @@ class PseudoInverse(AbstractLinearOperator):
     @property
     @override
     def T(self) -> "PseudoInverse":
+        return conj(self.H)
+
+    @property
+    @override
+    def H(self) -> "PseudoInverse":
         return PseudoInverse(
-            conj(self.Q), conj(self.R), not self.is_wide, self.frozen_out, self.frozen
+            self.Q, self.R, not self.is_wide, self.frozen_out, self.frozen
         )
 
     @override
