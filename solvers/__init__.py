@@ -27,7 +27,6 @@ from . import sequences as sequences
 from . import tuning as tuning
 from ._lineax import as_lineax_solver as as_lineax_solver
 from ._solve import solve as solve
-from .core import AbstractLeastSquares as AbstractLeastSquares
 from .core import AbstractSolver as AbstractSolver
 from .core import InnerProduct as InnerProduct
 from .core import LinearSystem as LinearSystem

@@ -39,8 +39,8 @@ def require_square_solver(solver: Any) -> None:
     """Raise a `TypeError` for a least-squares solver, which inverts nothing."""
     if isinstance(solver, AbstractLeastSquares):
         raise TypeError(
-            f"an inverse needs a solver of square systems, got {type(solver).__name__}; "
-            "a pseudo-inverse as an operator is QR()(A)"
+            "an inverse needs a solver of square systems, got "
+            f"{type(solver).__name__}; a pseudo-inverse as an operator is QR()(A)"
         )
 
 

@@ -63,14 +63,21 @@ def solve(
     throw: bool = True,
     unroll: int | None = None,
 ) -> Solution:
-    """Solve the square linear system A x = b and certify the result.
+    """Solve the square linear system A x = b, or a least-squares problem; certify x.
 
     Converged means ‖b − A x‖ ≤ max(rtol·‖b‖, atol), measured on the x that is returned;
     attained, that it is above, but at most 4 eps (‖A‖‖x‖ + ‖b‖), which is rounding.
+    A least-squares solver, `LSMR` or `QR`, takes A of any shape and rank, and minimises
+    ‖A x − b‖² + damping² ‖x‖²; of several solutions it returns the one of least ‖x‖, or
+    nearest to x0. Its `converged` also means ‖Aᴴr‖ ≤ rtol ‖A‖ ‖r‖, for r = b − A x, and
+    `attained` the same with the rounding of r for rtol ‖r‖; with damping A and b stand
+    for (A; damping I) and (b; 0).
+
     Compiled on first use for each combination of structures; works inside `jit`, `vmap`
     and `scan`. Derivatives in both modes, with respect to b and all arrays in A, are by
     the implicit rule: solves to the relative tolerance of x, that is rtol, or atol/‖b‖
-    for rtol = 0. `x0`, `carry`, the preconditioner and the statistics have derivative
+    for rtol = 0; those of the pseudo-inverse for a rank that does not change, and of
+    the damping. `x0`, `carry`, the preconditioner and the statistics have derivative
     zero.
 
     Args:
@@ -78,8 +85,9 @@ def solve(
         b: the right-hand side, with the structure of A's fields.
         solver: the method and its tolerances.
         preconditioner: an approximate inverse of A, or a factory that makes one from A,
-            such as `Jacobi()`. Any function is a factory; one that is to be applied to
-            residuals is an operator, `Function(f, A.in_structure)`.
+            such as `Jacobi()`; for least squares a linear operator M on the fields of x
+            with an adjoint, x = M y. Any function is a factory; one that is to be
+            applied to residuals is an operator, `Function(f, A.in_structure)`.
         transpose_preconditioner: an approximate inverse of Aᵀ, or a factory that makes
             one from Aᵀ, for the solves of reverse-mode derivatives; by default the
             transpose of a linear preconditioner, and none for a nonlinear one.

@@ -183,6 +183,7 @@ ROOMS = {
     "solvers/wrappers": {"core"},
     "solvers/multigrid": {"core", "sweeps"},
     "solvers/factorization": {"core", "sweeps"},
+    "solvers/least_squares": {"core"},
     "solvers/relaxation": {"core", "sweeps", "krylov"},
     "solvers/recycling": {"core", "krylov"},
     "solvers/sequences": {"core", "wrappers", "recycling", "_solve"},

@@ -25,7 +25,6 @@
 """
 
 from ._inner_product import InnerProduct as InnerProduct
-from ._least_squares import AbstractLeastSquares as AbstractLeastSquares
 from ._solution import Solution as Solution
 from ._solution import Statistics as Statistics
 from ._solver import AbstractSolver as AbstractSolver

@@ -104,7 +104,7 @@ class LSMR(AbstractLeastSquares):
         ValueError: tolerances, damping or max_steps out of range.
 
     Cost: per step 1 product with A, 1 with Aᴴ, as many with M and Mᴴ, and 2 reductions;
-    per solve 1 of each more and the certificate. 5 fields like x and 3 like b besides
+    per solve 1 of each more and the certificate. 6 fields like x and 3 like b besides
     b; with damping those like b are longer by a field like x.
 
     Examples:

@@ -40,7 +40,8 @@ def test_iterates_are_those_of_scipy():
     found = plain(10)
     assert found.status == Status.max_steps_reached
     expected = lsmr(MATRIX, B, atol=0, btol=0, conlim=0, maxiter=10)[0]
-    assert relative_error(found.value, expected) <= tolerance(1e2, "float64")
+    cond = float(VALUES[0] / VALUES[-1]) ** 2
+    assert relative_error(found.value, expected) <= tolerance(cond, "float64")
     residual = np.linalg.norm(B - MATRIX @ expected) / np.linalg.norm(B)
     assert abs(found.stats.residuals[-1] - residual) <= tolerance(1e2, "float64")
 
