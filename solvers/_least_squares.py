@@ -30,9 +30,9 @@ from ..operators._arithmetic import add, all_finite, conj, select, subtract, zer
 from ..operators._field import Field, is_traced
 from ._requirements import require_right_preconditioner, require_shapes
 from .core._compilation import compile_modules
-from .core._corrections import LeastSquaresProblem, iterate
+from .core._corrections import iterate
 from .core._inner_product import InnerProduct
-from .core._least_squares import AbstractLeastSquares
+from .core._least_squares import AbstractLeastSquares, LeastSquaresProblem
 from .core._raising import raise_failure, require_derivative
 from .core._solution import Solution
 from .core._stopping import Tolerance, derivative_tolerance

@@ -8,7 +8,8 @@
 - `_inner_product.py`: The one place where a solver reduces fields to numbers.
 - `_lanes.py`: Loops that `jax.vmap` turns into lanes, without a copy of all that they
   carry.
-- `_least_squares.py`: What a least-squares solver is, what it gets and what it returns.
+- `_least_squares.py`: What a least-squares problem is, and a solver of it: what it gets
+  and returns.
 - `_nullspace.py`: Singular systems: what is orthogonal to the null space of the
   operator.
 - `_preparation.py`: A system as its solver gets it: finite, compatible, measured, with

@@ -28,8 +28,12 @@ from ...operators._control_flow import fori_loop, while_loop
 from ...operators._field import Field, Structure
 from ._history import History, history_from
 from ._inner_product import InnerProduct
-from ._least_squares import AbstractLeastSquares, LeastSquaresSystem
-from ._preparation import measure
+from ._least_squares import (
+    AbstractLeastSquares,
+    LeastSquaresProblem,
+    LeastSquaresSystem,
+)
+from ._preparation import Measured, measure
 from ._residual import USEFUL, residual_of
 from ._solution import Statistics
 from ._status import RUNNING, Status, first_of
@@ -37,67 +41,6 @@ from ._stopping import MARGIN, Tolerance
 
 NUM_PROBES = 3
 """Steps of the power method with AᴴA that estimate ‖A‖ where a solver sees A M only."""
-
-
-class LeastSquaresProblem(eqx.Module):
-    """min ‖A (x0 + M y) − b‖ over y.
-
-    Attributes:
-        A: the operator; the one of a damped problem is (A; damping I).
-        b: the right-hand side, then (b; 0).
-        M: the preconditioner, None for the identity.
-        x0: the start, None for zero.
-        inverse: what the solver made of B = A M.
-        is_finite: whether all arrays but b are.
-        has_full_rank: whether B y = 0 is known to have y = 0 alone, as with damping.
-        is_damped: whether the fields of b are pairs; residuals that are reported are
-            those of the first.
-    """
-
-    A: AbstractLinearOperator
-    b: Field
-    M: AbstractLinearOperator | None
-    x0: Field | None
-    inverse: AbstractLinearOperator | None
-    is_finite: Bool[Array, ""]
-    has_full_rank: bool = eqx.field(static=True)
-    is_damped: bool = eqx.field(static=True)
-
-    @property
-    def B(self) -> AbstractLinearOperator:
-        """What maps y to b."""
-        return self.A if self.M is None else self.A @ self.M
-
-    def x_of(self, y: Field) -> Field:
-        """Return x0 + M y."""
-        x = y if self.M is None else self.M.mv(y)
-        return x if self.x0 is None else add(self.x0, x)
-
-    def with_rhs(self, b: Field) -> "LeastSquaresProblem":
-        """Return min ‖B y − b‖."""
-        return LeastSquaresProblem(
-            A=self.B,
-            b=b,
-            M=None,
-            x0=None,
-            inverse=self.inverse,
-            is_finite=self.is_finite,
-            has_full_rank=self.has_full_rank,
-            is_damped=False,
-        )
-
-    def adjoint(self, y: Field) -> "LeastSquaresProblem":
-        """Return min ‖Bᴴw − y‖."""
-        return LeastSquaresProblem(
-            A=self.B.H,
-            b=y,
-            M=None,
-            x0=None,
-            inverse=None if self.inverse is None else self.inverse.H,
-            is_finite=self.is_finite,
-            has_full_rank=False,
-            is_damped=False,
-        )
 
 
 class _Goal(eqx.Module):
@@ -139,8 +82,9 @@ def iterate(
     b_norm = inner_product.norm(problem.b)
     b_scale = jnp.where(b_norm > 0, b_norm, 1)
     threshold = tolerance.threshold(b_norm, unit)
-    has_size = problem.M is not None
-    size = _norm_of(problem.A, problem.b, inner_product) if has_size else None
+    size = None
+    if problem.M is not None:
+        size = _norm_of(problem.A, problem.b, inner_product)
     goal = _Goal(threshold, threshold / b_scale, b_scale, size)
     state = while_loop(
         lambda state: state.status == RUNNING,
@@ -159,27 +103,41 @@ def iterate(
         (_is_attained(state, goal, attainable), Status.attained),
         (jnp.ones((), bool), state.status),
     )
+    stats = _statistics(problem, goal, state, measured, inner_product)
+    is_limit_needed = measured.is_finite & (status != Status.converged)
+    limit = jnp.where(is_limit_needed, attainable / b_scale, 0)
+    stats = replace(stats, attainable=limit)
+    return scale(unit, state.y), (status, stats)
+
+
+def _statistics(
+    problem: LeastSquaresProblem,
+    goal: _Goal,
+    state: _State,
+    measured: Measured,
+    inner_product: InnerProduct,
+) -> Statistics:
     residual = state.residual
     if problem.is_damped:
         residual = inner_product.norm(state.r[0])
     residual = jnp.where(measured.is_finite, residual, jnp.nan)
-    is_limit_needed = measured.is_finite & (status != Status.converged)
+    has_start, has_M = problem.x0 is not None, problem.M is not None
     num_products = state.num_matvecs + 2 * state.num_checks
-    num_others = int(x0 is not None) + (1 + 2 * NUM_PROBES) * int(has_size)
-    stats = Statistics(
+    # The start is measured before it is used.
+    num_others = 2 * int(has_start) + (1 + 2 * NUM_PROBES) * int(has_M)
+    return Statistics(
         num_steps=state.num_steps,
         num_matvecs=num_products + num_others,
         # Once more for the x that is returned.
-        num_preconditioner_calls=(num_products + 1) * int(has_size),
-        residual=unit * residual,
-        relative_residual=residual / b_scale,
-        is_start_used=jnp.asarray(x0 is not None),
-        attainable=jnp.where(is_limit_needed, attainable / b_scale, 0),
+        num_preconditioner_calls=(num_products + 1) * int(has_M),
+        residual=measured.unit * residual,
+        relative_residual=residual / goal.scale,
+        is_start_used=jnp.asarray(has_start),
+        attainable=jnp.zeros_like(residual),
         history=state.history.values,
         history_stride=state.history.stride,
         normal_residual=state.normal_residual,
     )
-    return scale(unit, state.y), (status, stats)
 
 
 def _start(

@@ -1,4 +1,4 @@
-"""What a least-squares solver is, what it gets and what it returns.
+"""What a least-squares problem is, and a solver of it: what it gets and returns.
 
 The front door does for all of them what is the same for all: damping and a right
 preconditioner become part of the operator, every correction is measured by residuals
@@ -9,12 +9,74 @@ from abc import abstractmethod
 from typing import Any
 
 import equinox as eqx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from ...operators import AbstractLinearOperator
+from ...operators._arithmetic import add
 from ...operators._field import Field
 from ._history import History
 from ._inner_product import InnerProduct
+
+
+class LeastSquaresProblem(eqx.Module):
+    """min ‖A (x0 + M y) − b‖ over y.
+
+    Attributes:
+        A: the operator; the one of a damped problem is (A; damping I).
+        b: the right-hand side, then (b; 0).
+        M: the preconditioner, None for the identity.
+        x0: the start, None for zero.
+        inverse: what the solver made of B = A M.
+        is_finite: whether all arrays but b are.
+        has_full_rank: whether B y = 0 is known to have y = 0 alone, as with damping.
+        is_damped: whether the fields of b are pairs; residuals that are reported are
+            those of the first.
+    """
+
+    A: AbstractLinearOperator
+    b: Field
+    M: AbstractLinearOperator | None
+    x0: Field | None
+    inverse: AbstractLinearOperator | None
+    is_finite: Bool[Array, ""]
+    has_full_rank: bool = eqx.field(static=True)
+    is_damped: bool = eqx.field(static=True)
+
+    @property
+    def B(self) -> AbstractLinearOperator:
+        """What maps y to b."""
+        return self.A if self.M is None else self.A @ self.M
+
+    def x_of(self, y: Field) -> Field:
+        """Return x0 + M y."""
+        x = y if self.M is None else self.M.mv(y)
+        return x if self.x0 is None else add(self.x0, x)
+
+    def with_rhs(self, b: Field) -> "LeastSquaresProblem":
+        """Return min ‖B y − b‖."""
+        return LeastSquaresProblem(
+            A=self.B,
+            b=b,
+            M=None,
+            x0=None,
+            inverse=self.inverse,
+            is_finite=self.is_finite,
+            has_full_rank=self.has_full_rank,
+            is_damped=False,
+        )
+
+    def adjoint(self, y: Field) -> "LeastSquaresProblem":
+        """Return min ‖Bᴴw − y‖."""
+        return LeastSquaresProblem(
+            A=self.B.H,
+            b=y,
+            M=None,
+            x0=None,
+            inverse=None if self.inverse is None else self.inverse.H,
+            is_finite=self.is_finite,
+            has_full_rank=False,
+            is_damped=False,
+        )
 
 
 class LeastSquaresSystem(eqx.Module):
