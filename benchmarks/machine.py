@@ -36,9 +36,9 @@ def describe_machine() -> dict[str, Any]:
     }
 
 
-def versions() -> dict[str, str | None]:
-    """Return versions of the packages; None where one is not installed."""
-    return {name: _version(name) for name in PACKAGES}
+def versions(*more: str) -> dict[str, str | None]:
+    """Return versions of the packages, and of more; None where one is not installed."""
+    return {name: _version(name) for name in (*PACKAGES, *more)}
 
 
 def _version(name: str) -> str | None:

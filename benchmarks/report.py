@@ -78,11 +78,12 @@ def conditions(case: dict[str, Any]) -> str:
     machine = case["machine"]
     cores, memory = case["num_cores"], machine["memory_gib"]
     found = [f"{name} {v}" for name, v in case["versions"].items() if v is not None]
+    petsc = "; PETSc is one process" if "PETSc" in case["versions"] else ""
     return (
         f"Measured {case['date']} on {cores} of {machine['cores']} cores of "
         f"{machine['processor']} with {memory} GiB, {machine['system']}; load before "
-        f"{machine['load']:.1f}. Every package may use as many threads as cores; PETSc "
-        f"is one process. Python {machine['python']}, {', '.join(found)}."
+        f"{machine['load']:.1f}. Every package may use as many threads as cores"
+        f"{petsc}. Python {machine['python']}, {', '.join(found)}."
     )
 
 

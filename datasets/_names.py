@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
-_WORKING_SUFFIX = ".partial"
+WORKING_SUFFIX = ".partial"
 
 
 def check_name(name: str, what: str) -> str:
@@ -41,9 +41,9 @@ def check_target(path: str | os.PathLike[str]) -> Path:
     """
     target = Path(path)
     check_name(target.name, "the name of a data set")
-    if target.name.endswith(_WORKING_SUFFIX):
+    if target.name.endswith(WORKING_SUFFIX):
         raise ValueError(
-            f"the name of a data set must not end in {_WORKING_SUFFIX}, which marks "
+            f"the name of a data set must not end in {WORKING_SUFFIX}, which marks "
             f"working folders, got {target.name!r}"
         )
     for place in (target, working_path(target)):
@@ -57,4 +57,4 @@ def check_target(path: str | os.PathLike[str]) -> Path:
 
 def working_path(target: Path) -> Path:
     """Return the working folder beside `target`, where a run is kept until done."""
-    return target.with_name(target.name + _WORKING_SUFFIX)
+    return target.with_name(target.name + WORKING_SUFFIX)

@@ -1,5 +1,7 @@
 """Operators: maps from fields to fields, and the algebra of the linear ones.
 
+- `_arguments.py`: What an argument has to be: numbers, counts, flags, sequences and
+  random keys.
 - `_arithmetic.py`: The arithmetic of fields: sums, multiples, products, and quotients
   that stay finite.
 - `_banded.py`: Banded matrices stored by diagonals (DIA).
@@ -18,7 +20,7 @@
 - `_inverse.py`: The inverse of an operator, by a solver.
 - `_jacobian.py`: Jacobians of functions between fields, without their matrix.
 - `_kronecker.py`: Kronecker products and sums of operators on vectors.
-- `_line.py`: The factors of a separable operator: one hermitian matrix per axis.
+- `_line.py`: The factors of a separable operator: one square matrix per axis.
 - `_lineax.py`: Operators from lineax and for lineax, an optional package imported on
   first use.
 - `_lineax_operators.py`: The two classes behind `to_lineax` and `from_lineax`; the only

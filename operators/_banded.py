@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Inexact
 from typing_extensions import override
 
+from ._arguments import as_items
 from ._declared import AbstractDeclaredOperator, Declared, declare
 from ._diagonal import Diagonal
 from ._diagonal_blocks import blocks_of_diagonals
@@ -19,6 +20,8 @@ from ._field import Structure, array_structure, as_finite
 from ._nullspace import conjugate
 from ._operator import AbstractLinearOperator
 from .grids._shift import shift_in_zero
+
+_WANTED = "integers, column minus row"
 
 
 class Banded(AbstractDeclaredOperator):
@@ -110,12 +113,11 @@ class Banded(AbstractDeclaredOperator):
 
 
 def _as_offsets(offsets: Sequence[int]) -> tuple[int, ...]:
+    found = as_items(offsets, "offsets", _WANTED)
     try:
-        return tuple(index(offset) for offset in offsets)
+        return tuple(index(offset) for offset in found)
     except TypeError:
-        raise ValueError(
-            f"offsets must be integers, column minus row, got {tuple(offsets)}"
-        ) from None
+        raise ValueError(f"offsets must be {_WANTED}, got {found}") from None
 
 
 @partial(jax.jit, static_argnames="offsets", inline=True)

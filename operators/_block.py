@@ -9,6 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from ._arguments import as_items
 from ._declared import AbstractDeclaredOperator, Declared, declare
 from ._field import Field, Structure, describe, require_square
 from ._operator import AbstractLinearOperator
@@ -56,7 +57,10 @@ class Block(AbstractDeclaredOperator):
         tags: Iterable[str] = (),
         nullspace: Any | Literal["constant"] | None = None,
     ) -> None:
-        self.rows = tuple(tuple(row) for row in rows)
+        wanted = "a sequence of rows, each a sequence of blocks"
+        self.rows = tuple(
+            as_items(row, "rows", wanted) for row in as_items(rows, "rows", wanted)
+        )
         _require_rectangle(self.rows)
         _require_agreement(self.rows)
         self.declared = declare(tags, nullspace, self.in_structure, self.out_structure)

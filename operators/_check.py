@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
+from ._arguments import require_key
 from ._arithmetic import (
     add_scaled,
     block_dot,
@@ -64,6 +65,7 @@ def check_operator(
             f"check_operator probes a linear operator, got {type(operator).__name__}; "
             "of one that is not linear, probe its Jacobian"
         )
+    require_key(key)
     require_complete(operator)
     structures = (operator.in_structure, operator.in_structure, operator.out_structure)
     x, z, y = map(random_field, structures, jax.random.split(key, 3))

@@ -9,7 +9,7 @@ from typing_extensions import override
 from ._field import Field, Structure, describe, require_field, require_square
 from ._nullspace import as_nullspace, conjugate, constant_nullspace
 from ._operator import AbstractLinearOperator
-from ._tags import as_tags, is_real
+from ._tags import as_tags, is_real, named
 
 
 class Declared(eqx.Module):
@@ -92,8 +92,7 @@ def declare(
             f"one from {describe(structure)} to {describe(out_structure)}; make both "
             "complex"
         )
-    tags = {tags} if isinstance(tags, str) else set(tags)
-    found = as_tags({*tags, *always}, structure, out_structure)
+    found = as_tags([*named(tags), *always], structure, out_structure)
     if nullspace is not None:
         require_square(structure, out_structure, "has a declared null space")
         if "positive_definite" in found:

@@ -15,6 +15,8 @@ from jax import lax
 from jax.core import Tracer
 from jaxtyping import Array, DTypeLike, Inexact, PyTree
 
+from ._arguments import shown
+
 Field: TypeAlias = PyTree[Inexact[Array, "..."]]
 Structure: TypeAlias = PyTree[jax.ShapeDtypeStruct]
 FrozenStructure: TypeAlias = tuple[Any, tuple[jax.ShapeDtypeStruct, ...]]
@@ -97,7 +99,13 @@ def as_dtype(dtype: DTypeLike | None) -> jnp.dtype:
     Raises:
         ValueError: an integer type, or 64 bits while `jax_enable_x64` is off.
     """
-    dtype = jnp.dtype(jnp.result_type(float) if dtype is None else dtype)
+    try:
+        dtype = jnp.dtype(jnp.result_type(float) if dtype is None else dtype)
+    except (TypeError, ValueError):
+        raise ValueError(
+            "dtype must be a floating or complex type, such as jnp.float64, got "
+            f"{shown(dtype)}"
+        ) from None
     if not jnp.issubdtype(dtype, jnp.inexact):
         raise ValueError(f"dtype must be floating or complex, got {dtype}")
     require_x64(dtype, "dtype")

@@ -7,7 +7,7 @@ import equinox as eqx
 from typing_extensions import override
 
 from ._declared import AbstractDeclaredOperator, Declared, declare
-from ._field import Field, FrozenStructure, Structure, freeze, thaw
+from ._field import Field, FrozenStructure, Structure, freeze, require_field, thaw
 from ._traced_function import trace
 
 
@@ -54,6 +54,7 @@ class Function(AbstractDeclaredOperator):
         nullspace: Any | Literal["constant"] | None = None,
     ) -> None:
         self.frozen_in = freeze(in_structure)
+        require_field(self.in_structure)
         self.function, out_structure = trace(function, in_structure)
         self.frozen_out = freeze(out_structure)
         self.declared = declare(tags, nullspace, self.in_structure, self.out_structure)

@@ -5,8 +5,9 @@ from typing import Any
 import equinox as eqx
 from typing_extensions import override
 
+from ._arguments import require_flag
 from ._field import Field, Structure, describe
-from ._operator import AbstractLinearOperator, AbstractOperator
+from ._operator import AbstractLinearOperator, AbstractOperator, require_operator
 
 
 class Inverse(AbstractLinearOperator):
@@ -48,6 +49,8 @@ class Inverse(AbstractLinearOperator):
         *,
         throw: bool = True,
     ) -> None:
+        require_operator(operator, "operator")
+        require_flag(throw, "throw")
         if operator.in_structure != operator.out_structure:
             raise ValueError(
                 f"only a square operator has an inverse, got one from "
@@ -55,14 +58,11 @@ class Inverse(AbstractLinearOperator):
                 f"{describe(operator.out_structure)}"
             )
         # Operators stand below solvers; an inverse is where the two meet.
-        from ..solvers._requirements import (
-            require_preconditioner,
-            require_square_solver,
-            require_types,
-        )
+        from ..solvers._requirements import require_preconditioner, require_types
+        from ..solvers.core._arguments import require_solver
 
+        require_solver(solver)
         require_types(operator, solver, preconditioner)
-        require_square_solver(solver)
         self.operator = operator
         self.solver = solver
         if preconditioner is not None and not isinstance(

@@ -14,6 +14,7 @@ from ._field import (
     Structure,
     as_field,
     freeze,
+    require_field,
     structure_of,
     thaw,
 )
@@ -65,6 +66,7 @@ class Jacobian(AbstractDeclaredOperator):
         nullspace: Any | Literal["constant"] | None = None,
     ) -> None:
         self.point = as_field(point, "point")
+        require_field(self.in_structure)
         self.function, out_structure = trace(function, self.in_structure)
         self.frozen_out = freeze(out_structure)
         self.declared = declare(tags, nullspace, self.in_structure, self.out_structure)

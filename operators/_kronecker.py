@@ -95,10 +95,9 @@ class Kronecker(AbstractLinearOperator):
     @property
     @override
     def separable(self) -> Separable | None:
-        if "hermitian" not in self.tags:
+        if any(f.in_structure != f.out_structure for f in self.factors):
             return None
-        lines = tuple(DenseLine(factor.as_matrix()) for factor in self.factors)
-        return Separable(lines, is_product=True)
+        return Separable(_lines(self.factors), is_product=True)
 
     @override
     def as_matrix(self) -> Inexact[Array, "rows columns"]:
@@ -108,17 +107,22 @@ class Kronecker(AbstractLinearOperator):
 class KroneckerSum(AbstractLinearOperator):
     """The Kronecker sum A ⊗ I ⊗ ... + I ⊗ B ⊗ ... + ..., one axis per factor.
 
-    Separable operators on a grid are Kronecker sums of operators along its axes.
+    Separable operators on a grid are Kronecker sums of operators along its axes. With
+    masses, as of finite elements or of kernels, these stand for the identities:
+    A ⊗ M_2 ⊗ M_3 + M_1 ⊗ B ⊗ M_3 + M_1 ⊗ M_2 ⊗ C.
 
     Args:
         *factors: square linear operators on vectors, all of one dtype.
+        masses: operators of the same sizes, one per factor, tagged
+            `positive_semidefinite` for direct solvers; `None` for identities.
 
     Raises:
-        TypeError: a factor that is no linear operator.
-        ValueError: no factor, one that is not square on vectors, or factors of
-            different dtypes.
+        TypeError: a factor or mass that is no linear operator.
+        ValueError: no factor, one that is not square on vectors, factors of different
+            dtypes, or masses of other sizes.
 
-    Cost: n/n_i products with factor i for a field of n entries, by its `mm`.
+    Cost: n/n_i products with factor i for a field of n entries, by its `mm`; with
+    masses as many with each factor and mass in each of the terms.
 
     Examples:
         >>> import jax.numpy as jnp, krylax as kx
@@ -129,8 +133,13 @@ class KroneckerSum(AbstractLinearOperator):
     """
 
     factors: tuple[AbstractLinearOperator, ...]
+    masses: tuple[AbstractLinearOperator, ...] | None
 
-    def __init__(self, *factors: AbstractLinearOperator) -> None:
+    def __init__(
+        self,
+        *factors: AbstractLinearOperator,
+        masses: Sequence[AbstractLinearOperator] | None = None,
+    ) -> None:
         _require_vectors(factors)
         for position, factor in enumerate(factors):
             if factor.in_structure != factor.out_structure:
@@ -140,6 +149,8 @@ class KroneckerSum(AbstractLinearOperator):
                     f"{describe(factor.out_structure)}"
                 )
         self.factors = factors
+        self.masses = None if masses is None else tuple(masses)
+        _require_masses(self.masses, factors)
 
     @property
     def in_structure(self) -> Structure:
@@ -148,10 +159,15 @@ class KroneckerSum(AbstractLinearOperator):
 
     @property
     def tags(self) -> frozenset[str]:
-        """The tags that all factors have; definite if one is, the rest semidefinite."""
+        """The tags that all factors have; definite if one is, the rest semidefinite.
+
+        Of these but `singular`, masses have to have them too.
+        """
         shared = _shared_tags(self.factors)
         if "positive_semidefinite" in shared:
             shared |= {"positive_definite"} & _united_tags(self.factors)
+        if self.masses is not None:
+            shared &= _shared_tags(self.masses) | {"singular"}
         return shared
 
     @property
@@ -168,6 +184,8 @@ class KroneckerSum(AbstractLinearOperator):
         """
         vectors = [f.nullspace for f in self.factors if f.nullspace is not None]
         is_complete = "positive_semidefinite" in self.tags
+        if self.masses is not None:
+            is_complete &= "positive_definite" in _shared_tags(self.masses)
         if not is_complete or len(vectors) < len(self.factors):
             return None
         return reduce(_outer_rows, vectors)
@@ -177,24 +195,37 @@ class KroneckerSum(AbstractLinearOperator):
         """The sum of the transposed factors."""
         if "symmetric" in self.tags:
             return self
-        return KroneckerSum(*[factor.T for factor in self.factors])
+        masses = self.masses and [mass.T for mass in self.masses]
+        return KroneckerSum(*[factor.T for factor in self.factors], masses=masses)
 
     def mv(self, x: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
-        """Return the sum of every factor applied along its axis."""
-        terms = [_apply_along(f, x, axis) for axis, f in enumerate(self.factors)]
-        return reduce(jnp.add, terms)
+        """Return the sum of the terms."""
+        return reduce(jnp.add, [self._term(x, axis) for axis in range(x.ndim)])
+
+    def _term(self, x: Inexact[Array, "..."], axis: int) -> Inexact[Array, "..."]:
+        """A factor along its axis, the masses along the others."""
+        for other, mass in enumerate(self.masses or ()):
+            if other != axis:
+                x = _apply_along(mass, x, other)
+        return _apply_along(self.factors[axis], x, axis)
 
     @property
     @override
     def separable(self) -> Separable | None:
-        if "hermitian" not in self.tags:
+        if self.masses is None:
+            return Separable(_lines(self.factors))
+        if "positive_semidefinite" not in _shared_tags(self.masses):
             return None
-        lines = tuple(DenseLine(factor.as_matrix()) for factor in self.factors)
-        return Separable(lines)
+        return Separable(_lines(self.factors), masses=_lines(self.masses))
 
     def diagonal(self) -> Inexact[Array, "..."]:
-        """The sums of the factors' diagonals."""
-        return reduce(jnp.add, _along_axes([f.diagonal() for f in self.factors]))
+        """The sum of the diagonals of the terms."""
+        along = _along_axes([f.diagonal() for f in self.factors])
+        if self.masses is None:
+            return reduce(jnp.add, along)
+        masses = _along_axes([mass.diagonal() for mass in self.masses])
+        terms = [[*masses[:i], d, *masses[i + 1 :]] for i, d in enumerate(along)]
+        return reduce(jnp.add, [reduce(jnp.multiply, term) for term in terms])
 
 
 def _require_vectors(factors: tuple[AbstractLinearOperator, ...]) -> None:
@@ -220,6 +251,27 @@ def _require_vectors(factors: tuple[AbstractLinearOperator, ...]) -> None:
             f"factors must share one dtype, got {', '.join(sorted(dtypes))}; build them"
             " in one"
         )
+
+
+def _require_masses(
+    masses: tuple[AbstractLinearOperator, ...] | None,
+    factors: tuple[AbstractLinearOperator, ...],
+) -> None:
+    if masses is None:
+        return
+    _require_vectors(masses)
+    found = [(mass.in_structure, mass.out_structure) for mass in masses]
+    expected = [(factor.in_structure, factor.out_structure) for factor in factors]
+    if found != expected:
+        raise ValueError(
+            "the masses of a Kronecker sum must have the sizes and the dtype of its "
+            f"factors, {[describe(size) for size, _ in expected]}, got "
+            f"{[describe(size) for size, _ in found]}"
+        )
+
+
+def _lines(factors: tuple[AbstractLinearOperator, ...]) -> tuple[DenseLine, ...]:
+    return tuple(DenseLine(factor.as_matrix(), factor.tags) for factor in factors)
 
 
 def _grid(structures: Sequence[Structure | None]) -> Structure:

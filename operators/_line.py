@@ -1,4 +1,4 @@
-"""The factors of a separable operator: one hermitian matrix per axis.
+"""The factors of a separable operator: one square matrix per axis.
 
 The second difference of a uniform line has its eigenvectors in closed form: sines,
 cosines, or on a ring both. G. Strang, The discrete cosine transform, SIAM Rev. 41
@@ -16,21 +16,45 @@ from jaxtyping import Array, Float, Inexact
 Eigenpairs: TypeAlias = tuple[Float[Array, " n"], Inexact[Array, "n n"]]
 
 
+HERMITIAN = frozenset({"hermitian"})
+
+
 class DenseLine(eqx.Module):
-    """Any hermitian matrix."""
+    """Any square matrix.
+
+    Attributes:
+        matrix: the matrix.
+        tags: what it promises, of the tags of an operator; by default to be hermitian.
+    """
 
     matrix: Inexact[Array, "n n"]
+    tags: frozenset[str] = eqx.field(static=True, default=HERMITIAN)
+
+    @property
+    def T(self) -> "DenseLine":
+        """The transpose."""
+        return DenseLine(self.matrix.T, self.tags)
 
     def as_matrix(self) -> Inexact[Array, "n n"]:
         """Return the matrix."""
         return self.matrix
 
     def scaled(self, factor: Inexact[Array, ""]) -> "DenseLine":
-        """Return a multiple."""
-        return DenseLine(factor.astype(self.matrix.dtype) * self.matrix)
+        """Return a multiple, which is no longer known to be definite."""
+        kept = frozenset() if jnp.iscomplexobj(factor) else HERMITIAN
+        dtype = np.promote_types(factor.dtype, self.matrix.dtype)
+        matrix = factor.astype(dtype) * self.matrix.astype(dtype)
+        return DenseLine(matrix, self.tags & kept)
+
+    def plus(self, other: "Line") -> "DenseLine":
+        """Return the sum."""
+        shared = self.tags & other.tags & HERMITIAN
+        matrix = other.as_matrix()
+        dtype = np.promote_types(self.matrix.dtype, matrix.dtype)
+        return DenseLine(self.matrix.astype(dtype) + matrix.astype(dtype), shared)
 
     def eigenpairs(self) -> Eigenpairs:
-        """Return eigenvalues, and eigenvectors as columns."""
+        """Return eigenvalues, and eigenvectors as columns, of a hermitian matrix."""
         return jnp.linalg.eigh(self.matrix)
 
 
@@ -40,6 +64,16 @@ class UniformLine(eqx.Module):
     weight: Inexact[Array, ""]
     size: int = eqx.field(static=True)
     faces: tuple[str, str] = eqx.field(static=True)
+
+    @property
+    def tags(self) -> frozenset[str]:
+        """That it is hermitian; the sign of the weight is not known."""
+        return HERMITIAN
+
+    @property
+    def T(self) -> "UniformLine":
+        """The same."""
+        return self
 
     def as_matrix(self) -> Inexact[Array, "n n"]:
         """Return the matrix."""
@@ -53,9 +87,13 @@ class UniformLine(eqx.Module):
         return self.weight * jnp.asarray(matrix, self.weight.dtype)
 
     def scaled(self, factor: Inexact[Array, ""]) -> "UniformLine":
-        """Return a multiple."""
+        """Return a real multiple."""
         factor = factor.astype(self.weight.dtype)
         return UniformLine(factor * self.weight, self.size, self.faces)
+
+    def plus(self, other: "Line") -> DenseLine:
+        """Return the sum."""
+        return DenseLine(self.as_matrix()).plus(other)
 
     def eigenpairs(self) -> Eigenpairs:
         """Return eigenvalues 4w sin²(θ_k/2), and eigenvectors as columns.

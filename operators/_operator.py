@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Array, Inexact
 from typing_extensions import override
 
+from ._arguments import shown
 from ._arithmetic import conj, scale
 from ._diagonal_blocks import blocks_of
 from ._field import (
@@ -250,7 +251,7 @@ class AbstractLinearOperator(AbstractOperator):
         return Sum(self, -1.0 * other)
 
     def __mul__(self, factor: Any) -> "AbstractLinearOperator":
-        if not isinstance(factor, Number | np.ndarray | np.generic | jax.Array):
+        if not is_scalar_like(factor):
             return NotImplemented
         return Scaled(factor, self)
 
@@ -258,10 +259,29 @@ class AbstractLinearOperator(AbstractOperator):
         return self * factor
 
     def __truediv__(self, divisor: Any) -> "AbstractLinearOperator":
+        if not is_scalar_like(divisor):
+            return NotImplemented
         return self * (1 / divisor)
 
     def __neg__(self) -> "AbstractLinearOperator":
         return Scaled(-1.0, self)
+
+
+def is_scalar_like(value: Any) -> bool:
+    """Whether this is a number or an array, whatever its shape."""
+    if isinstance(value, jax.Array | np.ndarray | np.generic):
+        return jnp.issubdtype(value.dtype, jnp.number) or value.dtype == bool
+    return isinstance(value, Number)
+
+
+def require_operator(A: Any, name: str = "A") -> None:
+    """Raise a `TypeError` where an argument is no linear operator."""
+    if not isinstance(A, AbstractLinearOperator):
+        raise TypeError(
+            f"{name} must be a linear operator, got {type(A).__name__}; wrap a matrix "
+            "in Dense, a sparse one of SciPy in from_scipy (one of JAX converted to "
+            "it), or a function in Function"
+        )
 
 
 @eqx.filter_jit
@@ -279,6 +299,8 @@ class Sum(AbstractLinearOperator):
     right: AbstractLinearOperator
 
     def __check_init__(self) -> None:
+        require_operator(self.left, "left")
+        require_operator(self.right, "right")
         _require_equal(self.left.in_structure, self.right.in_structure, "A + B")
         _require_equal(self.left.out_structure, self.right.out_structure, "A + B")
 
@@ -354,6 +376,9 @@ class Scaled(AbstractLinearOperator):
     operator: AbstractLinearOperator
 
     def __init__(self, factor: Any, operator: AbstractLinearOperator) -> None:
+        require_operator(operator, "operator")
+        if not is_scalar_like(factor):
+            raise ValueError(f"factor must be a number, got {shown(factor)}")
         if jnp.ndim(factor) != 0:
             raise ValueError(
                 "an operator can be multiplied by a scalar, got an array of shape "
@@ -467,6 +492,8 @@ class Product(AbstractLinearOperator):
     right: AbstractLinearOperator
 
     def __check_init__(self) -> None:
+        require_operator(self.left, "left")
+        require_operator(self.right, "right")
         _require_equal(self.left.in_structure, self.right.out_structure, "A @ B")
 
     @property
@@ -497,6 +524,9 @@ class Transpose(AbstractLinearOperator):
     """
 
     operator: AbstractLinearOperator
+
+    def __check_init__(self) -> None:
+        require_operator(self.operator, "operator")
 
     @property
     @override
@@ -550,6 +580,9 @@ class Conjugate(AbstractLinearOperator):
 
     operator: AbstractLinearOperator
 
+    def __check_init__(self) -> None:
+        require_operator(self.operator, "operator")
+
     @property
     @override
     def in_structure(self) -> Structure:
@@ -588,6 +621,11 @@ class Conjugate(AbstractLinearOperator):
     @override
     def stencil(self) -> Any:
         return conj(self.operator.stencil)
+
+    @property
+    @override
+    def separable(self) -> Separable | None:
+        return conj(self.operator.separable)
 
     @override
     def diagonal_blocks(self, size: int) -> Inexact[Array, "blocks size size"]:

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ._arguments import as_items, shown
 from ._field import Structure, require_square
 
 TAGS = {
@@ -19,6 +20,7 @@ TAGS = {
     "positive_semidefinite": "hermitian, and xᴴAx ≥ 0",
     "singular": "Ax = 0 for some x ≠ 0; a solve then wants a declared null space",
 }
+_WANTED = f"names among {sorted(TAGS)}"
 
 
 def as_tags(
@@ -30,7 +32,7 @@ def as_tags(
         ValueError: an unknown tag, one on an operator that is not square, or two that
             contradict each other.
     """
-    found = {tags} if isinstance(tags, str) else set(tags)
+    found = set(named(tags))
     if unknown := sorted(found - set(TAGS)):
         raise ValueError(f"unknown tags {unknown}; the tags are {sorted(TAGS)}")
     if found:
@@ -48,6 +50,18 @@ def as_tags(
     if is_real(structure) and found & {"symmetric", "hermitian"}:
         found |= {"symmetric", "hermitian"}
     return frozenset(found)
+
+
+def named(tags: Any) -> tuple[str, ...]:
+    """Return the names of tags, of which one may stand by itself.
+
+    Raises:
+        ValueError: they are no strings.
+    """
+    names = (tags,) if isinstance(tags, str) else as_items(tags, "tags", _WANTED)
+    if not all(isinstance(name, str) for name in names):
+        raise ValueError(f"tags must be {_WANTED}, got {shown(tags)}")
+    return names
 
 
 def require_complete(A: Any) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun
 from jaxtyping import Array
 
+from ._arguments import shown
 from ._control_flow import is_sharded, vary_alike
 from ._field import Structure, on_device
 
@@ -84,6 +85,11 @@ def trace(
 
     One that is a pytree already, such as an Equinox module, stays what it is.
     """
+    if not callable(function):
+        raise TypeError(
+            f"function must be a function of a field, got {shown(function)}; wrap a "
+            "matrix in Dense"
+        )
     is_partial = type(function) is jax.tree_util.Partial
     if not (is_partial or is_leaf(function)):
         return function, jax.eval_shape(function, structure)

@@ -42,6 +42,8 @@ from .factorization import FastDiagonalInverse as FastDiagonalInverse
 from .factorization import FastDiagonalization as FastDiagonalization
 from .factorization import IncompleteCholesky as IncompleteCholesky
 from .factorization import IncompleteLU as IncompleteLU
+from .factorization import Sylvester as Sylvester
+from .factorization import SylvesterInverse as SylvesterInverse
 from .krylov import CG as CG
 from .krylov import FGMRES as FGMRES
 from .krylov import GMRES as GMRES

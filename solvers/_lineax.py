@@ -7,6 +7,7 @@ from jax import lax
 
 from ..operators._lineax import require_lineax
 from ._solve import Preconditioner
+from .core._arguments import require_maker, require_solver
 from .core._solver import AbstractSolver
 
 
@@ -57,10 +58,8 @@ def as_lineax_solver(
     require_lineax()
     from ._lineax_solver import LineaxSolver
 
-    if not isinstance(solver, AbstractSolver):
-        raise TypeError(
-            f"solver must be a solver such as CG(rtol=1e-6), got {solver!r}"
-        )
+    require_solver(solver)
+    require_maker(preconditioner)
     # lineax refuses solvers that are being differentiated.
     arrays, rest = eqx.partition(preconditioner, eqx.is_array)
     return LineaxSolver(solver, eqx.combine(lax.stop_gradient(arrays), rest))

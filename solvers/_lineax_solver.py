@@ -64,6 +64,9 @@ class LineaxSolver(lx.AbstractLinearSolver[_Prepared]):
         if is_negated:
             A = -A
             M = -M if isinstance(M, AbstractLinearOperator) else M
+        if M is None and callable(self.solver):
+            # A direct solver is a factory: its factors serve all right-hand sides.
+            M = self.solver
         if M is not None and not isinstance(M, AbstractOperator):
             M = M(A)
         return _Prepared(A, M, tuple(map(_dtypes_of, structures)), is_negated)

@@ -3,53 +3,34 @@
 from typing import Any
 
 import jax
+import numpy as np
 
 from ..operators import AbstractLinearOperator, AbstractOperator
+from ..operators._arguments import shown
 from ..operators._field import Field, describe, require_structure
+from ..operators._operator import require_operator
 from ..operators._tags import require_complete
+from .core._arguments import require_maker, require_solver
 from .core._least_squares import AbstractLeastSquares
 from .core._solver import AbstractSolver
 
 
 def require_types(A: Any, solver: Any, preconditioner: Any) -> None:
     """Raise a `TypeError` where an argument is not what its name says."""
-    if not isinstance(A, AbstractLinearOperator):
-        raise TypeError(
-            f"A must be a linear operator, got {type(A).__name__}; wrap a matrix in "
-            "Dense, a sparse one of SciPy in from_scipy (one of JAX converted to it), "
-            "or a function in Function"
-        )
-    if not isinstance(solver, AbstractSolver | AbstractLeastSquares):
-        raise TypeError(
-            f"solver must be a solver such as CG(rtol=1e-6), got {solver!r}"
-        )
-    is_factory = callable(preconditioner) and not isinstance(preconditioner, type)
-    if not (
-        preconditioner is None
-        or is_factory
-        or isinstance(preconditioner, AbstractOperator)
-    ):
-        raise TypeError(
-            "preconditioner must be an operator or a function that makes one from A, "
-            f"such as Jacobi(), got {preconditioner!r}"
-        )
+    require_operator(A)
+    if not isinstance(solver, AbstractLeastSquares):
+        require_solver(solver)
+    require_maker(preconditioner)
 
 
-def require_square_solver(solver: Any) -> None:
-    """Raise a `TypeError` for a least-squares solver, which inverts nothing."""
-    if isinstance(solver, AbstractLeastSquares):
-        raise TypeError(
-            "an inverse needs a solver of square systems, got "
-            f"{type(solver).__name__}; a pseudo-inverse as an operator is QR()(A)"
-        )
-
-
-def require_count(unroll: Any) -> None:
-    """Raise a `ValueError` where `unroll` is no number of steps."""
-    if unroll is None or (isinstance(unroll, int) and unroll > 0):
+def require_unroll(unroll: Any) -> None:
+    """Raise a `ValueError` where `unroll` is no number of steps in 32 bits."""
+    is_count = isinstance(unroll, int) and not isinstance(unroll, bool)
+    if unroll is None or (is_count and 0 < unroll < 2**31):
         return
     raise ValueError(
-        f"unroll must be a positive number of steps, known while tracing, got {unroll}"
+        "unroll must be a positive number of steps, known while tracing, got "
+        f"{shown(unroll)}"
     )
 
 
@@ -125,7 +106,7 @@ def require_right_preconditioner(M: Any, A: AbstractLinearOperator) -> None:
 def require_fitting(carry: Any, A: AbstractLinearOperator, solver: Any) -> None:
     """Raise a `ValueError` where the carry is not one of this solver and operator."""
     fresh = jax.eval_shape(lambda: solver.initial_carry(A.in_structure))
-    if jax.eval_shape(lambda: carry) == fresh:
+    if _structure_of(carry) == fresh:
         return
     expected = (
         "carries nothing, so leave it out"
@@ -135,6 +116,13 @@ def require_fitting(carry: Any, A: AbstractLinearOperator, solver: Any) -> None:
         "solver on such fields, or None"
     )
     raise ValueError(f"carry does not fit: this {type(solver).__name__} {expected}")
+
+
+def _structure_of(carry: Any) -> Any:
+    """Shapes and types of a carry; itself where it holds anything but arrays."""
+    leaves = jax.tree.leaves(carry)
+    is_known = all(isinstance(leaf, jax.Array | np.ndarray) for leaf in leaves)
+    return jax.eval_shape(lambda: carry) if is_known else carry
 
 
 def require_preconditioner(

@@ -6,6 +6,7 @@ and `jax.lax.custom_linear_solve` transposes it, so that no iteration is differe
 and nothing is asked of Aᵀ before a derivative is taken.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from jax import lax
 from jaxtyping import Array, Int
 
 from ..operators import AbstractLinearOperator, AbstractOperator
+from ..operators._arguments import require_flag
 from ..operators._arithmetic import (
     all_equal,
     all_finite,
@@ -30,12 +32,12 @@ from ..operators._field import Field, as_field, is_traced
 from ..operators._operator import Scaled, Sum
 from ._least_squares import solve_least_squares
 from ._requirements import (
-    require_count,
     require_fitting,
     require_least_squares,
     require_preconditioner,
     require_solvable,
     require_types,
+    require_unroll,
 )
 from .core._compilation import compile_modules
 from .core._least_squares import AbstractLeastSquares
@@ -47,6 +49,9 @@ from .core._solution import Solution, Statistics
 from .core._solver import AbstractSolver
 from .core._status import RUNNING, Status, first_of
 from .core._stopping import Tolerance, derivative_tolerance, require_reachable
+
+_HAS_NO_RULE = re.compile("Reverse-mode .* does not work|callbacks do not support")
+"""What JAX says where it cannot differentiate or transpose a loop or a callback."""
 
 Preconditioner = AbstractOperator | Callable[[Any], AbstractOperator]
 
@@ -97,7 +102,7 @@ def solve(
             settings and fields.
         throw: raise on failure, also under `jit` (where it costs a host round trip);
             otherwise only the status reports it, and a derivative whose solve failed is
-            NaN.
+            NaN. JAX cannot serialise what raises, so `jax.export` needs `throw=False`.
         unroll: take exactly this many steps and differentiate each of them, with
             respect to `x0`, the preconditioner and the residual too, as for training;
             nothing raises then. Methods of short recurrences, GMRES and FGMRES.
@@ -133,7 +138,8 @@ def solve(
     x0 = None if x0 is None else as_field(x0, "x0")
     require_types(A, solver, preconditioner)
     require_types(A, solver, transpose_preconditioner)
-    require_count(unroll)
+    require_unroll(unroll)
+    require_flag(throw, "throw")
     require_reachable(solver, jax.tree.leaves(A.in_structure)[0].dtype)
     if isinstance(solver, AbstractLeastSquares):
         require_least_squares(solver, transpose_preconditioner, carry, unroll)
@@ -168,9 +174,13 @@ def _compiled(
     require_fitting(carry, A, solver)
     M = _made(preconditioner, A)
     require_preconditioner(M, A, solver)
-    N = _made(transpose_preconditioner, A.T)
-    require_preconditioner(N, A, solver)
-    is_finite = solver.inner_product.everywhere(all_finite((A, M, x0, carry)))
+    N = None
+    if transpose_preconditioner is not None:
+        N = _made(transpose_preconditioner, A.T)
+        require_preconditioner(N, A, solver)
+    # Settings may be traced, and are numbers like any other.
+    given = (A, M, x0, carry, solver)
+    is_finite = solver.inner_product.everywhere(all_finite(given))
     start = Start(x0, carry, is_finite)
     M = solver.prepare(A, M)
     if N is None and isinstance(M, AbstractLinearOperator):
@@ -298,11 +308,19 @@ def _linearised(function: Callable[[Field], Field]) -> Callable[[Field], Field]:
 
 
 def _is_transposable(A: AbstractLinearOperator) -> bool:
-    """Whether JAX can trace the transpose, which a callback for one has not."""
+    """Whether there is a transpose, which a callback for one has not.
+
+    What JAX says of a primitive without a rule is no error of the operator, nor is a
+    `T` that is not implemented; any other is.
+    """
     try:
         jax.eval_shape(A.T.mv, A.out_structure)
         jax.eval_shape(_linearised(A.mv), A.in_structure)
-    except Exception:
+    except NotImplementedError:
+        return False
+    except ValueError as error:
+        if not _HAS_NO_RULE.search(str(error)):
+            raise
         return False
     return True
 

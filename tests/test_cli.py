@@ -106,6 +106,7 @@ def test_a_dry_run_writes_nothing(tmp_path: Path, capsys: Captured) -> None:
     printed = capsys.readouterr().out
     assert "size: " in printed
     assert "ms per system" in printed
+    assert " 0.0 " not in printed
     assert list(tmp_path.iterdir()) == []
 
 
@@ -129,6 +130,12 @@ def test_options_win_over_the_file(tmp_path: Path, toml: Callable[[str], str]) -
         ("zzz = 3", "unknown key 'zzz' for darcy"),
         ("num_samples = ", "not valid TOML"),
         ("[seed]\nx = 1", "not a table"),
+        ('num_samples = "3"', "run.toml: 'num_samples' must be an integer, got '3'"),
+        ("num_samples = true", "run.toml: 'num_samples' must be an integer, got True"),
+        ("rtol = [1e-6]", "run.toml: 'rtol' must be a number, got [1e-06]"),
+        ("num_points = [8.5]", "'num_points' must be a list, each an integer, got"),
+        ("resume = 1", "run.toml: 'resume' must be true or false, got 1"),
+        ('method = "fast"', "'method' must be one of 'plan', 'recycle', got 'fast'"),
         ("[family]\nseed = 1", "'family' must be a value, not a table; keys are flat"),
     ],
 )

@@ -82,6 +82,7 @@ for name, make in {
     "FastDiagonalization": lambda: solvers.FastDiagonalization()(diffusion),
     "FastDiagonalization of Laplacian": lambda: solvers.FastDiagonalization()(
         ops.Laplacian((9, 12))),
+    "Sylvester": lambda: solvers.Sylvester()(diffusion),
     "ChebyshevPolynomial": lambda: solvers.ChebyshevPolynomial(4)(diffusion),
     "Deflation": lambda: solvers.Deflation(rng.standard_normal((2, 9, 11)))(diffusion),
     "Cholesky": lambda: solvers.Cholesky()(dense),

@@ -8,6 +8,8 @@
 - `_generate.py`: `generate`: its arguments, checked, and what became of earlier calls.
 - `_method_request.py`: What is asked of the method, and the method that comes of it.
 - `_order.py`: The order in which systems are solved.
+- `_place.py`: Whether a data set can be written where it is to be, looked at before any
+  work.
 - `_plan.py`: Chooses how a family is solved, by structure and by trying.
 - `_progress.py`: Progress: a bar on a terminal, a line now and then in a log, or
   nothing.

@@ -16,12 +16,14 @@ from .._optional import require
 from ..families._family import AbstractFamily, check_choice, require_family
 from ..store._dataset import Dataset, open_dataset
 from ..store._describe import failures
-from ..store._working_folder import holds_run, stored_configuration
+from ..store._record import record
+from ..store._working_folder import has_commits, holds_run, stored_configuration
 from ._configuration import configuration
 from ._failures import FailedSamplesWarning, all_failed
 from ._method_request import MethodRequest
 from ._order import ORDERINGS, Ordering
-from ._run import Run
+from ._place import require_place
+from ._run import Run, refuse_other
 from ._shared_start import SharedStart
 from ._sizes import check_disk, check_memory
 from ._solve_segment import Work
@@ -96,7 +98,9 @@ def generate(
         ValueError: bad arguments, more than fits into the memory, or float64 while
             `jax_enable_x64` is off.
         FileExistsError: `path` holds something else, or a data set or run with
-            another configuration; the message lists the differences.
+            another configuration; the message lists the differences. There is a file
+            where a folder above it would be.
+        PermissionError: `path` may not be written.
         BlockingIOError: another process works on the same data set.
         OutOfSpaceError: the disk is full, or would be; nothing committed is lost.
         RuntimeError: a worker process died, or every sample failed; nothing committed
@@ -125,7 +129,9 @@ def generate(
     if is_published:
         stored = open_dataset(target).configuration
     else:
+        require_place(target)
         stored = stored_configuration(working_path(target))
+        _refuse_to_resume(target, resume)
         check_disk(family, num_samples, target)
         check_memory(
             family,
@@ -135,6 +141,17 @@ def generate(
             num_workers=num_workers,
         )
     _refuse_earlier(target if is_published else working_path(target), family, stored)
+    if solver is None and (is_published or has_commits(working_path(target))):
+        # Before a plan is made, which takes a while.
+        asked = {
+            "family": record(family),
+            "num_samples": int(num_samples),
+            "ordering": ordering,
+            "segment_size": int(segment_size),
+        }
+        _refuse_different(
+            target if is_published else working_path(target), asked, stored
+        )
     method = request.method(family, stored, announce=progress)
     settings = configuration(
         family, num_samples, method, ordering=ordering, segment_size=segment_size
@@ -143,7 +160,6 @@ def generate(
         target, Work(family, method), settings, num_workers, progress, allow_failures
     )
     if not is_published:
-        _refuse_to_resume(target, resume)
         _check_family(family)
         run.finish()
     dataset = run.open()
@@ -202,6 +218,14 @@ def _refuse_earlier(
             "verified and read, but neither continued nor made again; choose another "
             "path, or delete it if it is not needed"
         )
+
+
+def _refuse_different(
+    place: Path, asked: dict[str, Any], stored: dict[str, Any] | None
+) -> None:
+    """Refuse what differs whatever the method is."""
+    if stored is not None and {**stored, **asked} != stored:
+        refuse_other(place, stored, {**stored, **asked})
 
 
 def _refuse_to_resume(target: Path, resume: bool) -> None:

@@ -67,7 +67,7 @@ class Run:
         dataset = open_dataset(self.target)
         dataset.milliseconds_per_system = self._milliseconds()
         if dataset.configuration != self.configuration:
-            _refuse_other(self.target, dataset.configuration, self.configuration)
+            refuse_other(self.target, dataset.configuration, self.configuration)
         _remove_leftovers(working_path(self.target), self.configuration)
         return dataset
 
@@ -111,7 +111,7 @@ class Run:
         stored = folder.configuration()
         is_other = stored not in (None, self.configuration) and folder.has_commits()
         if is_other or folder.commits_of_others(digest):
-            _refuse_other(folder.path, stored, self.configuration)
+            refuse_other(folder.path, stored, self.configuration)
         order = folder.order() if stored == self.configuration else None
         if order is None:
             settings = self.configuration
@@ -210,9 +210,14 @@ class Run:
         return 1e3 * float(np.median([sample["wall_seconds"] for sample in samples]))
 
 
-def _refuse_other(
+def refuse_other(
     path: Path, theirs: dict[str, Any] | None, ours: dict[str, Any]
 ) -> None:
+    """Refuse a place that holds another configuration, with the differences.
+
+    Raises:
+        FileExistsError: always.
+    """
     if theirs is None or theirs == ours:
         raise FileExistsError(
             f"{path} holds segments of another configuration, which is lost: choose "

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from .._names import working_path
+from .._names import WORKING_SUFFIX, working_path
 from .._optional import require
 from ..families._family import AbstractFamily
 from ._checked import DamagedError, configuration_misfit, misfit, read_object
@@ -189,7 +189,7 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
     """
     folder = Path(path)
     zarr = require("zarr", "data")
-    if not folder.exists():
+    if not folder.exists() or is_run(folder):
         raise FileNotFoundError(_missing(folder))
     if not os.path.lexists(folder / _METADATA):
         raise ValueError(f"{folder} is not a krylax data set: it has no {_METADATA}")
@@ -242,7 +242,18 @@ def _attributes_misfit(attributes: dict[str, Any]) -> str | None:
     return f"no sample {strange[0]} can have failed" if strange else None
 
 
+def is_run(folder: Path) -> bool:
+    """Return whether this is the working folder of a run, not a data set."""
+    return holds_run(folder) and not os.path.lexists(folder / _METADATA)
+
+
 def _missing(folder: Path) -> str:
+    if is_run(folder):
+        return (
+            f"{folder} holds an interrupted run, not a data set: give the same "
+            "generate call or command again to finish it, then open "
+            f"{str(folder).removesuffix(WORKING_SUFFIX)}"
+        )
     if not holds_run(working_path(folder)):
         return f"there is no data set at {folder}"
     return (

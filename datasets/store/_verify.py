@@ -10,7 +10,7 @@ import numpy as np
 
 from ..families._family import AbstractFamily, is_single
 from ._checked import read_object
-from ._dataset import Dataset, open_dataset
+from ._dataset import Dataset, is_run, open_dataset
 from ._files import sha256_of
 from ._plain import files_under, not_plain, odd_entries
 from ._publish import MANIFEST
@@ -72,7 +72,7 @@ def verify(path: str | os.PathLike[str]) -> Verification:
         the residual is above rtol.
     """
     root = Path(path)
-    if not root.exists():
+    if not root.exists() or is_run(root):
         open_dataset(root)
     listed = _manifest(root)
     problems = list(_file_problems(root, listed))

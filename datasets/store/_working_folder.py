@@ -84,7 +84,7 @@ class WorkingFolder:
 
     def has_commits(self) -> bool:
         """Return whether a segment of an earlier run is kept here, be it damaged."""
-        return bool(self._commit_paths())
+        return has_commits(self.path)
 
     def commits_of_others(self, configuration_hash: str) -> bool:
         """Return whether a segment of another configuration is kept here."""
@@ -188,7 +188,7 @@ class WorkingFolder:
         return self.path / "commits" / f"{index:06d}.json"
 
     def _commit_paths(self) -> list[Path]:
-        return sorted((self.path / "commits").glob("*.json"))
+        return _commits_in(self.path)
 
     def _is_whole(self, name: str, entry: dict[str, Any]) -> bool:
         path = self.path / "segments" / name
@@ -204,6 +204,15 @@ class WorkingFolder:
         for name in files_under(self.path):
             if name.startswith(("commits/", "segments/")) and name not in wanted:
                 _delete(self.path / name)
+
+
+def has_commits(folder: Path) -> bool:
+    """Return whether a segment of an earlier run is kept here, be it damaged."""
+    return bool(_commits_in(folder))
+
+
+def _commits_in(folder: Path) -> list[Path]:
+    return sorted((folder / "commits").glob("*.json"))
 
 
 def holds_run(folder: Path) -> bool:
@@ -228,6 +237,19 @@ def is_working_folder(folder: Path) -> bool:
         return False
     names = set(os.listdir(folder))
     return _MARK in names or names <= {_LOCK}
+
+
+def require_adoptable(folder: Path) -> None:
+    """Raise unless this is a working folder.
+
+    Raises:
+        FileExistsError: it is something else.
+    """
+    if not is_working_folder(folder):
+        raise FileExistsError(
+            f"{folder} exists and was not made by krylax: move it away or choose "
+            f"another name for the data set"
+        )
 
 
 def _stored(folder: Path) -> dict[str, Any] | None:
@@ -258,14 +280,9 @@ def npy_parts(values: np.ndarray) -> tuple[bytes, memoryview]:
 
 def _adopt(folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    with suppress(FileExistsError):
         folder.mkdir()
-    except FileExistsError:
-        if not is_working_folder(folder):
-            raise FileExistsError(
-                f"{folder} exists and was not made by krylax: move it away or choose "
-                f"another name for the data set"
-            ) from None
+    require_adoptable(folder)
 
 
 # Not by filelock: its 3.20 empties the file of a lock that it fails to take, and so the

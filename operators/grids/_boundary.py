@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, DTypeLike, Float
 
+from .._arguments import as_items, as_reals, shown
 from .._field import is_traced, on_device
 
 Condition: TypeAlias = Literal["dirichlet", "neumann", "periodic"]
@@ -26,16 +27,18 @@ def as_faces(boundary: Any, num_axes: int) -> Faces:
         ValueError: a wrong count, an unknown condition, or an axis of which only one
             face is periodic.
     """
-    axes = [boundary] * num_axes if isinstance(boundary, str) else list(boundary)
+    wanted = f"one of {get_args(Condition)}, or one entry for each axis of the grid"
+    axes = (
+        (boundary,) * num_axes
+        if isinstance(boundary, str)
+        else as_items(boundary, "boundary", wanted)
+    )
     if len(axes) != num_axes:
         raise ValueError(
             f"boundary must be one condition or one entry for each of the {num_axes} "
             f"axes, got {len(axes)} entries"
         )
-    pairs = tuple((a, a) if isinstance(a, str) else tuple(a) for a in axes)
-    for pair in pairs:
-        _require_pair(pair)
-    return pairs  # pyright: ignore[reportReturnType]  # checked by _require_pair
+    return tuple(_as_pair(condition) for condition in axes)
 
 
 def inverse_squares(
@@ -47,7 +50,7 @@ def inverse_squares(
         ValueError: a wrong count, or a spacing that is not positive and finite.
     """
     is_known = not is_traced(spacing)
-    h = np.asarray(spacing, np.float64) if is_known else jnp.asarray(spacing, dtype)
+    h = as_reals(spacing, "spacing") if is_known else _as_traced(spacing, dtype)
     if isinstance(h, np.ndarray) and not (np.all(np.isfinite(h)) and np.all(h > 0)):
         raise ValueError(f"spacing must be positive and finite, got {spacing}")
     if h.shape not in ((), (num_axes,)):
@@ -67,16 +70,31 @@ def has_dirichlet(faces: Faces) -> bool:
 
 def require_choice(name: str, choice: Any, known: Any) -> None:
     """Raise a `ValueError` unless the value is among those of a `Literal`."""
-    if choice not in get_args(known):
+    if not isinstance(choice, str) or choice not in get_args(known):
         raise ValueError(f"{name} must be one of {get_args(known)}, got {choice!r}")
 
 
-def _require_pair(pair: tuple[Any, ...]) -> None:
+def _as_traced(spacing: Any, dtype: DTypeLike) -> Array:
+    h = jnp.asarray(spacing)
+    if jnp.iscomplexobj(h):
+        raise ValueError(f"spacing must be real, got {h.dtype}")
+    return h.astype(dtype)
+
+
+def _is_condition(face: Any) -> bool:
+    return isinstance(face, str) and face in get_args(Condition)
+
+
+def _as_pair(condition: Any) -> tuple[Condition, Condition]:
+    """The conditions of the two faces of an axis."""
     conditions = get_args(Condition)
-    if len(pair) != 2 or any(face not in conditions for face in pair):
+    pair: Any = (condition, condition) if isinstance(condition, str) else condition
+    is_pair = isinstance(pair, tuple | list) and len(pair) == 2
+    if not is_pair or not all(map(_is_condition, pair)):
         raise ValueError(
             f"each axis takes one of {conditions} or a (low, high) pair of them, got "
-            f"{pair}"
+            f"{shown(pair)}"
         )
     if (pair[0] == "periodic") != (pair[1] == "periodic"):
         raise ValueError(f"an axis is periodic on both faces or on none, got {pair}")
+    return pair[0], pair[1]

@@ -170,7 +170,8 @@ def require_declarable(nullspace: Literal["constant"] | None, faces: Faces) -> N
     Raises:
         ValueError: not "constant" or None, or declared though a face is Dirichlet.
     """
-    if nullspace not in ("constant", None):
+    is_constant = isinstance(nullspace, str) and nullspace == "constant"
+    if not (nullspace is None or is_constant):
         raise ValueError(f'nullspace must be "constant" or None, got {nullspace!r}')
     if nullspace is not None and has_dirichlet(faces):
         raise ValueError(

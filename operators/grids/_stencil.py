@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact
 
+from .._arguments import require_flag, shown
 from .._diagonal_blocks import MatrixDiagonals
 from .._field import Field, as_finite, is_traced, require_finite
 from .._sparse import Sparse
@@ -98,6 +99,12 @@ class Stencil(eqx.Module):
         """
         centre = as_finite(centre, "centre")
         faces = as_faces(boundary, centre.ndim)
+        require_flag(is_symmetric, "is_symmetric")
+        if not isinstance(couplings, Mapping):
+            raise ValueError(
+                "couplings must be weights by offset, such as {(0, 1): -1.0}, got "
+                f"{shown(couplings)}"
+            )
         offsets = as_offsets(couplings, centre.ndim, is_symmetric)
         require_neighbours(offsets, centre.shape, faces)
         return cls(

@@ -1,5 +1,6 @@
 """What a solver is, and what all methods share.
 
+- `_arguments.py`: What is handed to a solver or a wrapper has to be what its name says.
 - `_compilation.py`: Compiling functions of modules: arrays are traced, everything else
   is static.
 - `_corrections.py`: A least-squares problem, corrected until its residuals meet the

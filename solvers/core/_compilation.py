@@ -12,6 +12,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from ...operators._operator import require_operator
+
 
 def compile_modules(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return `function`, compiled once per structure of its positional arguments."""
@@ -33,6 +35,18 @@ def compile_modules(function: Callable[..., Any]) -> Callable[..., Any]:
         return from_leaves((tree, types, tuple(values)), arrays)
 
     return compiled
+
+
+def compile_factory(make: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the `__call__` of a factory, compiled, which takes linear operators."""
+    compiled = compile_modules(make)
+
+    @wraps(make)
+    def checked(self: Any, A: Any) -> Any:
+        require_operator(A)
+        return compiled(self, A)
+
+    return checked
 
 
 _ARRAY = object()

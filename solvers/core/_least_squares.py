@@ -141,13 +141,6 @@ class AbstractLeastSquares(eqx.Module):
     max_steps: eqx.AbstractVar[int]
     inner_product: eqx.AbstractVar[InnerProduct]
 
-    # For the drivers of sequences, which ask every solver.
-    has_carry = False
-
-    def initial_carry(self, structure: Any) -> None:
-        """Return None: nothing is handed from one solve to the next."""
-        del structure
-
     def prepare(self, B: AbstractLinearOperator) -> AbstractLinearOperator | None:
         """Return what is made of an operator once, such as factors of it.
 

@@ -71,8 +71,8 @@ class Status(enum.IntEnum):
     )
     nonfinite_input = (
         6,
-        "The operator, the right-hand side, the start or the preconditioner holds "
-        "infinite or NaN values; nothing was solved.",
+        "The operator, the right-hand side, the start, the preconditioner or a setting "
+        "of the solver holds infinite or NaN values; nothing was solved.",
     )
     nonfinite = (
         7,

@@ -9,8 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, DTypeLike, Float
 
+from ...operators._arguments import require_count, require_number
 from ...operators._arithmetic import ratio
 from ...operators._field import is_traced
+from ._arguments import require_inner_product
 from ._least_squares import AbstractLeastSquares
 from ._solver import AbstractSolver
 
@@ -58,15 +60,10 @@ def as_max_steps(value: Any) -> Any:
     return min(value, np.iinfo(np.int32).max) if isinstance(value, int) else value
 
 
-def require_damping(solver: Any) -> None:
-    """Check the damping of a least-squares solver.
-
-    Raises:
-        ValueError: it is negative or not finite.
-    """
-    damping = solver.damping
-    if not (is_traced(damping) or (math.isfinite(damping) and damping >= 0)):
-        raise ValueError(f"damping must be zero or positive and finite, got {damping}")
+def require_damping(solver: AbstractLeastSquares) -> None:
+    """Raise a `ValueError` where the damping is negative or not finite."""
+    wanted = "one number, zero or positive and finite"
+    require_number(solver.damping, "damping", 0, math.inf, wanted, closed=True)
 
 
 def require_settings(solver: Any) -> None:
@@ -74,11 +71,12 @@ def require_settings(solver: Any) -> None:
 
     Raises:
         ValueError: negative or non-finite tolerances, both zero, or max_steps below 1.
+        TypeError: an inner product that is none.
     """
+    wanted = "one number, zero or positive and finite"
     for name in ("rtol", "atol"):
         value = getattr(solver, name)
-        if not (is_traced(value) or (math.isfinite(value) and value >= 0)):
-            raise ValueError(f"{name} must be zero or positive and finite, got {value}")
+        require_number(value, name, 0, math.inf, wanted, closed=True)
     is_known = not is_traced((solver.rtol, solver.atol))
     if is_known and solver.rtol == 0 and solver.atol == 0:
         raise ValueError("rtol and atol are both zero; give one of them, say rtol=1e-6")
@@ -86,20 +84,8 @@ def require_settings(solver: Any) -> None:
         raise ValueError(
             f"rtol must be below 1, got {solver.rtol}: the zero field would pass"
         )
-    require_integers(solver, "max_steps")
-    if solver.max_steps < 1:
-        raise ValueError(f"max_steps must be at least 1, got {solver.max_steps}")
-
-
-def require_integers(settings: Any, *names: str) -> None:
-    """Check settings that count something.
-
-    Raises:
-        ValueError: one of them is no integer.
-    """
-    for name in names:
-        if not isinstance(value := getattr(settings, name), int | np.integer):
-            raise ValueError(f"{name} must be an integer, got {value!r}")
+    require_count(solver.max_steps, "max_steps")
+    require_inner_product(solver.inner_product)
 
 
 def suited_rtol(dtype: DTypeLike) -> float:

@@ -13,6 +13,12 @@
 - `_incomplete_lu.py`: The incomplete LU factorisation without fill, ILU(0).
 - `_lu.py`: LU factorisation with partial pivoting of a general square operator, P A = L
   U.
+- `_masses.py`: Masses reduced to identities: a generalised separable form as a standard
+  one.
+- `_sylvester.py`: Separable systems that are not hermitian, by the Schur forms of their
+  lines.
+- `_triangular_form.py`: Separable systems with upper triangular lines, by back
+  substitution.
 """
 
 from ._cholesky import Cholesky as Cholesky
@@ -22,3 +28,5 @@ from ._fast_diagonalization import FastDiagonalization as FastDiagonalization
 from ._incomplete_cholesky import IncompleteCholesky as IncompleteCholesky
 from ._incomplete_lu import IncompleteLU as IncompleteLU
 from ._lu import LU as LU
+from ._sylvester import Sylvester as Sylvester
+from ._sylvester import SylvesterInverse as SylvesterInverse

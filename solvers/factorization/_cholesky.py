@@ -9,7 +9,7 @@ from jaxtyping import Array, Inexact
 from typing_extensions import override
 
 from ...operators import AbstractLinearOperator
-from ..core._compilation import compile_modules
+from ..core._compilation import compile_factory
 from ..core._inner_product import InnerProduct
 from ..core._status import Status
 from ..core._stopping import as_max_steps, require_settings
@@ -60,7 +60,7 @@ class Cholesky(AbstractDirect):
     def __check_init__(self) -> None:
         require_settings(self)
 
-    @compile_modules
+    @compile_factory
     @override
     def __call__(self, A: AbstractLinearOperator) -> FactoredInverse:
         factor = jnp.linalg.cholesky(regular_matrix(A))

@@ -8,6 +8,7 @@ Differs from the paper:
 1. Zero eigenvalues are left out, which gives the pseudo-inverse of a singular operator.
 2. Operators that are not separable are averaged: `separable` of the operators.
 3. With a Kronecker product for the sum eigenvalues multiply.
+4. Masses, T_1 ⊗ M_2 + M_1 ⊗ T_2: generalised eigenproblems, by `_masses.py`.
 """
 
 from functools import reduce
@@ -15,26 +16,30 @@ from functools import reduce
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax import lax
-from jax.lax import Precision
 from jaxtyping import Array, Inexact
 from typing_extensions import override
 
 from ...operators import AbstractLinearOperator
+from ...operators._along_axis import multiply_along
 from ...operators._field import Structure, array_structure
 from ...operators._separable import Separable
-from ..core._compilation import compile_modules
+from ..core._compilation import compile_factory
 from ..core._inner_product import InnerProduct
 from ..core._stopping import as_max_steps, require_settings
 from ._direct import AbstractDirect
+from ._masses import inverse_tags, standard_lines
 
 
 class FastDiagonalization(AbstractDirect):
     """Direct solver of separable operators, and preconditioner of nearby ones.
 
     For `Laplacian`, `Diffusion` and `Helmholtz` with a constant coefficient (k² may be
-    complex, which damps), `Kronecker` and `KroneckerSum` of hermitian factors, their
-    multiples, sums with `Identity`, and any operator that answers `separable`.
+    complex, which damps), `Kronecker` and `KroneckerSum` of hermitian factors, also
+    with masses, `Kronecker(S1, M2) + Kronecker(M1, S2)` with M1 and M2 tagged
+    `positive_semidefinite`, their real multiples, sums with `Identity` but where there
+    are masses, and any operator that answers `separable` by hermitian lines.
+    Eigenvalues of a mass below 1e-13 of the largest (5e-5 in 32 bits) are left out:
+    the inverse is then a pseudo-inverse. Lines that are not hermitian: `Sylvester`.
     `FastDiagonalization()` as a preconditioner, or `FastDiagonalization()(B)` of a
     separable B near A, is for coefficients that vary moderately. As a solver of an
     operator that is not separable it is a fixed-point iteration, which may not
@@ -78,20 +83,20 @@ class FastDiagonalization(AbstractDirect):
     def __check_init__(self) -> None:
         require_settings(self)
 
-    @compile_modules
+    @compile_factory
     @override
     def __call__(self, A: AbstractLinearOperator) -> "FastDiagonalInverse":
         form = A.separable
-        if form is None or not form.lines:
+        if form is None or not form.lines or not form.is_hermitian:
             raise ValueError(
                 "fast diagonalisation knows Laplacian, Diffusion, Helmholtz, hermitian "
                 "Kronecker and KroneckerSum, with real coefficients, and their real "
                 f"multiples and sums with Identity, got {type(A).__name__}; give it a "
-                "nearby operator of these:"
-                " preconditioner=FastDiagonalization()(B)"
+                "nearby operator of these: preconditioner=FastDiagonalization()(B), or "
+                "use Sylvester for factors that are not hermitian"
             )
         dtype = jnp.result_type(*jax.tree.leaves(A.in_structure))
-        return _inverse(form, dtype, A.tags - {"singular"})
+        return _inverse(form, dtype, inverse_tags(A, form))
 
 
 class FastDiagonalInverse(AbstractLinearOperator):
@@ -114,17 +119,19 @@ class FastDiagonalInverse(AbstractLinearOperator):
     @override
     def mv(self, x: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
         for axis, V in enumerate(self.vectors):
-            x = _apply_along(V.conj().T, x, axis)
+            x = multiply_along(V.conj().T, x, axis)
         x = self.inverse * x
         for axis, V in enumerate(self.vectors):
-            x = _apply_along(V, x, axis)
+            x = multiply_along(V, x, axis)
         return x
 
 
 def _inverse(
     form: Separable, dtype: jnp.dtype, promised: frozenset[str]
 ) -> FastDiagonalInverse:
-    values, vectors = zip(*[line.eigenpairs() for line in form.lines], strict=True)
+    lines = standard_lines(form)
+    values, vectors = zip(*[each.line.eigenpairs() for each in lines], strict=True)
+    vectors = tuple(each.expand(V) for each, V in zip(lines, vectors, strict=True))
     combine = jnp.multiply.outer if form.is_product else jnp.add.outer
     sums = reduce(combine, values).astype(dtype)
     sums = sums if form.shift is None else form.shift.astype(dtype) + sums
@@ -135,24 +142,3 @@ def _inverse(
     is_zero = jnp.abs(sums) <= floor
     inverse = jnp.where(is_zero, 0, 1 / jnp.where(is_zero, 1, sums))
     return FastDiagonalInverse(vectors, inverse, promised)
-
-
-def _apply_along(
-    matrix: Inexact[Array, "n n"], x: Inexact[Array, "..."], axis: int
-) -> Inexact[Array, "..."]:
-    """Multiply every line of x along an axis by a matrix."""
-    if jnp.iscomplexobj(x) and not jnp.iscomplexobj(matrix):
-        parts = (_apply_along(matrix, part, axis) for part in (x.real, x.imag))
-        return lax.complex(*parts)
-    shape = x.shape
-    if axis == x.ndim - 1:
-        flat = x.reshape(-1, shape[axis])
-        return jnp.matmul(flat, matrix.T, precision=Precision.HIGHEST).reshape(shape)
-    before = 1
-    for size in shape[:axis]:
-        before *= size
-    flat = x.reshape(before, shape[axis], -1)
-    product = jax.vmap(
-        lambda lines: jnp.matmul(matrix, lines, precision=Precision.HIGHEST)
-    )
-    return product(flat).reshape(shape)

@@ -24,6 +24,7 @@ import equinox as eqx
 import jax.numpy as jnp
 
 from ...operators import AbstractLinearOperator
+from ...operators._operator import require_operator
 from ...operators._tags import require_complete
 from ..sweeps._swept_inverse import SweptInverse
 from ._incomplete_inverse import incomplete_inverse
@@ -61,6 +62,7 @@ class IncompleteCholesky(eqx.Module):
 
     def __call__(self, A: AbstractLinearOperator) -> SweptInverse:
         """Return the preconditioner of A."""
+        require_operator(A)
         require_complete(A)
         if "positive_semidefinite" not in A.tags:
             raise ValueError(

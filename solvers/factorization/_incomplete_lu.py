@@ -22,6 +22,7 @@ import equinox as eqx
 import jax.numpy as jnp
 
 from ...operators import AbstractLinearOperator
+from ...operators._operator import require_operator
 from ..sweeps._swept_inverse import SweptInverse
 from ._incomplete_inverse import incomplete_inverse
 
@@ -59,6 +60,7 @@ class IncompleteLU(eqx.Module):
 
     def __call__(self, A: AbstractLinearOperator) -> SweptInverse:
         """Return the preconditioner of A."""
+        require_operator(A)
         return incomplete_inverse(
             A,
             sizes=jnp.abs,

@@ -6,7 +6,7 @@ from jaxtyping import Array, Inexact, Int
 from typing_extensions import override
 
 from ...operators import AbstractLinearOperator
-from ..core._compilation import compile_modules
+from ..core._compilation import compile_factory
 from ..core._inner_product import InnerProduct
 from ..core._stopping import as_max_steps, require_settings
 from ._direct import AbstractDirect
@@ -54,7 +54,7 @@ class LU(AbstractDirect):
     def __check_init__(self) -> None:
         require_settings(self)
 
-    @compile_modules
+    @compile_factory
     @override
     def __call__(self, A: AbstractLinearOperator) -> FactoredInverse:
         return factored_inverse(A, lu_factor(regular_matrix(A)), _solve_vector)

@@ -21,6 +21,7 @@ from jax import lax
 from jaxtyping import Array, Float
 from typing_extensions import override
 
+from ...operators._arguments import require_flag
 from ...operators._arithmetic import add_scaled, zeros_like
 from ...operators._field import Field
 from ..core._inner_product import InnerProduct
@@ -88,6 +89,7 @@ class CG(AbstractRecurrence):
 
     def __check_init__(self):
         require_settings(self)
+        require_flag(self.single_reduction, "single_reduction")
 
     @property
     @override

@@ -21,8 +21,9 @@ from jax import lax
 from jaxtyping import Array, Float
 from typing_extensions import override
 
+from ...operators._arguments import is_unknown_number, number_of, require_count
 from ...operators._arithmetic import add_scaled, scale, subtract, zeros_like
-from ...operators._field import Field, is_traced
+from ...operators._field import Field
 from ..core._inner_product import InnerProduct
 from ..core._recurrence import AbstractRecurrence, Step
 from ..core._solver import LinearSystem
@@ -161,8 +162,7 @@ class Chebyshev(AbstractRecurrence):
 
 
 def _require_bounds(smallest: Bound, largest: Bound, num_bound_steps: int) -> None:
-    if num_bound_steps < 0:
-        raise ValueError(f"num_bound_steps must not be negative, got {num_bound_steps}")
+    require_count(num_bound_steps, "num_bound_steps", 0)
     if num_bound_steps and not (smallest is None and largest is None):
         raise ValueError(
             "smallest and largest were given and num_bound_steps asks to measure them; "
@@ -177,9 +177,9 @@ def _require_bounds(smallest: Bound, largest: Bound, num_bound_steps: int) -> No
             "spectral_bounds(A, key=key), or num_bound_steps=20 to measure them in "
             "each solve"
         )
-    if is_traced((smallest, largest)):
+    if is_unknown_number(smallest) or is_unknown_number(largest):
         return
-    if not (0 < float(smallest) <= float(largest) < math.inf):
+    if not (0 < number_of(smallest) <= number_of(largest) < math.inf):
         raise ValueError(
             f"smallest and largest must satisfy 0 < smallest <= largest, got {smallest}"
             f" and {largest}; for an indefinite operator use MINRES"

@@ -19,6 +19,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 from typing_extensions import override
 
+from ...operators._arguments import require_count
 from ...operators._arithmetic import add_scaled, combine, subtract
 from ...operators._field import Field
 from ..core._inner_product import InnerProduct
@@ -83,11 +84,8 @@ class FlexibleCG(AbstractRecurrence):
 
     def __check_init__(self):
         require_settings(self)
-        if self.truncation < 1:
-            raise ValueError(
-                f"truncation must be at least 1, got {self.truncation}; it counts the "
-                "directions that a new one is made conjugate to"
-            )
+        hint = "; it counts the directions that a new one is made conjugate to"
+        require_count(self.truncation, "truncation", hint=hint)
 
     @property
     @override

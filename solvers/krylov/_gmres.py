@@ -19,6 +19,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 from typing_extensions import override
 
+from ...operators._arguments import require_count
 from ...operators._arithmetic import add, select
 from ...operators._control_flow import while_loop
 from ...operators._field import Field
@@ -27,7 +28,7 @@ from ..core._inner_product import InnerProduct
 from ..core._residual import true_residual
 from ..core._solver import AbstractSolver, LinearSystem, Outcome
 from ..core._status import RUNNING, Status, first_of
-from ..core._stopping import as_max_steps, require_integers, require_settings
+from ..core._stopping import as_max_steps, require_settings
 from ._arnoldi_cycle import (
     Cycle,
     correction,
@@ -196,9 +197,7 @@ def require_restart(solver: GMRES | FGMRES) -> None:
     Raises:
         ValueError: it is no integer, or below 1.
     """
-    require_integers(solver, "restart")
-    if solver.restart < 1:
-        raise ValueError(f"restart must be at least 1, got {solver.restart}")
+    require_count(solver.restart, "restart")
 
 
 def _start(solver: GMRES | FGMRES, system: LinearSystem) -> _State:

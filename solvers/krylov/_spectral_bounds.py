@@ -12,9 +12,12 @@ from jax import lax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ...operators import AbstractLinearOperator, AbstractOperator
+from ...operators._arguments import require_count, require_key
 from ...operators._check import random_field
 from ...operators._control_flow import scan
 from ...operators._field import Field, real_dtype
+from ...operators._operator import require_operator
+from ..core._arguments import require_inner_product
 from ..core._inner_product import InnerProduct
 from ..core._solver import LinearSystem
 from ._lanczos import Lanczos, lanczos_step, start_lanczos
@@ -47,7 +50,8 @@ def spectral_bounds(
         The two estimates, real scalars.
 
     Raises:
-        ValueError: num_steps below 1.
+        ValueError: num_steps below 1, or a key that is none.
+        TypeError: A, the preconditioner or the inner product is something else.
 
     Cost: `num_steps` products, one preconditioner call more, 4 vectors.
 
@@ -62,8 +66,12 @@ def spectral_bounds(
         Y. Zhou, R.-C. Li, Linear Algebra Appl. 435 (2011),
         doi:10.1016/j.laa.2010.06.034.
     """
-    if num_steps < 1:
-        raise ValueError(f"num_steps must be at least 1, got {num_steps}")
+    require_operator(A)
+    if preconditioner is not None:
+        require_operator(preconditioner, "preconditioner")
+    require_key(key)
+    require_count(num_steps, "num_steps")
+    require_inner_product(inner_product)
     start = random_field(A.in_structure, key)
     one = jnp.ones((), real_dtype(A.in_structure))
     system = LinearSystem(

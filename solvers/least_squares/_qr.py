@@ -29,7 +29,7 @@ from ...operators._field import (
     thaw,
     unravel,
 )
-from ..core._compilation import compile_modules
+from ..core._compilation import compile_factory
 from ..core._history import History
 from ..core._inner_product import InnerProduct
 from ..core._least_squares import (
@@ -148,7 +148,7 @@ class QR(AbstractLeastSquares):
         require_settings(self)
         require_damping(self)
 
-    @compile_modules
+    @compile_factory
     def __call__(self, A: AbstractLinearOperator) -> PseudoInverse:
         """Return the pseudo-inverse of A, without damping."""
         is_wide = size_of(A.out_structure) < size_of(A.in_structure)

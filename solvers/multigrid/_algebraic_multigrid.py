@@ -15,14 +15,18 @@ Differs from the sources:
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import equinox as eqx
+import jax
 import numpy as np
 import scipy.sparse
 
 from ...operators import AbstractLinearOperator, Sparse
+from ...operators._arguments import shown
 from ...operators._field import is_traced, on_device
+from ...operators._operator import require_operator
 from ...operators._sparse_layout import known_rows
 from ...operators._tags import is_real
 from ._coarse_inverse import CoarseInverse
@@ -84,9 +88,15 @@ class AlgebraicMultigrid(eqx.Module):
 
     def __check_init__(self) -> None:
         require_sweeps(self.num_sweeps)
+        if not (self.build is None or callable(self.build)):
+            raise TypeError(
+                "build must be a function of a SciPy matrix, such as "
+                f"pyamg.ruge_stuben_solver, or None, got {shown(self.build)}"
+            )
 
     def __call__(self, A: AbstractLinearOperator) -> MultigridCycle:
         """Return the preconditioner of A."""
+        require_operator(A)
         build = _aggregated if self.build is None else self.build
         *levels, last = build(_as_scipy(A)).levels
         # On the levels below they follow where all transfers are adjoint.
@@ -129,7 +139,9 @@ def _aggregated(matrix: Any) -> Any:
 
 def _as_scipy(A: Any) -> scipy.sparse.csr_array:
     """The matrix of a `Sparse` in double precision, in which PyAMG works."""
-    stored = A.sparse
+    # Inside of a program the numbers of a multiple of a constant are known too.
+    with nullcontext() if is_traced(A) else jax.ensure_compile_time_eval():
+        stored = A.sparse
     if stored is None:
         raise ValueError(
             f"AlgebraicMultigrid knows Sparse, got {type(A).__name__}; build the "

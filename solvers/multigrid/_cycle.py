@@ -196,7 +196,7 @@ class MultigridCycle(AbstractLinearOperator):
 
 def require_shape(shape: str) -> None:
     """Raise where the shape of a cycle is unknown."""
-    if shape not in get_args(Shape):
+    if not isinstance(shape, str) or shape not in get_args(Shape):
         raise ValueError(f"shape must be one of {get_args(Shape)}, got {shape!r}")
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Inexact
 from typing_extensions import override
 
+from ...operators._arguments import require_count
 from ...operators._materialise import materialise
 from ._level import AbstractLevel, AbstractSmoother
 
@@ -91,5 +92,4 @@ def equal_steps(num_sweeps: int) -> tuple[float, ...]:
 
 def require_sweeps(num_sweeps: int) -> None:
     """Raise unless this is a number of sweeps; half of one would get other steps."""
-    if not (isinstance(num_sweeps, int) and num_sweeps >= 1):
-        raise ValueError(f"num_sweeps must be an integer, at least 1, got {num_sweeps}")
+    require_count(num_sweeps, "num_sweeps")

@@ -10,8 +10,9 @@ with equal steps of 4/5 where A is not symmetric.
 import equinox as eqx
 
 from ...operators import AbstractLinearOperator
+from ...operators._arguments import require_flag
 from ...operators._lowered import lower
-from ..core._compilation import compile_modules
+from ..core._compilation import compile_factory
 from ._coarse_inverse import CoarseInverse, inverse_matrix
 from ._cycle import MultigridCycle, Shape, require_shape
 from ._grid_level import levels_of_grids
@@ -69,8 +70,9 @@ class Multigrid(eqx.Module):
     def __check_init__(self) -> None:
         require_sweeps(self.num_sweeps)
         require_shape(self.shape)
+        require_flag(self.single_precision, "single_precision")
 
-    @compile_modules
+    @compile_factory
     def __call__(self, A: AbstractLinearOperator) -> MultigridCycle:
         """Return the preconditioner of A."""
         grids = build_levels(A, COARSEST)

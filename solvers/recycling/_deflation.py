@@ -21,13 +21,17 @@ from typing import Any
 
 import equinox as eqx
 import jax
+from jax import lax
 from jaxtyping import Array, Float
 from typing_extensions import override
 
 from ...operators import AbstractLinearOperator
+from ...operators._arguments import shown
 from ...operators._arithmetic import add, combine, conj, scale, subtract
 from ...operators._field import Field, Structure, array_structure, as_field, describe
+from ...operators._operator import require_operator
 from ...operators._tags import require_complete
+from ..core._arguments import require_inner_product, require_maker
 from ..core._compilation import compile_modules
 from ..core._inner_product import InnerProduct
 from ..krylov._spectral_bounds import spectral_bounds
@@ -46,7 +50,7 @@ class Deflation(eqx.Module):
     For hermitian positive definite operators, by CG. With approximate eigenvectors of
     the smallest eigenvalues of M⁻¹A, CG takes about as many steps as if these
     eigenvalues were not there. For vectors that a sequence of solves finds itself, see
-    `DeflatedCG`.
+    `DeflatedCG`. The projections have derivative zero.
 
     Args:
         vectors: U, k fields stacked along a first axis, or a `RecycleSpace`, whose U is
@@ -90,11 +94,19 @@ class Deflation(eqx.Module):
     ):
         vectors = vectors.U if isinstance(vectors, RecycleSpace) else vectors
         self.vectors = as_field(vectors, "vectors")
+        if not jax.tree.leaves(self.vectors):
+            raise ValueError(
+                "vectors must be fields stacked along a first axis, got "
+                f"{shown(vectors)}"
+            )
+        require_maker(preconditioner)
+        require_inner_product(inner_product)
         self.preconditioner = preconditioner
         self.inner_product = inner_product
 
     def __call__(self, A: AbstractLinearOperator) -> "DeflatedInverse":
         """Return the preconditioner of A."""
+        require_operator(A)
         require_complete(A)
         if "positive_semidefinite" not in A.tags:
             raise ValueError(
@@ -114,6 +126,9 @@ def _deflated_inverse(
     vectors: Field,
     inner_product: InnerProduct,
 ) -> "DeflatedInverse":
+    # The basis is made by eigenvectors of the identity, to rounding, which have no
+    # derivative.
+    A, vectors = lax.stop_gradient((A, vectors))
     basis, _ = conjugate_basis(A, vectors, inner_product)
     _, largest = spectral_bounds(
         A, M, key=jax.random.key(0), num_steps=NUM_STEPS, inner_product=inner_product

@@ -38,6 +38,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 from typing_extensions import override
 
+from ...operators._arguments import require_integer
 from ...operators._arithmetic import add, select
 from ...operators._control_flow import cond, while_loop
 from ...operators._field import Field, Structure, structure_of
@@ -46,7 +47,7 @@ from ..core._inner_product import InnerProduct
 from ..core._residual import true_residual
 from ..core._solver import AbstractSolver, LinearSystem, Outcome
 from ..core._status import RUNNING, Status, first_of
-from ..core._stopping import as_max_steps, require_integers, require_settings
+from ..core._stopping import as_max_steps, require_settings
 from ..krylov._arnoldi_cycle import (
     Cycle,
     correction,
@@ -137,7 +138,8 @@ class GCRODR(AbstractSolver):
 
     def __check_init__(self):
         require_settings(self)
-        require_integers(self, "restart", "num_recycled")
+        require_integer(self.restart, "restart")
+        require_integer(self.num_recycled, "num_recycled")
         if not 0 <= self.num_recycled < self.restart:
             raise ValueError(
                 "restart counts the recycled vectors too and must be above "

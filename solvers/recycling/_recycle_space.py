@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Inexact, Int
 
 from ...operators import AbstractLinearOperator
+from ...operators._arguments import require_count
 from ...operators._arithmetic import (
     combine,
     power_of_two,
@@ -23,7 +24,6 @@ from ...operators._arithmetic import (
 from ...operators._control_flow import cond
 from ...operators._field import Field, Structure
 from ..core._inner_product import InnerProduct
-from ..core._stopping import require_integers
 
 _DRIFT = 8.0
 """Growth of ‖A U z‖ from one system to the next, z of equal weights in scaled vectors,
@@ -89,13 +89,9 @@ def require_counts(solver: Any, plain: str) -> None:
     Raises:
         ValueError: num_recycled or num_directions is no integer, or below 1.
     """
-    require_integers(solver, "num_recycled", "num_directions")
     for name in ("num_recycled", "num_directions"):
-        if getattr(solver, name) < 1:
-            raise ValueError(
-                f"{name} must be at least 1, got {getattr(solver, name)}; without "
-                f"recycling it is {plain}"
-            )
+        hint = f"; without recycling it is {plain}"
+        require_count(getattr(solver, name), name, hint=hint)
 
 
 def require_choice(solver: Any, name: str, kind: Any) -> None:
@@ -104,7 +100,8 @@ def require_choice(solver: Any, name: str, kind: Any) -> None:
     Raises:
         ValueError: it is another one.
     """
-    if (value := getattr(solver, name)) not in get_args(kind):
+    value = getattr(solver, name)
+    if not isinstance(value, str) or value not in get_args(kind):
         raise ValueError(f"{name} must be one of {get_args(kind)}, got {value!r}")
 
 

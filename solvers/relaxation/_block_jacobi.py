@@ -15,6 +15,7 @@ from jaxtyping import Array, Inexact
 from typing_extensions import override
 
 from ...operators import AbstractLinearOperator
+from ...operators._arguments import require_count
 from ...operators._field import (
     Field,
     FrozenStructure,
@@ -26,8 +27,7 @@ from ...operators._field import (
     thaw,
     unravel,
 )
-from ..core._compilation import compile_modules
-from ..core._stopping import require_integers
+from ..core._compilation import compile_factory
 
 
 class BlockJacobi(eqx.Module):
@@ -62,11 +62,9 @@ class BlockJacobi(eqx.Module):
     block_size: int = eqx.field(static=True)
 
     def __check_init__(self) -> None:
-        require_integers(self, "block_size")
-        if self.block_size < 1:
-            raise ValueError(f"block_size must be at least 1, got {self.block_size}")
+        require_count(self.block_size, "block_size")
 
-    @compile_modules
+    @compile_factory
     def __call__(self, A: AbstractLinearOperator) -> "BlockDiagonal":
         """Return the preconditioner of A."""
         require_square(A.in_structure, A.out_structure, "has diagonal blocks")

@@ -22,15 +22,15 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 from typing_extensions import override
 
 from ...operators import AbstractLinearOperator
+from ...operators._arguments import number_of, require_integer, require_number, shown
 from ...operators._arithmetic import add, add_scaled, scale, subtract
 from ...operators._control_flow import scan
-from ...operators._field import Field, Structure, as_scalar, is_traced, real_dtype
-from ..core._compilation import compile_modules
+from ...operators._field import Field, Structure, as_scalar, real_dtype
+from ..core._compilation import compile_factory
 from ..krylov._spectral_bounds import spectral_bounds
 from ._jacobi import Jacobi
 
@@ -77,17 +77,18 @@ class ChebyshevPolynomial(eqx.Module):
     ratio: float = eqx.field(static=True)
 
     def __init__(self, degree: int, largest: Any = None, ratio: float = 30) -> None:
+        require_integer(degree, "degree")
         if degree < 2 or degree % 2:
             raise ValueError(
                 f"degree must be even and at least 2, got {degree}; odd ones may make "
-                "the preconditioner indefinite"
+                "the  preconditioner indefinite"
             )
-        if not 1 < ratio < math.inf:
-            raise ValueError(f"ratio must be above 1 and finite, got {ratio}")
+        if not 1 < number_of(ratio) < math.inf:
+            raise ValueError(f"ratio must be above 1 and finite, got {shown(ratio)}")
         self.degree, self.ratio = degree, float(ratio)
         self.largest = None if largest is None else _as_bound(largest)
 
-    @compile_modules
+    @compile_factory
     def __call__(self, A: AbstractLinearOperator) -> "PolynomialInverse":
         """Return the preconditioner of A."""
         inverse = Jacobi()(A).diagonal()
@@ -156,10 +157,6 @@ class PolynomialInverse(AbstractLinearOperator):
 
 
 def _as_bound(largest: Any) -> Float[Array, ""]:
-    if not is_traced(largest) and not (
-        np.ndim(largest) == 0 and 0 < float(largest) < math.inf
-    ):
-        raise ValueError(
-            f"largest must be a positive bound on the eigenvalues, got {largest}"
-        )
+    wanted = "a positive bound on the eigenvalues"
+    require_number(largest, "largest", 0, math.inf, wanted)
     return as_scalar(largest, jnp.result_type(float, largest))

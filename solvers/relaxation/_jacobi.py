@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from ...operators import AbstractLinearOperator, Diagonal
-from ..core._compilation import compile_modules
+from ..core._compilation import compile_factory
 
 
 class Jacobi(eqx.Module):
@@ -27,7 +27,7 @@ class Jacobi(eqx.Module):
         Array([0.5, 0.5, 0.5, 0.5], dtype=float64)
     """
 
-    @compile_modules
+    @compile_factory
     def __call__(self, A: AbstractLinearOperator) -> Diagonal:
         """Return the preconditioner of A."""
         diagonal = A.diagonal()

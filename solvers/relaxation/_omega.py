@@ -5,7 +5,8 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ...operators._field import as_scalar, is_traced
+from ...operators._arguments import require_number
+from ...operators._field import as_scalar
 
 
 def as_omega(omega: Any) -> Float[Array, ""]:
@@ -14,9 +15,6 @@ def as_omega(omega: Any) -> Float[Array, ""]:
     Raises:
         ValueError: outside of (0, 2) or no single number.
     """
-    if not is_traced(omega) and not (jnp.ndim(omega) == 0 and 0 < float(omega) < 2):
-        raise ValueError(
-            f"omega must be one number between 0 and 2, got {omega}; 1 is (symmetric) "
-            "Gauss-Seidel"
-        )
+    wanted = "one number between 0 and 2 (1 is Gauss-Seidel)"
+    require_number(omega, "omega", 0, 2, wanted)
     return as_scalar(omega, jnp.result_type(float, omega))

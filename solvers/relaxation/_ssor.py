@@ -18,6 +18,7 @@ import equinox as eqx
 from jaxtyping import Array, Float
 
 from ...operators import AbstractLinearOperator
+from ...operators._operator import require_operator
 from ..core._compilation import compile_modules
 from ..sweeps._sweep_orders import AbstractOrder, Natural, require_order
 from ..sweeps._swept_inverse import SweptInverse
@@ -65,6 +66,7 @@ class SSOR(eqx.Module):
 
     def __call__(self, A: AbstractLinearOperator) -> SweptInverse:
         """Return the preconditioner of A."""
+        require_operator(A)
         # The order is made here, where the pattern of a Sparse is known.
         return _swept_inverse(A, self.omega, self.order.of(A))
 

@@ -11,8 +11,15 @@ The 3-, 5- and 7-point stencils are consistently ordered, in natural order as we
 red and black (D. M. Young, Iterative Solution of Large Linear Systems, 1971, ch. 6).
 """
 
+import math
+from typing import Any
+
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
+
+from ...operators._arguments import as_reals, shown
+from ...operators._field import is_traced
 
 Number = float | Float[Array, "..."]
 
@@ -26,6 +33,9 @@ def optimal_omega(jacobi_radius: Number) -> Float[Array, "..."]:
     Returns:
         2 / (1 + √(1 - μ²)).
 
+    Raises:
+        ValueError: no real numbers, or some out of range.
+
     Examples:
         >>> import krylax as kx
         >>> float(kx.solvers.optimal_omega(0.6))
@@ -34,7 +44,8 @@ def optimal_omega(jacobi_radius: Number) -> Float[Array, "..."]:
     References:
         D. M. Young, Iterative Solution of Large Linear Systems (1971), ch. 6.
     """
-    return 2 / (1 + jnp.sqrt(1 - jacobi_radius**2))
+    jacobi_radius = _checked(jacobi_radius, "jacobi_radius", 0, 1)
+    return 2 / (1 + jnp.sqrt(1 - jnp.asarray(jacobi_radius) ** 2))
 
 
 def sor_radius(omega: Number, jacobi_radius: Number) -> Float[Array, "..."]:
@@ -44,6 +55,9 @@ def sor_radius(omega: Number, jacobi_radius: Number) -> Float[Array, "..."]:
         omega: ω, in (0, 2).
         jacobi_radius: μ, in [0, 1).
 
+    Raises:
+        ValueError: no real numbers, or some out of range.
+
     Examples:
         >>> import krylax as kx
         >>> [round(float(kx.solvers.sor_radius(w, 0.6)), 3) for w in (1.0, 1.5)]
@@ -52,6 +66,8 @@ def sor_radius(omega: Number, jacobi_radius: Number) -> Float[Array, "..."]:
     References:
         D. M. Young, Iterative Solution of Large Linear Systems (1971), ch. 6.
     """
+    omega = _checked(omega, "omega", 0, 2)
+    jacobi_radius = _checked(jacobi_radius, "jacobi_radius", 0, 1)
     product = omega * jacobi_radius
     below = product**2 - 4 * (omega - 1)
     root = (product + jnp.sqrt(jnp.maximum(below, 0))) / 2
@@ -68,11 +84,16 @@ def jacobi_radius_of(sor_radius: Number, omega: Number) -> Float[Array, "..."]:
         sor_radius: ρ, in (0, 1).
         omega: ω, in [1, 2).
 
+    Raises:
+        ValueError: no real numbers, or some out of range.
+
     Examples:
         >>> import krylax as kx
         >>> round(float(kx.solvers.jacobi_radius_of(0.36, 1.0)), 6)
         0.6
     """
+    sor_radius = _checked(sor_radius, "sor_radius", 0, math.inf)
+    omega = _checked(omega, "omega", 0, 2)
     tiny = jnp.finfo(jnp.result_type(float, sor_radius)).tiny
     # Between 0 and ω - 1 there is no ρ of Young's relation.
     rho = jnp.clip(sor_radius, jnp.maximum(omega - 1, tiny), 1)
@@ -95,6 +116,9 @@ def sor_steps_bound(
         rtol: ε, in (0, 1).
         tau: τ, in [0, 1); 0 for the asymptotic rate.
 
+    Raises:
+        ValueError: no real numbers, or some out of range.
+
     Examples:
         >>> import krylax as kx
         >>> round(float(kx.solvers.sor_steps_bound(1.0, 0.6, 1e-8)), 2)
@@ -105,6 +129,18 @@ def sor_steps_bound(
         Solver Parameters Across a Sequence of Linear System Instances, ICLR 2024,
         arXiv:2310.02246, Lemma 2.1.
     """
+    rtol = _checked(rtol, "rtol", 0, 1)
+    tau = _checked(tau, "tau", 0, 1)
     rho = sor_radius(omega, jacobi_radius)
     rate = rho + tau * (1 - rho)
     return 1 + jnp.log(rtol) / jnp.log(rate)
+
+
+def _checked(value: Any, name: str, low: float, high: float) -> Any:
+    """Return numbers, checked to be of a closed interval as far as they are known."""
+    if not is_traced(value):
+        numbers = as_reals(value, name)
+        if not np.all((low <= numbers) & (numbers <= high)):
+            raise ValueError(f"{name} must be from {low} to {high}, got {shown(value)}")
+    # A Python number has no precision of its own.
+    return jnp.asarray(value) if isinstance(value, list | tuple) else value

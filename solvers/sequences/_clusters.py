@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.cluster.vq import kmeans2
 
+from ...operators._arguments import require_count, require_integer
 from ._feature_matrix import as_features
 
 
@@ -45,6 +46,8 @@ def cluster(
         ([0, 4], np.True_)
     """
     features = as_features(features)
+    require_integer(num_clusters, "num_clusters")
+    require_count(seed, "seed", 0)
     if not 1 <= num_clusters <= len(features):
         raise ValueError(
             f"num_clusters must be from 1 to the number of systems, {len(features)}, "

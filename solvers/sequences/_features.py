@@ -12,6 +12,7 @@ import scipy.fft
 from jaxtyping import Float, PyTree
 
 from ...operators import AbstractLinearOperator
+from ...operators._arguments import as_reals, require_count
 from ...operators._field import ravel
 from ._feature_matrix import as_features
 
@@ -28,7 +29,7 @@ def low_modes(
         num_modes: number of modes that are kept per axis.
 
     Raises:
-        ValueError: num_modes below 1.
+        ValueError: num_modes below 1, or fields that are not real.
 
     Examples:
         >>> import numpy as np
@@ -36,9 +37,13 @@ def low_modes(
         >>> low_modes(np.ones((3, 8, 8)), 4).shape
         (3, 16)
     """
-    _require_positive(num_modes, "num_modes")
-    axes = tuple(range(1, np.ndim(fields)))
-    fields = np.asarray(fields, np.float64)
+    require_count(num_modes, "num_modes")
+    fields = as_reals(fields, "fields")
+    if fields.ndim == 0 or fields.size == 0:
+        raise ValueError(
+            f"fields must be one field per system, got shape {fields.shape}"
+        )
+    axes = tuple(range(1, fields.ndim))
     modes = np.asarray(scipy.fft.dctn(fields, axes=axes, norm="ortho"))
     kept = modes[(slice(None), *[slice(num_modes)] * len(axes))]
     return kept.reshape(len(kept), -1)
@@ -64,7 +69,7 @@ def principal_components(
         [5.0, 0.0, 5.0]
     """
     features = as_features(features)
-    _require_positive(num_components, "num_components")
+    require_count(num_components, "num_components")
     if num_components > min(features.shape):
         raise ValueError(
             f"num_components must be at most {min(features.shape)} for "
@@ -99,7 +104,8 @@ def random_projection(
         (5, 20)
     """
     features = as_features(features)
-    _require_positive(num_features, "num_features")
+    require_count(num_features, "num_features")
+    require_count(seed, "seed", 0)
     matrix = _projection(features.shape[1], num_features, seed)
     return features @ matrix
 
@@ -129,7 +135,8 @@ def operator_features(
     Cost: per system, one product for each field of U, and num_features operations for
     each entry of U.
     """
-    _require_positive(num_features, "num_features")
+    require_count(num_features, "num_features")
+    require_count(seed, "seed", 0)
     apply = jax.jit(lambda A, U: A.mm(U))
     matrix, rows = None, []
     for A in operators:
@@ -149,8 +156,3 @@ def _projection(
 ) -> Float[np.ndarray, "features projected"]:
     random = np.random.default_rng(seed)
     return random.standard_normal((num_features, num_projected)) / num_projected**0.5
-
-
-def _require_positive(value: int, name: str) -> None:
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1, got {value}")

@@ -14,8 +14,10 @@ from jax.scipy.linalg import solve_triangular
 from jaxtyping import PyTree
 
 from ...operators import AbstractLinearOperator
+from ...operators._arguments import require_integer
 from ...operators._arithmetic import combine, divide, power_of_two, recombine
-from ...operators._field import Field
+from ...operators._field import Field, as_field
+from ..core._arguments import require_inner_product
 from ..core._inner_product import InnerProduct
 from ..recycling._recycle_space import whitening
 
@@ -68,18 +70,21 @@ def pod_basis(
         inner_product: the inner product of fields.
 
     Raises:
-        ValueError: num_modes out of range.
+        ValueError: num_modes out of range, or solutions that are no fields along a
+            first axis.
 
     Cost: N² + k² inner products, and two passes over the solutions per mode.
     """
-    num_solutions = len(jax.tree.leaves(solutions)[0])
+    solutions = as_field(solutions, "solutions")
+    num_solutions = _count_rows(solutions)
+    require_integer(num_modes, "num_modes")
+    inner_product = InnerProduct() if inner_product is None else inner_product
+    require_inner_product(inner_product)
     if not 1 <= num_modes <= num_solutions:
         raise ValueError(
             f"num_modes must be from 1 to the number of solutions, {num_solutions}, "
             f"got {num_modes}"
         )
-    inner_product = inner_product or InnerProduct()
-    solutions = jax.tree.map(jnp.asarray, solutions)
     # Of any size: their squares may be beyond the dtype.
     unit = power_of_two(inner_product.max_abs(solutions))
     solutions = divide(solutions, unit)
@@ -96,3 +101,18 @@ def pod_basis(
     identity = jnp.eye(num_modes, dtype=factor.dtype)
     inverse = solve_triangular(factor, identity, lower=True)
     return recombine(inverse.conj().T, modes)
+
+
+def _count_rows(fields: Field) -> int:
+    """Return the number of fields along a first axis.
+
+    Raises:
+        ValueError: there is no such axis.
+    """
+    sizes = {leaf.shape[:1] for leaf in jax.tree.leaves(fields)}
+    if len(sizes) != 1 or () in sizes:
+        raise ValueError(
+            "solutions must be fields along a first axis, got first axes "
+            f"{sorted(sizes)}"
+        )
+    return sizes.pop()[0]

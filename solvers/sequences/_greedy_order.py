@@ -14,7 +14,13 @@ Differs from the paper:
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from ._feature_matrix import as_unit_features, squared_distances
+from ...operators._arguments import require_count
+from ._feature_matrix import (
+    as_features,
+    as_permutation,
+    as_unit_features,
+    squared_distances,
+)
 from ._kd_order import kd_leaves
 
 
@@ -40,8 +46,7 @@ def greedy_order(
         [0, 2, 3, 1]
     """
     features = as_unit_features(features)
-    if group_size < 2:
-        raise ValueError(f"group_size must be at least 2, got {group_size}")
+    require_count(group_size, "group_size", 2)
     order: list[int] = []
     groups = kd_leaves(features, np.arange(len(features)), group_size)
     for group in groups if len(features) else []:
@@ -56,12 +61,22 @@ def path_length(
 ) -> float:
     """Return the sum of the distances between successive systems of an order.
 
+    Args:
+        features: one row per system, finite.
+        order: a permutation, such as `greedy_order` returns.
+
+    Raises:
+        ValueError: features that are not a finite matrix, or an order that is not a
+            permutation.
+
     Examples:
         >>> import numpy as np
         >>> from krylax.solvers.sequences import path_length
         >>> path_length(np.array([[0.0], [5.0], [1.0]]), np.array([0, 2, 1]))
         5.0
     """
+    features = as_features(features)
+    order = as_permutation(order, len(features))
     steps = np.diff(features[order], axis=0)
     return float(np.sum(np.sqrt(np.sum(steps**2, axis=1))))
 

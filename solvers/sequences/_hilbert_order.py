@@ -8,6 +8,7 @@ doi:10.1063/1.1751381.
 import numpy as np
 from jaxtyping import Float, Int
 
+from ...operators._arguments import require_count
 from ._feature_matrix import as_unit_features
 from ._features import principal_components
 
@@ -40,8 +41,7 @@ def hilbert_order(
         >>> hilbert_order(np.array([[0.0], [5.0], [1.0], [4.0]])).tolist()
         [0, 2, 3, 1]
     """
-    if num_axes < 1:
-        raise ValueError(f"num_axes must be at least 1, got {num_axes}")
+    require_count(num_axes, "num_axes")
     features = as_unit_features(features)
     if features.size == 0:
         return np.arange(len(features))

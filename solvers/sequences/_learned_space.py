@@ -11,7 +11,10 @@ import numpy as np
 from jaxtyping import PyTree
 
 from ...operators import AbstractLinearOperator
+from ...operators._arguments import require_count
+from ...operators._operator import require_operator
 from .._solve import Preconditioner, solve
+from ..core._arguments import require_maker, require_solver
 from ..core._nullspace import complement_of
 from ..core._solver import AbstractSolver
 
@@ -51,13 +54,16 @@ def learned_space(
         >>> bool(warm < kx.solve(A, jnp.ones(300), solver).stats.num_steps)
         True
     """
+    require_operator(A)
+    require_solver(solver)
+    require_maker(preconditioner)
     if not solver.has_carry:
         raise ValueError(
             f"{type(solver).__name__} recycles nothing; use GCRODR, RecycledMINRES or "
             "DeflatedCG"
         )
-    if num_solves < 1:
-        raise ValueError(f"num_solves must be at least 1, got {num_solves}")
+    require_count(num_solves, "num_solves")
+    require_count(seed, "seed", 0)
     complement = complement_of(A, solver.inner_product)
     generator, carry = np.random.default_rng(seed), None
     for _ in range(num_solves):

@@ -14,9 +14,11 @@ import numpy as np
 from jaxtyping import Array, Int, PyTree
 
 from ...operators import AbstractLinearOperator, AbstractOperator
+from ...operators._arguments import as_items, require_count, require_function, shown
 from ...operators._control_flow import scan
 from ...operators._field import Field, real_dtype, structure_of
 from .._solve import Preconditioner, solve
+from ..core._arguments import require_maker, require_solver
 from ..core._compilation import compile_modules
 from ..core._solution import Solution
 from ..core._solver import AbstractSolver
@@ -42,7 +44,13 @@ class Several(eqx.Module):
     stacked: AbstractOperator
 
     def __init__(self, operators: Sequence[AbstractOperator]) -> None:
-        self.stacked = jax.tree.map(lambda *a: jnp.stack(a), *operators)
+        made = as_items(operators, "operators", "preconditioners, one per cluster")
+        if not made or not all(isinstance(M, AbstractOperator) for M in made):
+            raise TypeError(
+                "operators must be preconditioners, one per cluster, got "
+                f"{shown(operators)}; make them first, such as Jacobi()(A)"
+            )
+        self.stacked = jax.tree.map(lambda *a: jnp.stack(a), *made)
 
     def of(self, source: Int[Array, ""]) -> AbstractOperator:
         """Return the preconditioner of a cluster."""
@@ -107,6 +115,11 @@ def solve_batch(
         ((5, 30), [0, 0, 0, 0, 0])
     """
     _check(recycle, start, num_lanes)
+    require_function(system, "system", "from parameters to (A, b)")
+    require_solver(solver)
+    if not isinstance(preconditioner, Several):
+        require_maker(preconditioner)
+    _require_space(solver, carry, recycle)
     _check_sources(sources, carry, recycle, preconditioner)
     num_systems = count_systems(parameters)
     if sources is not None and len(sources) != num_systems:
@@ -153,7 +166,7 @@ def count_systems(parameters: PyTree) -> int:
     Raises:
         ValueError: an array has no axis, or the lengths differ.
     """
-    sizes = {leaf.shape[:1] for leaf in jax.tree.leaves(parameters)}
+    sizes = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(parameters)}
     if len(sizes) != 1 or () in sizes:
         raise ValueError(
             "parameters must be arrays with the systems along their first axis, got "
@@ -163,19 +176,26 @@ def count_systems(parameters: PyTree) -> int:
 
 
 def _check(recycle: Recycle, start: Start, num_lanes: int) -> None:
-    if recycle not in get_args(Recycle):
+    if not isinstance(recycle, str) or recycle not in get_args(Recycle):
         raise ValueError(f"recycle must be one of {get_args(Recycle)}, got {recycle!r}")
     if not callable(start) and start not in ("zero", "previous"):
         raise ValueError(
             'start must be one of "zero", "previous" or a function of (parameters, A, '
             f"b), got {start!r}"
         )
-    if num_lanes < 1:
-        raise ValueError(f"num_lanes must be at least 1, got {num_lanes}")
+    require_count(num_lanes, "num_lanes")
     if num_lanes > 1 and start == "previous":
         raise ValueError(
             'start="previous" needs num_lanes=1, since systems are then solved one '
             f"after the other, got {num_lanes}"
+        )
+
+
+def _require_space(solver: AbstractSolver, carry: PyTree, recycle: Recycle) -> None:
+    if recycle == "frozen" and solver.has_carry and carry is None:
+        raise ValueError(
+            'recycle="frozen" starts every system from one space, got no carry; give '
+            "carry=learned_space(A, solver), or leave recycle out"
         )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from jaxtyping import PyTree
 
 from ...operators import AbstractLinearOperator
+from ...operators._arguments import shown
 from .._solve import Preconditioner, solve
 from ..core._solution import Solution
 from ..core._solver import AbstractSolver
@@ -40,7 +41,12 @@ def solve_sequence(
         >>> [int(s.status) for s in solutions]
         [0, 0, 0]
     """
-    for A, b in systems:
+    if not isinstance(systems, Iterable):
+        raise TypeError(f"systems must be pairs (A, b), got {shown(systems)}")
+    for pair in systems:
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise TypeError(f"systems must be pairs (A, b), got {shown(pair)}")
+        A, b = pair
         solution = solve(
             A, b, solver, preconditioner=preconditioner, carry=carry, throw=False
         )

@@ -13,9 +13,11 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Int, PyTree
 
+from ...operators._arguments import require_function
 from ...operators._control_flow import cond
 from ...operators._field import Field
 from .._solve import Preconditioner, solve
+from ..core._arguments import require_maker, require_solver
 from ..core._compilation import compile_modules
 from ..core._solution import Solution
 from ..core._solver import AbstractSolver
@@ -73,6 +75,9 @@ def solve_tree(
         >>> solve_tree(system, k, median_tree(k), solver).status.tolist()
         [0, 0, 0, 0, 0]
     """
+    require_function(system, "system", "from parameters to (A, b)")
+    require_solver(solver)
+    require_maker(preconditioner)
     num_systems = count_systems(parameters)
     if num_systems != len(tree.parents):
         raise ValueError(

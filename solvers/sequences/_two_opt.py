@@ -12,7 +12,8 @@ Differs from the paper:
 import numpy as np
 from jaxtyping import Float, Int
 
-from ._feature_matrix import as_features, squared_distances
+from ...operators._arguments import require_count
+from ._feature_matrix import as_features, as_permutation, squared_distances
 
 
 def two_opt(
@@ -45,17 +46,9 @@ def two_opt(
         [0, 2, 1, 3]
     """
     features = as_features(features)
-    order = np.array(order, np.int64)
-    if not np.array_equal(np.sort(order), np.arange(len(features))):
-        raise ValueError(
-            f"order must be a permutation of the {len(features)} systems, got "
-            f"{len(order)} entries"
-        )
-    if window < 3 or max_sweeps < 1:
-        raise ValueError(
-            "window must be at least 3 and max_sweeps at least 1, got "
-            f"{window} and {max_sweeps}"
-        )
+    order = as_permutation(order, len(features))
+    require_count(window, "window", 3)
+    require_count(max_sweeps, "max_sweeps")
     for start in range(0, len(order), window):
         # The neighbours on both sides are included and stay in place.
         piece = slice(max(start - 1, 0), start + window + 1)

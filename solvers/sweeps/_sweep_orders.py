@@ -17,6 +17,8 @@ from jaxtyping import Array, Inexact
 from typing_extensions import override
 
 from ...operators import AbstractLinearOperator, Sparse
+from ...operators._arguments import require_count
+from ...operators._operator import require_operator
 from ...operators.grids._stencil import Stencil
 from ._colour_sweeps import colour_sweeps
 from ._colouring import greedy_colours
@@ -44,7 +46,7 @@ class AbstractOrder(eqx.Module):
         Raises:
             ValueError: the pattern is being traced.
         """
-        del A
+        require_operator(A)
         return self
 
     @abstractmethod
@@ -84,6 +86,7 @@ class Natural(AbstractOrder):
 
     def of(self, A: AbstractLinearOperator) -> AbstractOrder:
         """Return the levels of a `Sparse`."""
+        require_operator(A)
         matrix = A.sparse
         return self if matrix is None else _scheduled(matrix, _row_numbers)
 
@@ -124,6 +127,7 @@ class Multicolour(AbstractOrder):
 
     def of(self, A: AbstractLinearOperator) -> AbstractOrder:
         """Return the colours of a `Sparse`."""
+        require_operator(A)
         matrix = A.sparse
         return self if matrix is None else _scheduled(matrix, _colour_ranks)
 
@@ -168,8 +172,8 @@ class Neumann(AbstractOrder):
     num_terms: int = eqx.field(static=True, default=2)
 
     def __check_init__(self) -> None:
-        if self.num_terms < 1:
-            raise ValueError(f"num_terms must be at least 1, got {self.num_terms}")
+        hint = '; a wall without flux is boundary="neumann"'
+        require_count(self.num_terms, "num_terms", hint=hint)
 
     def sweeps(
         self, A: AbstractLinearOperator, pivots: Inexact[Array, "..."]

@@ -5,6 +5,7 @@ arms are methods and whose costs are measured seconds. A method that takes much 
 than the best one known is cut off, and the best one finishes the solve.
 """
 
+import math
 import time
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ...operators import AbstractLinearOperator
+from ...operators._arguments import require_key, require_number
 from ...operators._arithmetic import zeros_like
 from ...operators._field import Field
 from .._solve import solve
@@ -135,7 +137,7 @@ class AutoSolver:
         methods: A -> methods by name, the guess first, or the methods themselves;
             `methods_for` by default. `krylax.datasets.Plan.methods` holds those of a
             family.
-        rtol: tolerance of the default methods.
+        rtol: tolerance of the default methods, as in `methods_for`.
         factor: at least 1. A method is cut off after `factor` times the mean time of
             the best one, which then finishes the solve. A solve thus takes at most 1 +
             `factor` times that mean, and once per method a trial run of a few steps,
@@ -156,16 +158,17 @@ class AutoSolver:
     """
 
     methods: Callable[[AbstractLinearOperator], Methods] | Methods | None = None
-    rtol: float = 1e-6
+    rtol: float | None = None
     factor: float = 2.0
     tuner: Callable[[int], AbstractTuner] = thompson_over
 
     def __post_init__(self) -> None:
-        if not self.factor >= 1:
-            raise ValueError(f"factor must be at least 1, got {self.factor}")
+        wanted = "at least 1"
+        require_number(self.factor, "factor", 1, math.inf, wanted, closed=True)
 
     def init(self, key: PRNGKeyArray) -> AutoState:
         """Return the state before the first system."""
+        require_key(key)
         return AutoState(key)
 
     def solve(

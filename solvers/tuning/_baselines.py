@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 from typing_extensions import override
 
+from ...operators._arguments import require_integer, require_key
 from ..relaxation._young import optimal_omega
 from ._tuner import AbstractTuner, Choice, as_arms, draw, pick, require_context
 
@@ -25,6 +26,7 @@ class AbstractBaseline(AbstractTuner):
 
     @override
     def init(self, key: PRNGKeyArray) -> KeyState:
+        require_key(key)
         return KeyState(key)
 
     @override
@@ -62,6 +64,7 @@ class Fixed(AbstractBaseline):
     def __init__(self, arms: ArrayLike, index: int) -> None:
         self.arms = as_arms(arms)
         self.index = index
+        require_integer(index, "index")
         if not 0 <= index < self.arms.size:
             raise ValueError(
                 f"index must be from 0 to {self.arms.size - 1}, got {index}"

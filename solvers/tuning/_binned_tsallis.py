@@ -7,6 +7,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 from typing_extensions import override
 
+from ...operators._arguments import require_count, require_key, shown
 from ._tsallis_inf import Evidence, TsallisINF, discounted
 from ._tuner import (
     AbstractTuner,
@@ -56,12 +57,16 @@ class BinnedTsallis(AbstractTuner):
     def __init__(
         self, bandit: TsallisINF, low: float, high: float, num_bins: int = 5
     ) -> None:
+        if not isinstance(bandit, TsallisINF):
+            raise TypeError(
+                "bandit must be a TsallisINF, which learns in every bin, got "
+                f"{shown(bandit)}"
+            )
         self.bandit = bandit
         self.low, self.high = low, high
         self.num_bins = num_bins
         require_interval(self.low, self.high)
-        if self.num_bins < 1:
-            raise ValueError(f"num_bins must be at least 1, got {self.num_bins}")
+        require_count(num_bins, "num_bins")
 
     @property
     def arms(self) -> Float[Array, " arms"]:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -70,6 +75,7 @@ class BinnedTsallis(AbstractTuner):
 
     @override
     def init(self, key: PRNGKeyArray) -> BinnedState:
+        require_key(key)
         evidence = jax.tree.map(
             lambda leaf: jnp.broadcast_to(leaf, (self.num_bins, *leaf.shape)),
             self.bandit.no_evidence(),

@@ -22,6 +22,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 from typing_extensions import override
 
+from ...operators._arguments import require_count, require_key
 from ._chebyshev_features import chebyshev_features
 from ._tuner import (
     AbstractTuner,
@@ -115,11 +116,12 @@ class ChebCB(AbstractTuner):
         require_interval(low, high)
         require_fraction(discount, "discount")
         require_fraction(prediction_weight, "prediction_weight")
-        require_positive(num_features=num_features, exploration=exploration)
-        require_positive(ridge=ridge)
+        require_count(num_features, "num_features")
+        require_positive(exploration=exploration, ridge=ridge)
 
     @override
     def init(self, key: PRNGKeyArray) -> ChebState:
+        require_key(key)
         d, m = self.arms.size, self.num_features
         zeros = lambda *shape: jnp.zeros(shape, self.arms.dtype)  # noqa: E731
         return ChebState(

@@ -16,6 +16,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 from typing_extensions import override
 
+from ...operators._arguments import require_key
 from ._tuner import (
     AbstractTuner,
     Choice,
@@ -81,6 +82,7 @@ class GaussianThompson(AbstractTuner):
 
     @override
     def init(self, key: PRNGKeyArray) -> ThompsonState:
+        require_key(key)
         zeros, zero = jnp.zeros_like(self.arms), jnp.zeros((), self.arms.dtype)
         return ThompsonState(key, zeros, zeros, zero, zero)
 

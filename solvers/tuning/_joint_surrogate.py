@@ -15,6 +15,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 from typing_extensions import override
 
+from ...operators._arguments import require_count, require_flag, require_key
 from ._chebyshev_features import chebyshev_features
 from ._tuner import (
     AbstractTuner,
@@ -123,15 +124,18 @@ class JointSurrogate(AbstractTuner):
             require_interval(low, high)
         require_fraction(discount, "discount")
         require_fraction(prediction_weight, "prediction_weight")
+        require_flag(is_continuous, "is_continuous")
+        require_count(num_context_features, "num_context_features")
+        require_count(num_value_features, "num_value_features")
         require_positive(
-            num_context_features=num_context_features,
-            num_value_features=num_value_features,
             deviation=deviation,
             prior_deviation=prior_deviation,
+            prior_curvature=prior_curvature,
         )
 
     @override
     def init(self, key: PRNGKeyArray) -> JointState:
+        require_key(key)
         m = self.num_context_features * self.num_value_features
         dtype = self.arms.dtype
         zero = jnp.zeros((), dtype)

@@ -1,9 +1,13 @@
 """What tuners choose between: a solver, its preconditioner and the cost of a step."""
 
+import math
+
 import equinox as eqx
 from jaxtyping import Array, Float
 
+from ...operators._arguments import require_number
 from .._solve import Preconditioner
+from ..core._arguments import require_maker
 from ..core._solver import AbstractSolver
 
 
@@ -32,5 +36,7 @@ class Method(eqx.Module):
                 f"Method needs a solver such as CG(rtol=1e-6), got {solver!r}"
             )
         self.solver = solver
+        require_maker(preconditioner)
+        require_number(work, "work", 0, math.inf, "positive and finite")
         self.preconditioner = preconditioner
         self.work = work

@@ -5,8 +5,11 @@ from typing import Any
 import jax
 
 from ...operators import AbstractLinearOperator, AbstractOperator
+from ...operators._field import real_dtype
+from ...operators._operator import require_operator
 from .._solve import Preconditioner
 from ..core._solver import AbstractSolver
+from ..core._stopping import suited_rtol
 from ..factorization._incomplete_cholesky import IncompleteCholesky
 from ..krylov._bicgstab import BiCGStab
 from ..krylov._cg import CG
@@ -20,7 +23,7 @@ from ._method import Method
 
 
 def methods_for(
-    A: AbstractLinearOperator, *, rtol: float = 1e-6, max_steps: int = 10_000
+    A: AbstractLinearOperator, *, rtol: float | None = None, max_steps: int = 10_000
 ) -> dict[str, Method]:
     """Return methods for systems like A by name, the one that is likely best first.
 
@@ -28,14 +31,21 @@ def methods_for(
 
     Args:
         A: an operator of this kind.
-        rtol: tolerance on the true residual.
+        rtol: tolerance on the true residual, by default 1e-6 in 64 bits and 1e-5 in 32.
         max_steps: bound on the number of steps.
+
+    Raises:
+        TypeError: A is no linear operator.
+        ValueError: rtol or max_steps out of range.
 
     Examples:
         >>> import krylax as kx
         >>> list(kx.solvers.tuning.methods_for(kx.operators.Laplacian((8, 8))))[:2]
         ['CG with Multigrid', 'CG with Multigrid of one sweep']
     """
+    require_operator(A)
+    if rtol is None:
+        rtol = max(1e-6, suited_rtol(real_dtype(A.in_structure)))
     settings: dict[str, Any] = {"rtol": rtol, "max_steps": max_steps}
     found = {
         name: Method(solver, preconditioner)

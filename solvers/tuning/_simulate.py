@@ -3,11 +3,14 @@
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
+from ...operators._arguments import shown
 from ...operators._control_flow import scan
-from ._tuner import AbstractTuner
+from ._tuner import AbstractTuner, require_tuner
 
 
 class Trace(eqx.Module):
@@ -62,7 +65,9 @@ def simulate(
         >>> bool(trace.costs.mean() < 6)
         True
     """
-    if costs.ndim != 2 or costs.shape[1] != tuner.arms.size:
+    require_tuner(tuner)
+    costs = _as_table(costs)
+    if costs.shape[1] != tuner.arms.size:
         raise ValueError(
             f"costs must have a column for each of the {tuner.arms.size} arms, got "
             f"shape {costs.shape}"
@@ -83,18 +88,23 @@ def simulate(
                 "neither"
             )
         state = tuner.init(key)
+    if contexts is not None and jnp.shape(contexts) != costs.shape[:1]:
+        raise ValueError(
+            f"contexts must hold one number for each of the {len(costs)} rounds, got "
+            f"{shown(contexts)}"
+        )
     state, (choice, paid) = scan(play, state, (costs, contexts, predicted))
     return Trace(choice.arm, choice.value, paid, choice.probabilities, state)
 
 
 def best_fixed(costs: Float[Array, "rounds arms"]) -> Float[Array, ""]:
     """Return the mean cost of the arm that is cheapest over all rounds."""
-    return jnp.min(jnp.mean(costs, axis=0))
+    return jnp.min(jnp.mean(_as_table(costs), axis=0))
 
 
 def instance_optimal(costs: Float[Array, "rounds arms"]) -> Float[Array, ""]:
     """Return the mean cost of the cheapest arm of each round."""
-    return jnp.mean(jnp.min(costs, axis=1))
+    return jnp.mean(jnp.min(_as_table(costs), axis=1))
 
 
 def _cost_of(
@@ -108,3 +118,14 @@ def _cost_of(
     left, right = costs[place], costs[place + 1]
     between = left + part * (right - left)
     return jnp.where(part == 0, left, jnp.where(part == 1, right, between))
+
+
+def _as_table(costs: Any) -> Any:
+    """Check that costs have an axis of rounds and one of arms."""
+    is_array = isinstance(costs, jax.Array | np.ndarray)
+    if not is_array or costs.ndim != 2 or not jnp.issubdtype(costs.dtype, jnp.floating):
+        raise ValueError(
+            "costs must be real numbers with a row for each round and a column for each"
+            f" of the arms, got {shown(costs)}"
+        )
+    return costs

@@ -23,6 +23,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 from typing_extensions import override
 
+from ...operators._arguments import require_flag, require_key
 from ...operators._control_flow import fori_loop
 from ._tuner import (
     AbstractTuner,
@@ -31,6 +32,7 @@ from ._tuner import (
     draw,
     finite_cost,
     require_fraction,
+    require_positive,
     update_if_cost_known,
 )
 
@@ -120,16 +122,17 @@ class TsallisINF(AbstractTuner):
         rate: float | None = None,
         discount: float = 1.0,
     ) -> None:
+        require_flag(reduces_variance, "reduces_variance")
         self.arms = as_arms(arms)
         self.reduces_variance = reduces_variance
         self.rate = (4.0 if reduces_variance else 2.0) if rate is None else rate
         self.memory = discount
         require_fraction(discount, "discount")
-        if not self.rate > 0:
-            raise ValueError(f"rate must be positive, got {rate}")
+        require_positive(rate=self.rate)
 
     @override
     def init(self, key: PRNGKeyArray) -> TsallisState:
+        require_key(key)
         return TsallisState(key, self.no_evidence())
 
     def no_evidence(self) -> Evidence:

@@ -7,6 +7,7 @@ has a bounded cost (the idea of PCGBandit: M. Khodak et al., One-shot accelerati
 transient PDE solvers via online-learned preconditioners, 2025, arXiv:2509.08765).
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -16,6 +17,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, DTypeLike, Float, Int, PRNGKeyArray, PyTree
 
 from ...operators import AbstractLinearOperator
+from ...operators._arguments import (
+    is_unknown_number,
+    number_of,
+    require_function,
+    shown,
+)
 from ...operators._arithmetic import select
 from ...operators._control_flow import cond, scan
 from ...operators._field import Field
@@ -26,7 +33,7 @@ from ..core._status import Status
 from ..sequences._solve_batch import count_systems
 from ..wrappers._capped import Capped
 from ._method import Method
-from ._tuner import AbstractTuner
+from ._tuner import AbstractTuner, require_tuner
 
 Assemble: TypeAlias = Callable[..., tuple[Any, Any]]
 Feedback: TypeAlias = Callable[[Statistics, Any, Any], Float[Array, " arms"]]
@@ -51,10 +58,15 @@ class Backstop(eqx.Module):
     factor: float = 2.0
 
     def __check_init__(self) -> None:
-        if not self.factor >= 1:
+        if not isinstance(self.method, Method):
+            raise TypeError(
+                f"method must be a Method(solver), got {shown(self.method)}"
+            )
+        factor = self.factor
+        if not (is_unknown_number(factor) or 1 <= number_of(factor) < math.inf):
             raise ValueError(
-                f"factor must be at least 1, got {self.factor}: an arm that is cut off "
-                "below the cost of the incumbent can never replace it"
+                f"factor must be at least 1, got {shown(factor)}: an arm that is cut "
+                "off below the cost of the incumbent can never replace it"
             )
 
 
@@ -175,6 +187,9 @@ def tune_sequence(
         Solver Parameters Across a Sequence of Linear System Instances, ICLR 2024,
         arXiv:2310.02246.
     """
+    require_function(system, "system", "from parameters to (A, b)")
+    require_function(method, "method", "from a value to a Method")
+    require_tuner(tuner)
     num_systems = count_systems(parameters)
     if contexts is not None and jnp.shape(contexts) != (num_systems,):
         raise ValueError(
@@ -298,6 +313,11 @@ def _advance(
     choice, learnt = tuner.ask(state.learnt, context)
     A, b = sequence.assemble(p, state.previous)
     method = sequence.method(choice.value)
+    if not isinstance(method, Method):
+        raise TypeError(
+            "method must make a Method of a value, got one that makes a "
+            f"{type(method).__name__}; wrap its solver: Method(solver)"
+        )
     cap = _cap(sequence.backstop, state, method)
     found = sequence.solve(A, b, method, state.previous, cap)
     attempt = _attempt(found, method, tuner.arms.dtype)

@@ -5,7 +5,9 @@ includes its random key. All methods are pure: a tuner runs inside `lax.scan`, b
 under `jax.vmap`, and from a Python loop.
 """
 
+import math
 from abc import abstractmethod
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -14,6 +16,13 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
+from ...operators._arguments import (
+    as_reals,
+    is_unknown_number,
+    number_of,
+    require_number,
+    shown,
+)
 from ...operators._arithmetic import select
 from ...operators._field import is_traced
 
@@ -50,6 +59,9 @@ class AbstractTuner(eqx.Module):
 
         Args:
             key: of the random draws.
+
+        Raises:
+            ValueError: it is no key.
         """
 
     @abstractmethod
@@ -91,9 +103,11 @@ def as_arms(arms: ArrayLike) -> Float[Array, " arms"]:
     Raises:
         ValueError: they are not ascending finite numbers.
     """
-    if isinstance(arms, list | tuple):
-        arms = jnp.asarray(arms) if is_traced(arms) else np.asarray(arms, float)
-    arms = jnp.asarray(arms, jnp.result_type(float, arms))
+    if not is_traced(arms):
+        known = as_reals(arms, "arms")
+        arms = arms if isinstance(arms, jax.Array | np.ndarray) else known
+    arms = jnp.asarray(arms)
+    arms = arms.astype(jnp.result_type(float, arms))
     if is_traced(arms):
         return arms
     is_ascending = arms.ndim == 1 and arms.size > 0 and np.all(np.diff(arms) > 0)
@@ -105,25 +119,34 @@ def as_arms(arms: ArrayLike) -> Float[Array, " arms"]:
     return arms
 
 
+def require_tuner(tuner: Any) -> None:
+    """Raise a `TypeError` where a tuner is something else."""
+    if not isinstance(tuner, AbstractTuner):
+        raise TypeError(
+            f"tuner must be a tuner such as TsallisINF(arms), got {shown(tuner)}"
+        )
+
+
 def require_fraction(value: float, name: str) -> None:
     """Raise a `ValueError` unless 0 < value <= 1."""
-    if not is_traced(value) and not 0 < float(value) <= 1:
-        raise ValueError(f"{name} must be above 0 and at most 1, got {value}")
+    if not is_unknown_number(value) and not 0 < number_of(value) <= 1:
+        raise ValueError(f"{name} must be above 0 and at most 1, got {shown(value)}")
 
 
 def require_positive(**settings: float | int) -> None:
     """Raise a `ValueError` where a setting is not positive."""
     for name, value in settings.items():
-        if not value > 0:
-            raise ValueError(f"{name} must be positive, got {value}")
+        require_number(value, name, 0, math.inf, "positive and finite")
 
 
 def require_interval(low: float, high: float) -> None:
     """Raise a `ValueError` unless low < high."""
-    if not is_traced((low, high)) and not float(low) < float(high):
+    if is_unknown_number(low) or is_unknown_number(high):
+        return
+    if not -math.inf < number_of(low) < number_of(high) < math.inf:
         raise ValueError(
-            f"low must be below high, the ends of the range of contexts, got {low} and "
-            f"{high}"
+            "low must be below high, the ends of the range of contexts, got "
+            f"{shown(low)} and {shown(high)}"
         )
 
 

@@ -16,6 +16,7 @@ from jax.custom_batching import custom_vmap
 from jaxtyping import Array, Bool, Int, PyTree
 from typing_extensions import override
 
+from ...operators._arguments import require_count, require_flag
 from ...operators._control_flow import cond, while_loop
 from ..core._solver import AbstractSolver, LinearSystem, Outcome
 from ..core._status import RUNNING, Status
@@ -76,11 +77,9 @@ class Batched(AbstractWrapper):
         self.num_lanes = num_lanes
         self.chunk = chunk
         self.hands_on = hands_on
-        for name in ("num_lanes", "chunk"):
-            if getattr(self, name) < 1:
-                raise ValueError(
-                    f"{name} must be at least 1, got {getattr(self, name)}"
-                )
+        require_count(num_lanes, "num_lanes")
+        require_count(chunk, "chunk")
+        require_flag(hands_on, "hands_on")
 
     @override
     def run(self, system: LinearSystem, carry: Any) -> Outcome:

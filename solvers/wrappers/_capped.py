@@ -3,12 +3,17 @@
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Int
 from typing_extensions import override
 
+from ...operators._arguments import require_count, shown
+from ...operators._field import is_traced
 from ..core._solver import AbstractSolver, LinearSystem, Outcome
 from ..core._status import RUNNING, Status
+from ..core._stopping import as_max_steps
 from ..core._wrapper import AbstractWrapper
 
 
@@ -20,7 +25,11 @@ class Capped(AbstractWrapper):
 
     Args:
         solver: the method and its tolerances.
-        cap: steps after which it is cut off with `max_steps_reached`.
+        cap: steps after which it is cut off with `max_steps_reached`; may be traced.
+
+    Raises:
+        ValueError: a cap that is no integer, or negative.
+        TypeError: `solver` is not a solver.
 
     Examples:
         >>> import jax.numpy as jnp, krylax as kx
@@ -34,8 +43,12 @@ class Capped(AbstractWrapper):
     cap: Int[Array, ""]
 
     def __init__(self, solver: AbstractSolver, cap: Any):
+        if not isinstance(solver, AbstractSolver):
+            raise TypeError(
+                f"Capped wraps a solver, such as Capped(CG(), 5), got {shown(solver)}"
+            )
         self.solver = solver
-        self.cap = jnp.asarray(cap, jnp.int32)
+        self.cap = _as_cap(cap)
 
     @override
     def advance(self, system: LinearSystem, state: Any, until: Any) -> Any:
@@ -49,3 +62,13 @@ class Capped(AbstractWrapper):
     @override
     def run(self, system: LinearSystem, carry: Any) -> Outcome:
         return AbstractSolver.run(self, system, carry)
+
+
+def _as_cap(cap: Any) -> Int[Array, ""]:
+    is_array = isinstance(cap, jax.Array | np.ndarray)
+    if is_array and jnp.issubdtype(cap.dtype, jnp.integer) and jnp.ndim(cap) == 0:
+        known = 0 if is_traced(cap) else int(cap)
+    else:
+        known = cap
+    require_count(known, "cap", 0)
+    return jnp.asarray(cap if is_array else as_max_steps(cap), jnp.int32)

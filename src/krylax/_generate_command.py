@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Union
 from tyro import conf
 
 from . import datasets
+from .datasets.generation._place import require_place
 from .datasets.generation._tolerance import chosen_rtol
 
 _SOME_FAILED = 3
@@ -101,11 +102,11 @@ Generate: Any = make_dataclass("Generate", [("job", _Job)])
 Generate.__doc__ = "Generate a certified data set, or continue an interrupted one."
 
 
-def file_options() -> dict[str, set[str]]:
-    """Return the options that a configuration file may set, by family."""
-    common = {option.name for option in fields(RunOptions)} - {"config"}
+def file_options() -> dict[str, dict[str, Any]]:
+    """Return what a configuration file may set, and its types, by family."""
+    common = {f.name: f.type for f in fields(RunOptions) if f.name != "config"}
     return {
-        name: common | {option.name for option in fields(family)}
+        name: common | {option.name: option.type for option in fields(family)}
         for name, family in _FAMILIES.items()
     }
 
@@ -121,6 +122,7 @@ def generate(command: Any) -> int:
     """
     family, run = _family(command.job.family), command.job.run
     if run.dry_run:
+        require_place(run.out)
         print(_cost_lines(run, _estimate(family, run)))
         return 0
     solver, preconditioner = _solver_and_preconditioner(family, run)
@@ -199,15 +201,26 @@ def _solver_and_preconditioner(
     return solver, factories[run.preconditioner]
 
 
+def _duration(seconds: float) -> str:
+    """Return a time in words, in a unit of which there are a few."""
+    if seconds < 1:
+        return "less than a second"
+    units = (("seconds", 1, 100), ("minutes", 60, 100), ("hours", 3600, 72))
+    for name, length, most in units:
+        if seconds < most * length:
+            return f"about {seconds / length:.2g} {name}"
+    return f"about {seconds / 86400:.0f} days"
+
+
 def _cost_lines(run: RunOptions, cost: datasets.Estimate) -> str:
-    minutes = cost.seconds / 60 / run.num_workers
+    duration = _duration(cost.seconds / run.num_workers)
     return "\n".join(
         [
             f"{run.out}: {run.num_samples} samples, nothing written",
             f"size: {cost.published_bytes / 1e6:.1f} MB",
             f"disk while generating: {cost.peak_bytes / 1e6:.1f} MB of "
             f"{cost.free_bytes / 1e6:.0f} MB free",
-            f"time: about {minutes:.1f} minutes "
+            f"time: {duration} "
             f"({cost.milliseconds_per_system:.3g} ms per system, "
             f"{run.num_workers} at a time)",
         ]

@@ -250,6 +250,21 @@ def kronecker_sum_with_nullspace(rng: np.random.Generator, dtype: Any) -> Case:
     return _kronecker_sum([line, dense_with_nullspace(rng, dtype)])
 
 
+def kronecker_sum_with_masses(rng: np.random.Generator, dtype: Any) -> Case:
+    cases = [dense(rng, dtype), banded(rng, dtype)]
+    masses = [_mass(len(case.matrix), dtype) for case in cases]
+    (A, B), (M, N) = ([case.matrix for case in found] for found in (cases, masses))
+    operator = ops.KroneckerSum(
+        *[case.operator for case in cases], masses=[case.operator for case in masses]
+    )
+    return Case(operator, np.kron(A, N) + np.kron(M, B))
+
+
+def _mass(n: int, dtype: Any) -> Case:
+    matrix = (4 * np.eye(n) + np.eye(n, k=1) + np.eye(n, k=-1)).astype(dtype)
+    return Case(ops.Dense(matrix, tags=["symmetric", "positive_definite"]), matrix)
+
+
 def block(rng: np.random.Generator, dtype: Any) -> Case:
     A, B = function_of_a_tree(rng, dtype), dense(rng, dtype)
     tree = kx.operators.Identity(tree_structure(dtype))
@@ -559,6 +574,7 @@ CASES: dict[str, Factory] = {
         kronecker_sum,
         kronecker_sum_definite,
         kronecker_sum_with_nullspace,
+        kronecker_sum_with_masses,
         block,
         block_saddle_point,
         block_rectangular,

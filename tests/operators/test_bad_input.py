@@ -121,6 +121,24 @@ BAD_VALUES: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: ops.Helmholtz(-ONES, 1.0),
         "coefficient must be positive in every cell",
     ),
+    "tags_of_none": (
+        lambda: ops.Dense(np.eye(4), tags=None),
+        "tags must be names among .*positive_definite.*, got None",
+    ),
+    "offsets_of_none": (
+        lambda: ops.Banded(np.ones((1, 4)), None),
+        "offsets must be integers, column minus row, got None",
+    ),
+    "block_of_a_number": (lambda: ops.Block(3), "sequence of rows, .*got 3"),
+    "couplings_of_a_list": (
+        lambda: ops.Stencil.of(ONES, [1.0]),
+        "couplings must be weights by offset",
+    ),
+    "factor_of_none": (lambda: ops.Scaled(None, A4), "factor must be a number, got"),
+    "key_of_a_number": (
+        lambda: ops.check_operator(A4, 0),
+        r"key must be one random key, such as jax.random.key\(0\), got 0",
+    ),
     "unknown_tag": (
         lambda: ops.Dense(np.eye(4), tags=["spd"]),
         r"unknown tags \['spd'\]; the tags are .*positive_definite",
@@ -223,6 +241,19 @@ BAD_TYPES: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: ops.Kronecker(np.eye(2)),
         "must be linear operators, got a ndarray as factor 0; wrap a matrix in Dense",
     ),
+    "function_of_none": (
+        lambda: ops.Function(None, STRUCTURE),
+        "function must be a function of a field, got None",
+    ),
+    "division_by_nothing": (lambda: A4 / None, "None"),
+    "inverse_of_an_array": (
+        lambda: ops.Inverse(np.eye(4), kx.solvers.CG()),
+        "operator must be a linear operator, got ndarray; wrap a matrix in Dense",
+    ),
+    "transpose_of_an_array": (
+        lambda: ops.Transpose(np.eye(4)),
+        "operator must be a linear operator, got ndarray",
+    ),
     "block_of_an_array": (
         lambda: ops.Block([[np.eye(2)]]),
         "blocks must be linear operators or None, got ndarray",
@@ -244,6 +275,14 @@ OPTIONS: dict[str, tuple[Callable, dict[str, Any], str]] = {
     "unknown_boundary": (LINE, {"boundary": "robin"}, "dirichlet.*periodic.*robin"),
     "half_periodic": (LINE, {"boundary": [HALF]}, "on both faces or on none, got"),
     "boundary_missing": (PLANE, {"boundary": ["neumann"]}, "2 axes, got 1 entries"),
+    "no_boundary": (LINE, {"boundary": None}, "one of .*for each axis.*, got None"),
+    "boundary_number": (LINE, {"boundary": [2.0]}, r"\(low, high\) pair.*got 2.0"),
+    "complex_spacing": (LINE, {"spacing": 1j}, "spacing must be real numbers, got 1j"),
+    "spacing_text": (LINE, {"spacing": "1"}, "spacing must be real numbers, got '1'"),
+    "spacing_flag": (LINE, {"spacing": True}, "must be real numbers, got True"),
+    "unknown_dtype": (LINE, {"dtype": "real"}, "floating or complex type.*got 'real'"),
+    "null_vectors": (LINE, {"nullspace": np.ones((1, 4))}, "None, got array"),
+    "mean_array": (CELLS, {"face_mean": ONES}, "one of .*harmonic.*got array"),
     "three_faces": (LINE, {"boundary": [("neumann",) * 3]}, r"\(low, high\) pair.*got"),
     "false_nullspace": (LINE, {"nullspace": "constant"}, "makes .*nonsingular; leave"),
     "false_in_flow": (FLOW, {"nullspace": "constant"}, "Dirichlet face makes"),

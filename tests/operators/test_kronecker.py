@@ -49,6 +49,21 @@ def test_definite_factors_make_it_definite(combine: Any):
     assert A.T is A
 
 
+def test_definite_masses_keep_the_tags_of_a_sum_and_others_do_not():
+    A = ops.KroneckerSum(LINE, LINE, masses=(LINE, LINE))
+    assert A.tags == DEFINITE
+    assert A.T is A
+    singular = ops.KroneckerSum(
+        LINE, LINE, masses=(LINE, ops.Laplacian((3,), boundary="neumann"))
+    )
+    assert singular.tags == DEFINITE - {"positive_definite"}
+
+
+def test_masses_of_other_sizes_are_refused():
+    with pytest.raises(ValueError, match="sizes and the dtype of its factors"):
+        ops.KroneckerSum(LINE, LINE, masses=(LINE, NEUMANN))
+
+
 def test_one_definite_factor_makes_a_sum_definite_but_a_product_singular():
     assert ops.KroneckerSum(LINE, NEUMANN).tags == DEFINITE
     expected = DEFINITE - {"positive_definite"} | {"singular"}

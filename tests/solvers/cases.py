@@ -154,6 +154,12 @@ ROWS = {
         ("hermitian",),
         wrap=kx.operators.KroneckerSum,
     ),
+    "sylvester": direct(
+        kx.solvers.Sylvester,
+        (*GENERAL, "poisson_1d"),
+        "complex_shifted",
+        wrap=kx.operators.KroneckerSum,
+    ),
     "batched": definite(batched),
     "refinement": definite(
         partial(
@@ -168,7 +174,7 @@ ROWS = {
 PRECONDITIONED = [row for row in ROWS if ROWS[row].takes_preconditioner]
 PAIRS = [(row, problem) for row in ROWS for problem in ROWS[row].problems]
 # The others take any operator, not only separable ones or those with known triangles.
-SPECIAL = ("fast_diagonalization", "sor", "sor_adaptive")
+SPECIAL = ("fast_diagonalization", "sylvester", "sor", "sor_adaptive")
 GENERAL_ROWS = [row for row in ROWS if row not in SPECIAL]
 KINDS = ["cg", "gmres", "gcrodr", "lu", "batched", "refinement"]
 # Direct solvers attain what rounding allows of any system.

@@ -3,10 +3,12 @@
 from functools import partial
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import lax
 
 import krylax as kx
 
@@ -119,6 +121,51 @@ def test_function_without_a_transpose_solves_forwards_and_in_forward_mode():
     )
     assert np.allclose(found, WEIGHTS / 2)
     assert np.allclose(change, EIGENVECTOR / 2)
+
+
+class Broken(kx.operators.AbstractLinearOperator):
+    """An operator with a mistake in what it says of its transpose."""
+
+    error: Any = eqx.field(static=True)
+
+    @property
+    def in_structure(self) -> Any:
+        return jax.eval_shape(lambda: EIGENVECTOR)
+
+    def mv(self, x: Any) -> Any:
+        return 2 * x
+
+    @property
+    def T(self) -> Any:
+        raise self.error("not like this")
+
+
+def forward_derivative(error: Any) -> Any:
+    solver = kx.solvers.GMRES(rtol=1e-10)
+    value = lambda b: kx.solve(Broken(error), b, solver).value  # noqa: E731
+    return jax.jvp(value, (WEIGHTS,), (EIGENVECTOR,))[1]
+
+
+@pytest.mark.parametrize("error", [AttributeError, TypeError, ValueError])
+def test_mistake_in_a_transpose_is_not_taken_for_none(error: Any):
+    with pytest.raises(error, match="not like this"):
+        forward_derivative(error)
+
+
+def test_transpose_that_is_not_implemented_is_none():
+    assert np.allclose(forward_derivative(NotImplementedError), EIGENVECTOR / 2)
+
+
+def test_function_with_a_loop_that_has_no_transpose_solves_in_forward_mode():
+    def twice(x: Any) -> Any:
+        return lax.while_loop(
+            lambda s: s[0] < 1, lambda s: (s[0] + 1, 2 * s[1]), (0, x)
+        )[1]
+
+    A = kx.operators.Function(twice, jax.eval_shape(lambda: EIGENVECTOR))
+    solver = kx.solvers.GMRES(rtol=1e-10)
+    value = lambda b: kx.solve(A, b, solver).value  # noqa: E731
+    assert np.allclose(jax.jvp(value, (WEIGHTS,), (EIGENVECTOR,))[1], EIGENVECTOR / 2)
 
 
 @pytest.mark.parametrize("name", ["diagonal", "function"])

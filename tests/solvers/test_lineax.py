@@ -130,6 +130,18 @@ def test_prepared_state_is_reused():
     assert relative_error(got, jnp.linalg.solve(MATRIX, B)) <= ALLOWED
 
 
+def test_prepared_state_of_a_direct_solver_holds_its_factors():
+    solver = as_lineax_solver(kx.solvers.LU())
+    state = solver.init(lx.MatrixLinearOperator(MATRIX), {})
+
+    def traced(**options: Any) -> str:
+        run = partial(solve, b=B, solver=solver, **options)
+        return str(jax.make_jaxpr(lambda matrix: run(matrix).value)(MATRIX))
+
+    assert "lu_factor" in traced()
+    assert "lu_factor" not in traced(state=state)
+
+
 @pytest.mark.parametrize("preconditioner", [None, kx.solvers.Jacobi()])
 def test_negative_definite_systems_are_solved_with_changed_signs(preconditioner: Any):
     matrix, b = problem("diffusion_2d")
@@ -293,6 +305,45 @@ def test_implicit_euler_of_diffrax_takes_its_exact_steps(root_finder: Any):
     root_finder = root_finder(rtol=1e-10, atol=1e-10, linear_solver=SOLVE_HEAT)
     got, start = heat_after(diffrax.ImplicitEuler(root_finder=root_finder), 0.01)
     assert relative_error(got, start * (1 + 0.01 * RATE) ** -10) <= 1e-9
+
+
+def decay_of(wave: Any, diffusivity: Any) -> Any:
+    """What is left of an eigenvector after time 0.1, by adaptive steps."""
+    A = kx.operators.Laplacian((N,), spacing=1 / (N + 1))
+    one = kx.operators.Identity(A.in_structure)
+
+    def inverse(jacobian: Any) -> Any:
+        # The Jacobian is I + s A, with a step s that its product tells.
+        s = jnp.vdot(wave, jacobian @ wave - wave) / jnp.vdot(wave, A @ wave)
+        return kx.solvers.FastDiagonalization()(one + s * A)
+
+    linear = as_lineax_solver(kx.solvers.GMRES(rtol=1e-10), inverse)
+    root_finder = diffrax.VeryChord(rtol=1e-10, atol=1e-10, linear_solver=linear)
+    found: Any = diffrax.diffeqsolve(
+        diffrax.ODETerm(lambda t, u, args: -args * A.mv(u)),
+        diffrax.Kvaerno5(root_finder=root_finder),
+        t0=0.0,
+        t1=0.1,
+        dt0=1e-3,
+        y0=wave,
+        args=diffusivity,
+        stepsize_controller=diffrax.PIDController(rtol=1e-7, atol=1e-9),
+        adjoint=diffrax.ForwardMode(),
+    )
+    return jnp.vdot(found.ys[-1], wave) / jnp.vdot(wave, wave)
+
+
+@pytest.mark.slow
+def test_adaptive_kvaerno5_with_a_factory_goes_through_vmap_and_jvp():
+    modes = np.array([[1], [2], [5]])
+    waves = np.sin(np.pi * modes * np.arange(1, N + 1) / (N + 1))
+    run = jax.vmap(lambda wave: jax.jvp(partial(decay_of, wave), (1.0,), (1.0,)))
+    decays, slopes = jax.jit(run)(waves)
+    rates = 4 * (N + 1) ** 2 * np.sin(np.pi * modes[:, 0] / 2 / (N + 1)) ** 2
+    expected = np.exp(-0.1 * rates)
+    # A hundred steps with an error of 1e-7 each.
+    assert np.max(np.abs(decays - expected)) <= 1e-5
+    assert np.max(np.abs(slopes + 0.1 * rates * expected)) <= 1e-5
 
 
 @pytest.mark.slow

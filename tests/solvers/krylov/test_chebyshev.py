@@ -112,7 +112,7 @@ def test_measured_bounds_are_counted():
         ({"smallest": 0.0, "largest": 1.0}, "0 < smallest <= largest"),
         ({"smallest": 1.0, "largest": float("inf")}, "0 < smallest <= largest"),
         ({"smallest": 1.0, "largest": 2.0, "num_bound_steps": 5}, "leave one"),
-        ({"num_bound_steps": -1}, "must not be negative, got -1"),
+        ({"num_bound_steps": -1}, "must be at least 0, got -1"),
     ],
 )
 def test_settings_out_of_range_are_refused(options: dict[str, Any], message: str):

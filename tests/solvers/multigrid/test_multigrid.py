@@ -182,6 +182,6 @@ def test_other_operators_are_refused_with_the_remedy():
 @pytest.mark.parametrize("factory", [Multigrid, kx.solvers.AlgebraicMultigrid])
 @pytest.mark.parametrize("num_sweeps", [0, 1.5])
 def test_what_is_no_number_of_sweeps_is_refused(factory: Any, num_sweeps: Any):
-    match = f"num_sweeps must be an integer, at least 1, got {num_sweeps}"
+    match = f"num_sweeps must be (an integer|at least 1), got {num_sweeps}"
     with types_unchecked(), pytest.raises(ValueError, match=match):
         factory(num_sweeps=num_sweeps)

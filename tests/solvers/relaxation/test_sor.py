@@ -140,7 +140,7 @@ def test_relaxation_that_is_no_number_is_told():
     A, b = kx.operators.Laplacian((6, 5)), noise(6, 5)
     solve = jax.jit(lambda w: kx.solve(A, b, S.SOR(1e-8, omega=w), throw=False))
     found = solve(jnp.nan)
-    assert found.status == Status.nonfinite
+    assert found.status == Status.nonfinite_input
     assert np.all(np.isfinite(found.value))
 
 

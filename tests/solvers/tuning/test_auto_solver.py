@@ -140,3 +140,11 @@ def test_methods_for_an_operator_solve_it(A: Any):
 def test_factor_below_one_is_refused():
     with pytest.raises(ValueError, match="factor must be at least 1"):
         T.AutoSolver(factor=0.5)
+
+
+def test_default_tolerance_is_one_that_the_dtype_reaches():
+    def rtol(dtype: str) -> float:
+        A = kx.operators.Laplacian((8, 8), dtype=jnp.dtype(dtype))
+        return next(iter(T.methods_for(A).values())).solver.rtol
+
+    assert (rtol("float64"), rtol("float32")) == (1e-6, 1e-5)

@@ -196,7 +196,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     ),
     "features": (
         lambda: T.ChebCB(arms(), 0.0, 1.0, num_features=0),
-        "num_features must be positive",
+        "num_features must be at least 1",
     ),
     "index": (lambda: T.Fixed(arms(), NUM_ARMS), "index must be from 0 to"),
     "context": (

@@ -28,6 +28,7 @@ INNER: dict[str, Any] = {
     "cholesky": kx.solvers.Cholesky(1e-4),
     "lu": kx.solvers.LU(1e-4),
     "fast_diagonalization": kx.solvers.FastDiagonalization(1e-4),
+    "sylvester": kx.solvers.Sylvester(1e-4),
 }
 
 
