@@ -28,7 +28,7 @@ from jaxtyping import Array, Bool
 from ..operators import AbstractLinearOperator, Block, Identity
 from ..operators._arithmetic import add, all_finite, conj, select, subtract, zeros_like
 from ..operators._field import Field, is_traced
-from ._requirements import require_right_preconditioner, require_shapes
+from ._requirements import made, require_right_preconditioner, require_shapes
 from .core._compilation import compile_modules
 from .core._corrections import iterate
 from .core._inner_product import InnerProduct
@@ -66,9 +66,7 @@ def _compiled(
     throw: bool,
 ) -> Solution:
     require_shapes(A, b, x0)
-    M = preconditioner
-    if callable(M) and not isinstance(M, AbstractLinearOperator):
-        M = M(A)
+    M = made(preconditioner, A)
     require_right_preconditioner(M, A)
     M, x0 = _constant((M, x0))
     is_damped = damping is not None

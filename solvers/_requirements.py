@@ -8,7 +8,7 @@ import numpy as np
 from ..operators import AbstractLinearOperator, AbstractOperator
 from ..operators._arguments import shown
 from ..operators._field import Field, describe, require_structure
-from ..operators._operator import require_operator
+from ..operators._operator import Scaled, Sum, require_operator
 from ..operators._tags import require_complete
 from .core._arguments import require_maker, require_solver
 from .core._least_squares import AbstractLeastSquares
@@ -123,6 +123,27 @@ def _structure_of(carry: Any) -> Any:
     leaves = jax.tree.leaves(carry)
     is_known = all(isinstance(leaf, jax.Array | np.ndarray) for leaf in leaves)
     return jax.eval_shape(lambda: carry) if is_known else carry
+
+
+def made(preconditioner: Any, A: AbstractLinearOperator) -> AbstractOperator | None:
+    """The preconditioner, made where a factory is given."""
+    if preconditioner is None or isinstance(preconditioner, AbstractOperator):
+        return preconditioner
+    M = preconditioner(A)
+    if _is_multiple_of(A, M):
+        raise ValueError(
+            "preconditioner is called with A to make an operator, and made a multiple "
+            "of A, so it seems to be a function of a residual; wrap it as "
+            "Function(preconditioner, A.in_structure, tags=...)"
+        )
+    return M
+
+
+def _is_multiple_of(A: Any, M: Any) -> bool:
+    """Whether arithmetic made M of A alone."""
+    if isinstance(M, Sum):
+        return _is_multiple_of(A, M.left) and _is_multiple_of(A, M.right)
+    return M is A or (isinstance(M, Scaled) and _is_multiple_of(A, M.operator))
 
 
 def require_preconditioner(

@@ -29,9 +29,9 @@ from ..operators._arithmetic import (
 )
 from ..operators._control_flow import cond
 from ..operators._field import Field, as_field, is_traced
-from ..operators._operator import Scaled, Sum
 from ._least_squares import solve_least_squares
 from ._requirements import (
+    made,
     require_fitting,
     require_least_squares,
     require_preconditioner,
@@ -172,11 +172,11 @@ def _compiled(
     # What structures tell is checked here, once per compiled program.
     require_solvable(A, b, x0, solver)
     require_fitting(carry, A, solver)
-    M = _made(preconditioner, A)
+    M = made(preconditioner, A)
     require_preconditioner(M, A, solver)
     N = None
     if transpose_preconditioner is not None:
-        N = _made(transpose_preconditioner, A.T)
+        N = made(transpose_preconditioner, A.T)
         require_preconditioner(N, A, solver)
     # Settings may be traced, and are numbers like any other.
     given = (A, M, x0, carry, solver)
@@ -193,29 +193,6 @@ def _compiled(
     b = select(is_compatible, b, zeros_like(b))
     solution = _solve_compatible(A, M, N, b, start, solver, throw, unroll)
     return select(is_compatible, solution, as_incompatible(solution, b_norm))
-
-
-def _made(
-    preconditioner: Preconditioner | None, A: AbstractLinearOperator
-) -> AbstractOperator | None:
-    """The preconditioner, made where a factory is given."""
-    if preconditioner is None or isinstance(preconditioner, AbstractOperator):
-        return preconditioner
-    M = preconditioner(A)
-    if _is_multiple_of(A, M):
-        raise ValueError(
-            "preconditioner is called with A to make an operator, and made a multiple "
-            "of A, so it seems to be a function of a residual; wrap it as "
-            "Function(preconditioner, A.in_structure, tags=...)"
-        )
-    return M
-
-
-def _is_multiple_of(A: Any, M: Any) -> bool:
-    """Whether arithmetic made M of A alone."""
-    if isinstance(M, Sum):
-        return _is_multiple_of(A, M.left) and _is_multiple_of(A, M.right)
-    return M is A or (isinstance(M, Scaled) and _is_multiple_of(A, M.operator))
 
 
 def _solve_compatible(

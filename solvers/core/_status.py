@@ -57,7 +57,7 @@ class Status(enum.IntEnum):
         3,
         "The solve broke down: the Krylov space is exhausted, or a factor is singular, "
         "but the residual does not meet the tolerance; the operator is singular or not "
-        "what it promises.",
+        "what it promises. LSMR solves least-squares problems of any rank.",
     )
     indefinite_operator = (
         4,

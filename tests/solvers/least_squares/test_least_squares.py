@@ -212,6 +212,12 @@ REFUSED: dict[str, tuple[Any, str]] = {
         lambda: kx.solve(A, B, LSMR, preconditioner=Forward()),
         "needs the adjoint of the preconditioner, which this Forward has not",
     ),
+    "preconditioner_of_residuals": (
+        lambda: kx.solve(
+            ops.Dense(np.eye(3)), np.ones(3), LSMR, preconditioner=lambda r: 2 * r
+        ),
+        "made a multiple of A",
+    ),
     "transpose_preconditioner": (
         lambda: kx.solve(A, B, LSMR, transpose_preconditioner=Forward()),
         "leave out transpose_preconditioner",
@@ -220,7 +226,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "unroll": (lambda: kx.solve(A, B, LSMR, unroll=2), "LSMR cannot be unrolled"),
     "damping": (
         lambda: kx.solvers.QR(damping=-1.0),
-        "damping must be zero or positive and finite, got -1.0",
+        "damping must be one number, zero or positive and finite, got -1.0",
     ),
     "rectangle_for_cg": (
         lambda: kx.solve(A, B, kx.solvers.CG()),
