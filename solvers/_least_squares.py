@@ -50,8 +50,12 @@ def solve_least_squares(
     damping = solver.damping
     # A block of zeros would cost as much as any.
     damping = damping if is_traced(damping) or damping != 0 else None
+    # A traced one may be zero.
+    has_full_rank = damping is not None and not is_traced(damping)
     derivative_raises = throw and is_traced((A, b, damping))
-    solution = _compiled(A, b, damping, solver, preconditioner, x0, derivative_raises)
+    solution = _compiled(
+        A, b, damping, solver, preconditioner, x0, has_full_rank, derivative_raises
+    )
     return raise_failure(solution) if throw else solution
 
 
@@ -63,6 +67,7 @@ def _compiled(
     solver: AbstractLeastSquares,
     preconditioner: Any,
     x0: Field | None,
+    has_full_rank: bool,
     throw: bool,
 ) -> Solution:
     require_shapes(A, b, x0)
@@ -80,7 +85,7 @@ def _compiled(
         x0=x0,
         inverse=solver.prepare(_constant(A if M is None else A @ M)),
         is_finite=solver.inner_product.everywhere(all_finite((A, M, x0))),
-        has_full_rank=is_damped,
+        has_full_rank=has_full_rank,
         is_damped=is_damped,
     )
     tolerance = Tolerance(solver.rtol, solver.atol)
