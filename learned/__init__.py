@@ -1,5 +1,7 @@
 """Learned operators: preconditioners, Gaussian-process solvers, neural operators.
 
-Empty so far. Learned operators will be operators like any other: a preconditioner is
-passed as `solve(preconditioner=...)`, a prediction of the solution as `x0`.
+Learned operators are operators like any other: a preconditioner is passed as
+`solve(preconditioner=...)`, a prediction of the solution as `x0`.
+
+- `gaussian_process/`: Equations solved by Gaussian processes on tensor grids.
 """

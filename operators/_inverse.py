@@ -59,7 +59,9 @@ class Inverse(AbstractLinearOperator):
             )
         # Operators stand below solvers; an inverse is where the two meet.
         from ..solvers._requirements import require_preconditioner, require_types
+        from ..solvers.core._arguments import require_solver
 
+        require_solver(solver)
         require_types(operator, solver, preconditioner)
         self.operator = operator
         self.solver = solver

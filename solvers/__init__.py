@@ -1,5 +1,7 @@
 """Solvers, preconditioners, and the top-level solve.
 
+- `_least_squares.py`: The front door of least squares: damping, the preconditioner,
+  derivatives.
 - `_lineax.py`: Our solvers for lineax, and through it for Optimistix and Diffrax.
 - `_lineax_solver.py`: The class behind `as_lineax_solver`; the only one here to import
   lineax.
@@ -10,6 +12,7 @@
 - `core/`: What a solver is, and what all methods share.
 - `factorization/`: Direct solvers and incomplete factors.
 - `krylov/`: Methods of a Krylov space, one system at a time.
+- `least_squares/`: Least squares: operators of any shape and rank.
 - `multigrid/`: Multigrid: levels, the cycle over them, and two ways to make levels.
 - `recycling/`: Krylov methods that hand a space from one solve to the next.
 - `relaxation/`: Stationary methods, as solvers and as preconditioners.
@@ -49,6 +52,9 @@ from .krylov import BiCGStab as BiCGStab
 from .krylov import Chebyshev as Chebyshev
 from .krylov import FlexibleCG as FlexibleCG
 from .krylov import spectral_bounds as spectral_bounds
+from .least_squares import LSMR as LSMR
+from .least_squares import QR as QR
+from .least_squares import PseudoInverse as PseudoInverse
 from .multigrid import AbstractLevel as AbstractLevel
 from .multigrid import AbstractSmoother as AbstractSmoother
 from .multigrid import AlgebraicMultigrid as AlgebraicMultigrid

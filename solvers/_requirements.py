@@ -8,16 +8,18 @@ import numpy as np
 from ..operators import AbstractLinearOperator, AbstractOperator
 from ..operators._arguments import shown
 from ..operators._field import Field, describe, require_structure
-from ..operators._operator import require_operator
+from ..operators._operator import Scaled, Sum, require_operator
 from ..operators._tags import require_complete
 from .core._arguments import require_maker, require_solver
+from .core._least_squares import AbstractLeastSquares
 from .core._solver import AbstractSolver
 
 
 def require_types(A: Any, solver: Any, preconditioner: Any) -> None:
     """Raise a `TypeError` where an argument is not what its name says."""
     require_operator(A)
-    require_solver(solver)
+    if not isinstance(solver, AbstractLeastSquares):
+        require_solver(solver)
     require_maker(preconditioner)
 
 
@@ -37,18 +39,68 @@ def require_solvable(A: Any, b: Field, x0: Field | None, solver: Any) -> None:
     if A.in_structure != A.out_structure:
         raise ValueError(
             f"A must be square, got one from {describe(A.in_structure)} to "
-            f"{describe(A.out_structure)}"
+            f"{describe(A.out_structure)}; LSMR and QR solve least-squares problems"
         )
-    require_structure(b, A.out_structure, "b")
-    if x0 is not None:
-        require_structure(x0, A.in_structure, "x0")
-    require_complete(A)
+    require_shapes(A, b, x0)
     if "singular" in A.tags and A.nullspace is None:
         raise ValueError(
             f"this {type(A).__name__} is singular (no face holds the value), so the "
             'solution is not unique; declare nullspace="constant" to get the one of '
             "mean zero, for a right-hand side of mean zero"
         )
+
+
+def require_shapes(A: Any, b: Field, x0: Field | None) -> None:
+    """Raise where b or the start is no field of A, or its tags are not complete."""
+    require_structure(b, A.out_structure, "b")
+    if x0 is not None:
+        require_structure(x0, A.in_structure, "x0")
+    require_complete(A)
+
+
+def require_least_squares(
+    solver: AbstractLeastSquares, transpose_preconditioner: Any, carry: Any, unroll: Any
+) -> None:
+    """Raise a `ValueError` where an argument means nothing to such a solver."""
+    name = type(solver).__name__
+    if transpose_preconditioner is not None:
+        raise ValueError(
+            f"{name} takes the adjoint of its preconditioner, also for derivatives; "
+            "leave out transpose_preconditioner"
+        )
+    if carry is not None:
+        raise ValueError(
+            f"carry does not fit: this {name} carries nothing, so leave it out"
+        )
+    if unroll is not None:
+        raise ValueError(
+            f"{name} cannot be unrolled; leave out `unroll` for derivatives by the "
+            "implicit rule"
+        )
+
+
+def require_right_preconditioner(M: Any, A: AbstractLinearOperator) -> None:
+    """Raise where M is no linear operator on the fields of x, with an adjoint."""
+    if M is None:
+        return
+    if not isinstance(M, AbstractLinearOperator):
+        raise ValueError(
+            "a least-squares solver needs a linear preconditioner with an adjoint, got "
+            f"a {type(M).__name__}"
+        )
+    for structure in (M.in_structure, M.out_structure):
+        if structure != A.in_structure:
+            raise ValueError(
+                f"the preconditioner acts on {describe(structure)}, the unknown is "
+                f"{describe(A.in_structure)}; x = M y for M on the right of A"
+            )
+    try:
+        jax.eval_shape(M.H.mv, M.out_structure)
+    except Exception as error:
+        raise ValueError(
+            f"a least-squares solver needs the adjoint of the preconditioner, which "
+            f"this {type(M).__name__} has not; give it a T"
+        ) from error
 
 
 def require_fitting(carry: Any, A: AbstractLinearOperator, solver: Any) -> None:
@@ -71,6 +123,27 @@ def _structure_of(carry: Any) -> Any:
     leaves = jax.tree.leaves(carry)
     is_known = all(isinstance(leaf, jax.Array | np.ndarray) for leaf in leaves)
     return jax.eval_shape(lambda: carry) if is_known else carry
+
+
+def made(preconditioner: Any, A: AbstractLinearOperator) -> AbstractOperator | None:
+    """The preconditioner, made where a factory is given."""
+    if preconditioner is None or isinstance(preconditioner, AbstractOperator):
+        return preconditioner
+    M = preconditioner(A)
+    if _is_multiple_of(A, M):
+        raise ValueError(
+            "preconditioner is called with A to make an operator, and made a multiple "
+            "of A, so it seems to be a function of a residual; wrap it as "
+            "Function(preconditioner, A.in_structure, tags=...)"
+        )
+    return M
+
+
+def _is_multiple_of(A: Any, M: Any) -> bool:
+    """Whether arithmetic made M of A alone."""
+    if isinstance(M, Sum):
+        return _is_multiple_of(A, M.left) and _is_multiple_of(A, M.right)
+    return M is A or (isinstance(M, Scaled) and _is_multiple_of(A, M.operator))
 
 
 def require_preconditioner(

@@ -29,15 +29,18 @@ from ..operators._arithmetic import (
 )
 from ..operators._control_flow import cond
 from ..operators._field import Field, as_field, is_traced
-from ..operators._operator import Scaled, Sum
+from ._least_squares import solve_least_squares
 from ._requirements import (
+    made,
     require_fitting,
+    require_least_squares,
     require_preconditioner,
     require_solvable,
     require_types,
     require_unroll,
 )
 from .core._compilation import compile_modules
+from .core._least_squares import AbstractLeastSquares
 from .core._nullspace import as_incompatible, complement_of
 from .core._preparation import Start, prepare
 from .core._raising import raise_failure, require_derivative
@@ -56,7 +59,7 @@ Preconditioner = AbstractOperator | Callable[[Any], AbstractOperator]
 def solve(
     A: AbstractLinearOperator,
     b: Any,
-    solver: AbstractSolver,
+    solver: AbstractSolver | AbstractLeastSquares,
     *,
     preconditioner: Preconditioner | None = None,
     transpose_preconditioner: Preconditioner | None = None,
@@ -65,14 +68,21 @@ def solve(
     throw: bool = True,
     unroll: int | None = None,
 ) -> Solution:
-    """Solve the square linear system A x = b and certify the result.
+    """Solve the square linear system A x = b, or a least-squares problem; certify x.
 
     Converged means ‖b − A x‖ ≤ max(rtol·‖b‖, atol), measured on the x that is returned;
     attained, that it is above, but at most 4 eps (‖A‖‖x‖ + ‖b‖), which is rounding.
+    A least-squares solver, `LSMR` or `QR`, takes A of any shape and rank, and minimises
+    ‖A x − b‖² + damping² ‖x‖²; of several solutions it returns the one of least ‖x‖, or
+    nearest to x0. Its `converged` also means ‖Aᴴr‖ ≤ rtol ‖A‖ ‖r‖, for r = b − A x, and
+    `attained` the same with the rounding of r for rtol ‖r‖; with damping A and b stand
+    for (A; damping I) and (b; 0).
+
     Compiled on first use for each combination of structures; works inside `jit`, `vmap`
     and `scan`. Derivatives in both modes, with respect to b and all arrays in A, are by
     the implicit rule: solves to the relative tolerance of x, that is rtol, or atol/‖b‖
-    for rtol = 0. `x0`, `carry`, the preconditioner and the statistics have derivative
+    for rtol = 0; those of the pseudo-inverse for a rank that does not change, and of
+    the damping. `x0`, `carry`, the preconditioner and the statistics have derivative
     zero.
 
     Args:
@@ -80,8 +90,9 @@ def solve(
         b: the right-hand side, with the structure of A's fields.
         solver: the method and its tolerances.
         preconditioner: an approximate inverse of A, or a factory that makes one from A,
-            such as `Jacobi()`. Any function is a factory; one that is to be applied to
-            residuals is an operator, `Function(f, A.in_structure)`.
+            such as `Jacobi()`; for least squares a linear operator M on the fields of x
+            with an adjoint, x = M y. Any function is a factory; one that is to be
+            applied to residuals is an operator, `Function(f, A.in_structure)`.
         transpose_preconditioner: an approximate inverse of Aᵀ, or a factory that makes
             one from Aᵀ, for the solves of reverse-mode derivatives; by default the
             transpose of a linear preconditioner, and none for a nonlinear one.
@@ -130,6 +141,9 @@ def solve(
     require_unroll(unroll)
     require_flag(throw, "throw")
     require_reachable(solver, jax.tree.leaves(A.in_structure)[0].dtype)
+    if isinstance(solver, AbstractLeastSquares):
+        require_least_squares(solver, transpose_preconditioner, carry, unroll)
+        return solve_least_squares(A, b, solver, preconditioner, x0, throw)
     throw = throw and unroll is None
     if carry is None and solver.has_carry:
         # An empty one, so that the first solve of a sequence shares the program.
@@ -158,11 +172,11 @@ def _compiled(
     # What structures tell is checked here, once per compiled program.
     require_solvable(A, b, x0, solver)
     require_fitting(carry, A, solver)
-    M = _made(preconditioner, A)
+    M = made(preconditioner, A)
     require_preconditioner(M, A, solver)
     N = None
     if transpose_preconditioner is not None:
-        N = _made(transpose_preconditioner, A.T)
+        N = made(transpose_preconditioner, A.T)
         require_preconditioner(N, A, solver)
     # Settings may be traced, and are numbers like any other.
     given = (A, M, x0, carry, solver)
@@ -179,29 +193,6 @@ def _compiled(
     b = select(is_compatible, b, zeros_like(b))
     solution = _solve_compatible(A, M, N, b, start, solver, throw, unroll)
     return select(is_compatible, solution, as_incompatible(solution, b_norm))
-
-
-def _made(
-    preconditioner: Preconditioner | None, A: AbstractLinearOperator
-) -> AbstractOperator | None:
-    """The preconditioner, made where a factory is given."""
-    if preconditioner is None or isinstance(preconditioner, AbstractOperator):
-        return preconditioner
-    M = preconditioner(A)
-    if _is_multiple_of(A, M):
-        raise ValueError(
-            "preconditioner is called with A to make an operator, and made a multiple "
-            "of A, so it seems to be a function of a residual; wrap it as "
-            "Function(preconditioner, A.in_structure, tags=...)"
-        )
-    return M
-
-
-def _is_multiple_of(A: Any, M: Any) -> bool:
-    """Whether arithmetic made M of A alone."""
-    if isinstance(M, Sum):
-        return _is_multiple_of(A, M.left) and _is_multiple_of(A, M.right)
-    return M is A or (isinstance(M, Scaled) and _is_multiple_of(A, M.operator))
 
 
 def _solve_compatible(
@@ -248,7 +239,8 @@ def _differentiate(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> Any:
     x, rest = solved
     # A start for b is of no use for another right-hand side.
     start = Start(None, start.carry, start.is_finite)
-    tolerance = derivative_tolerance(solver, solver.inner_product.scaled_norm(b))
+    b_norm = solver.inner_product.scaled_norm(b)
+    tolerance = derivative_tolerance(Tolerance(solver.rtol, solver.atol), b_norm)
 
     def run(operator: AbstractLinearOperator, M: Any) -> Any:
         complement = complement_of(operator, solver.inner_product)

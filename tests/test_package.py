@@ -183,6 +183,7 @@ ROOMS = {
     "solvers/wrappers": {"core"},
     "solvers/multigrid": {"core", "sweeps"},
     "solvers/factorization": {"core", "sweeps"},
+    "solvers/least_squares": {"core"},
     "solvers/relaxation": {"core", "sweeps", "krylov"},
     "solvers/recycling": {"core", "krylov"},
     "solvers/sequences": {"core", "wrappers", "recycling", "_solve"},
@@ -201,6 +202,7 @@ ROOMS = {
     "datasets/families": {"_names", "_optional"},
     "datasets/store": {"families", "_names", "_optional"},
     "datasets/generation": {"families", "store", "_names", "_optional"},
+    "learned/gaussian_process": set(),
 }
 # Files beside the rooms that all of a folder's rooms may import.
 SHARED = {"operators": {path.stem for path in (ROOT / "operators").glob("_*.py")}}

@@ -113,9 +113,9 @@ def features(frequencies: Any, amplitudes: Any, points: Any, order: int) -> Any:
     By NumPy where the points are NumPy's: programs of each size would take longer.
     """
     xp = np if isinstance(points, np.ndarray) else jnp
-    omega = 2 * np.pi * frequencies
+    omega = 2 * np.pi * frequencies[None, :]
     phase = omega * points[:, None] + order * np.pi / 2
-    scale = amplitudes * omega**order
+    scale = amplitudes[None, :] * omega**order
     return xp.concatenate([scale * xp.cos(phase), scale * xp.sin(phase)], axis=1)
 
 

@@ -162,7 +162,7 @@ def _galerkin_step(
     collocation: Collocation, sizes: tuple[Any, ...], c: dict[Orders, Any], F: Any
 ) -> Any:
     scaled = [
-        {order: matrix / size for order, matrix in matrices.items()}
+        {order: matrix / size[None, :] for order, matrix in matrices.items()}
         for matrices, size in zip(collocation.matrices, sizes, strict=True)
     ]
     tests = [matrices[0].T for matrices in scaled]

@@ -135,6 +135,7 @@ class SpectralMixture(AbstractKernel):
             return None
         return 2 * int(SMOOTHNESS[self.envelope])
 
+    @eqx.filter_jit
     def covariance(
         self, lags: Float[Array, "..."], order: int = 0
     ) -> Float[Array, "..."]:
@@ -151,16 +152,20 @@ class SpectralMixture(AbstractKernel):
                 f"a kernel with envelope {self.envelope} has derivatives of orders 0 "
                 f"to {most}, got {order}; take a smoother envelope"
             )
+        # Of one rank with the lags, as strict rank promotion asks for.
         d = jnp.asarray(lags)[..., None]
-        omega = 2 * pi * self.frequencies
+        omega, lengths, weights = (
+            parameter.reshape((1,) * (d.ndim - 1) + (-1,))
+            for parameter in (2 * pi * self.frequencies, self.lengths, self.weights)
+        )
         terms = [
             comb(order, j)
-            * self._envelope_derivative(d, j)
+            * self._envelope_derivative(d, lengths, j)
             * omega ** (order - j)
             * jnp.cos(omega * d + (order - j) * pi / 2)
             for j in range(order + 1)
         ]
-        return sum(terms[1:], terms[0]) @ self.weights
+        return jnp.sum(sum(terms[1:], terms[0]) * weights, axis=-1)
 
     def _spread(self, f: np.ndarray) -> np.ndarray:
         """The density of each envelope around its frequency."""
@@ -174,16 +179,16 @@ class SpectralMixture(AbstractKernel):
         return constant / rate * (1 + (2 * pi * f / rate) ** 2) ** -(nu + 0.5)
 
     def _envelope_derivative(
-        self, d: Float[Array, "... 1"], order: int
+        self, d: Float[Array, "... 1"], lengths: Float[Array, "... q"], order: int
     ) -> Float[Array, "... q"]:
         if self.envelope == "gaussian":
-            r = d / self.lengths
+            r = d / lengths
             before, hermite = jnp.zeros_like(r), jnp.ones_like(r)
             for n in range(order):
                 before, hermite = hermite, r * hermite - n * before
-            return (-1 / self.lengths) ** order * hermite * jnp.exp(-0.5 * r**2)
+            return (-1 / lengths) ** order * hermite * jnp.exp(-0.5 * r**2)
         nu = SMOOTHNESS[self.envelope]
-        rate = sqrt(2 * nu) / self.lengths
+        rate = sqrt(2 * nu) / lengths
         r = rate * jnp.abs(d)
         powers = _matern_polynomial(int(nu))
         for _ in range(order):

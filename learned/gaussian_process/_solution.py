@@ -94,7 +94,7 @@ class PDESolution(eqx.Module):
         points = self._require_points(points)
         return jnp.concatenate(
             [
-                self._derivative(orders, points[i : i + CHUNK])
+                _derivative(self, orders, points[i : i + CHUNK])
                 for i in range(0, max(len(points), 1), CHUNK)
             ]
         )
@@ -106,30 +106,13 @@ class PDESolution(eqx.Module):
                 f"on_grid takes one vector of coordinates per axis, here "
                 f"{len(self.axes)}, got {len(axes)}"
             )
-        vectors = [jnp.asarray(axis, float) for axis in axes]
-        factors = [b.evaluate(v) for b, v in zip(self.bases, vectors, strict=True)]
-        coordinates = jnp.meshgrid(*vectors, indexing="ij", sparse=True)
-        return _on_grid(self, tuple(coordinates), factors)
+        return _on_grid(self, tuple(jnp.asarray(axis, float) for axis in axes))
 
     def residual_on_grid(self) -> Float[Array, "..."]:
         """Return the residual of the equation on the grid."""
         coordinates = [axis.points for axis in self.axes]
         collocation = collocate(self.pde, self.axes, self.bases, coordinates)
         return _residual(collocation, self.z, self.parameters)
-
-    def _derivative(self, orders: Orders, points: Any) -> Any:
-        m = lift(self.axes, self.pde.face_conditions)
-        for axis, order in enumerate(orders):
-            m = derivative(m, axis, order)
-        coordinates = tuple(jnp.moveaxis(points, 1, 0))
-        value = self.z
-        for basis, x, order in zip(self.bases, coordinates, orders, strict=True):
-            factor = basis.evaluate(x, order)
-            if value is self.z:
-                value = jnp.tensordot(factor, value, axes=(1, 0))
-            else:
-                value = jnp.einsum("nr,nr...->n...", factor, value)
-        return m(coordinates, self.parameters) + value
 
     def _require_points(self, points: Any) -> Any:
         points = jnp.asarray(points, float)
@@ -141,9 +124,28 @@ class PDESolution(eqx.Module):
 
 
 @eqx.filter_jit
-def _on_grid(solution: PDESolution, coordinates: Any, factors: Any) -> Any:
+def _derivative(solution: PDESolution, orders: Orders, points: Any) -> Any:
     m = lift(solution.axes, solution.pde.face_conditions)
-    return m(coordinates, solution.parameters) + mode_products(factors, solution.z)
+    for axis, order in enumerate(orders):
+        m = derivative(m, axis, order)
+    coordinates = tuple(jnp.moveaxis(points, 1, 0))
+    factors = [
+        basis.evaluate(x, order)
+        for basis, x, order in zip(solution.bases, coordinates, orders, strict=True)
+    ]
+    value = jnp.tensordot(factors[0], solution.z, axes=(1, 0))
+    for factor in factors[1:]:
+        value = jnp.einsum("nr,nr...->n...", factor, value)
+    return m(coordinates, solution.parameters) + value
+
+
+@eqx.filter_jit
+def _on_grid(solution: PDESolution, vectors: Any) -> Any:
+    m = lift(solution.axes, solution.pde.face_conditions)
+    factors = [b.evaluate(v) for b, v in zip(solution.bases, vectors, strict=True)]
+    coordinates = jnp.meshgrid(*vectors, indexing="ij", sparse=True)
+    value = mode_products(factors, solution.z)
+    return m(tuple(coordinates), solution.parameters) + value
 
 
 @eqx.filter_jit

@@ -3,10 +3,14 @@
 - `_arguments.py`: What is handed to a solver or a wrapper has to be what its name says.
 - `_compilation.py`: Compiling functions of modules: arrays are traced, everything else
   is static.
+- `_corrections.py`: A least-squares problem, corrected until its residuals meet the
+  tolerance.
 - `_history.py`: A bounded record of residual norms inside a compiled loop.
 - `_inner_product.py`: The one place where a solver reduces fields to numbers.
 - `_lanes.py`: Loops that `jax.vmap` turns into lanes, without a copy of all that they
   carry.
+- `_least_squares.py`: What a least-squares problem is, and a solver of it: what it gets
+  and returns.
 - `_nullspace.py`: Singular systems: what is orthogonal to the null space of the
   operator.
 - `_preparation.py`: A system as its solver gets it: finite, compatible, measured, with

@@ -5,11 +5,18 @@ from typing import Any
 from ...operators import AbstractOperator
 from ...operators._arguments import shown
 from ._inner_product import InnerProduct
+from ._least_squares import AbstractLeastSquares
 from ._solver import AbstractSolver
 
 
 def require_solver(solver: Any) -> None:
-    """Raise a `TypeError` where a solver is something else."""
+    """Raise a `TypeError` where a solver of square systems is something else."""
+    if isinstance(solver, AbstractLeastSquares):
+        raise TypeError(
+            "solver must be one of square systems here, such as CG(rtol=1e-6), got "
+            f"{type(solver).__name__}, which only `solve` takes; a pseudo-inverse as "
+            "an operator is QR()(A)"
+        )
     if not isinstance(solver, AbstractSolver):
         raise TypeError(
             f"solver must be a solver such as CG(rtol=1e-6), got {shown(solver)}"

@@ -76,14 +76,8 @@ def prepare(
 ) -> Prepared:
     """Return the system A x = b for a solver; a start may have to be kept."""
     complement = complement_of(A, inner_product)
-    largest = inner_product.max_abs(b)
-    is_finite = start.is_finite & jnp.isfinite(largest)
-    # Compared with what is read as zero, b is not large.
-    info = jnp.finfo(largest.dtype)
-    is_small = largest < float(info.tiny) / float(info.eps)
-    is_readable = inner_product.everywhere(~(is_small & any_subnormal(b)))
-    unit = power_of_two(largest)
-    given = select(is_finite, divide(b, unit), zeros_like(b))
+    measured = measure(b, start.is_finite, inner_product)
+    given, unit, is_finite = measured.b, measured.unit, measured.is_finite
     b_norm = inner_product.norm(given)
     largest_residual = tolerance.threshold(b_norm, unit)
     b = complement.project(given)
@@ -104,8 +98,45 @@ def prepare(
         scale=jnp.where(b_norm > 0, b_norm, 1),
     )
     return Prepared(
-        system, unit, given, largest_residual, is_finite, is_readable, is_start_used
+        system,
+        unit,
+        given,
+        largest_residual,
+        is_finite,
+        measured.is_readable,
+        is_start_used,
     )
+
+
+class Measured(eqx.Module):
+    """A right-hand side in a unit in which squares of its entries are harmless.
+
+    Attributes:
+        b: in that unit, zero where the input is not finite.
+        unit: a power of two.
+        is_finite: whether the input is.
+        is_readable: whether no part of b that counts is too small for the dtype.
+    """
+
+    b: Field
+    unit: Float[Array, ""]
+    is_finite: Bool[Array, ""]
+    is_readable: Bool[Array, ""]
+
+
+def measure(
+    b: Field, is_finite: Bool[Array, ""], inner_product: InnerProduct
+) -> Measured:
+    """Return b in a unit of its own; the rest of the input may not be finite."""
+    largest = inner_product.max_abs(b)
+    is_finite = is_finite & jnp.isfinite(largest)
+    # Compared with what is read as zero, b is not large.
+    info = jnp.finfo(largest.dtype)
+    is_small = largest < float(info.tiny) / float(info.eps)
+    is_readable = inner_product.everywhere(~(is_small & any_subnormal(b)))
+    unit = power_of_two(largest)
+    given = select(is_finite, divide(b, unit), zeros_like(b))
+    return Measured(given, unit, is_finite, is_readable)
 
 
 def _useful_start(

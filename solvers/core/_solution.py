@@ -15,8 +15,10 @@ class Statistics(eqx.Module):
     Attributes:
         num_steps: iterations, for GMRES and GCRO-DR Arnoldi steps.
         num_matvecs: products with A, all of them: those of the recycled space, of
-            recomputed residuals and of the certificate included.
-        num_preconditioner_calls: applications of the preconditioner.
+            recomputed residuals and of the certificate included; for least squares
+            those with Aᴴ too.
+        num_preconditioner_calls: applications of the preconditioner, for least squares
+            of its adjoint too.
         residual: ‖b − A x‖, recomputed from the x that is returned.
         relative_residual: the same over ‖b‖; zero for b = 0. Neither means anything
             where the status is `nonfinite_input`.
@@ -27,8 +29,13 @@ class Statistics(eqx.Module):
             it is met this is zero.
         history: residual norms over ‖b‖ as the iteration saw them, after 0,
             `history_stride`, 2 `history_stride`, ... steps; infinity in the entries
-            beyond the last step, which `steps` and `residuals` leave out.
+            beyond the last step, which `steps` and `residuals` leave out. Those of a
+            damped problem are of (b; 0) − (A; damping I) x.
         history_stride: 1 for up to 511 steps, doubling from there on.
+        normal_residual: of a least-squares solver ‖Aᴴ(b − A x) − damping² x‖ over the
+            norms of A and of the residual, with damping those of (A; damping I) and
+            (b; 0) − (A; damping I) x; computed from the x that is returned, and
+            infinity where the start met the tolerance. `None` of other solvers.
     """
 
     num_steps: Int[Array, ""]
@@ -40,6 +47,7 @@ class Statistics(eqx.Module):
     attainable: Float[Array, ""]
     history: Float[Array, " length"]
     history_stride: Int[Array, ""]
+    normal_residual: Float[Array, ""] | None = None
 
     @property
     def steps(self) -> Int[np.ndarray, " recorded"]:

@@ -38,7 +38,8 @@ class Status(enum.IntEnum):
 
     converged = (
         0,
-        "The solve converged: the true residual meets the tolerance.",
+        "The solve converged: the true residual, for least squares it or that of the "
+        "normal equations, meets the tolerance.",
     )
     max_steps_reached = (
         1,
@@ -56,7 +57,7 @@ class Status(enum.IntEnum):
         3,
         "The solve broke down: the Krylov space is exhausted, or a factor is singular, "
         "but the residual does not meet the tolerance; the operator is singular or not "
-        "what it promises.",
+        "what it promises. LSMR solves least-squares problems of any rank.",
     )
     indefinite_operator = (
         4,

@@ -13,6 +13,7 @@ from ...operators._arguments import require_count, require_number
 from ...operators._arithmetic import ratio
 from ...operators._field import is_traced
 from ._arguments import require_inner_product
+from ._least_squares import AbstractLeastSquares
 from ._solver import AbstractSolver
 
 MARGIN = 0.99
@@ -39,7 +40,7 @@ LOOSEST = 1e-2
 """Relative tolerance of a derivative where atol says nothing of it, as for b = 0."""
 
 
-def derivative_tolerance(solver: AbstractSolver, b_norm: Float[Array, ""]) -> Tolerance:
+def derivative_tolerance(tolerance: Tolerance, b_norm: Float[Array, ""]) -> Tolerance:
     """Return that of the solves for derivatives of the solution for b.
 
     Their right-hand sides have other units than b, so that only the relative accuracy
@@ -47,16 +48,22 @@ def derivative_tolerance(solver: AbstractSolver, b_norm: Float[Array, ""]) -> To
     """
     smallest = 10 * jnp.finfo(b_norm.dtype).eps
     of_absolute = jnp.clip(
-        ratio(jnp.asarray(solver.atol, b_norm.dtype), b_norm), smallest, LOOSEST
+        ratio(jnp.asarray(tolerance.absolute, b_norm.dtype), b_norm), smallest, LOOSEST
     )
     of_absolute = jnp.where(b_norm > 0, of_absolute, LOOSEST)
-    rtol = jnp.asarray(solver.rtol, b_norm.dtype)
+    rtol = jnp.asarray(tolerance.relative, b_norm.dtype)
     return Tolerance(jnp.where(rtol > 0, rtol, of_absolute), 0.0)
 
 
 def as_max_steps(value: Any) -> Any:
     """Convert a bound on the number of steps: one beyond 32 bits is no limit."""
     return min(value, np.iinfo(np.int32).max) if isinstance(value, int) else value
+
+
+def require_damping(solver: AbstractLeastSquares) -> None:
+    """Raise a `ValueError` where the damping is negative or not finite."""
+    wanted = "one number, zero or positive and finite"
+    require_number(solver.damping, "damping", 0, math.inf, wanted, closed=True)
 
 
 def require_settings(solver: Any) -> None:
@@ -91,7 +98,9 @@ def suited_rtol(dtype: DTypeLike) -> float:
     return 1e-8 if precision.bits == 64 else max(1e-5, 10 * float(precision.eps))
 
 
-def require_reachable(solver: AbstractSolver, dtype: DTypeLike) -> None:
+def require_reachable(
+    solver: AbstractSolver | AbstractLeastSquares, dtype: DTypeLike
+) -> None:
     """Refuse a relative tolerance below ten units of rounding.
 
     Raises:

@@ -13,7 +13,7 @@ from krylax.learned.gaussian_process._basis import Axis, Functional, grid_basis
 from ...helpers import relative_error
 
 ENVELOPES = ["gaussian", "matern52", "matern72", "matern92"]
-LAGS = np.array([-0.31, -0.05, 0.0, 0.07, 0.4])
+LAGS: Any = np.array([-0.31, -0.05, 0.0, 0.07, 0.4])
 
 
 def kernel(envelope: Any) -> SpectralMixture:
