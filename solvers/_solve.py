@@ -111,7 +111,7 @@ def solve(
         The solution, its status, its statistics, and the carry. For b = 0 it is zero
         after no steps. After `max_steps_reached` it is the last iterate; a method of
         short recurrences that failed returns the one with the least residual of those
-        that it kept, the start among them. An operator with a declared
+        that it kept, zero among them. An operator with a declared
         null space is solved orthogonally to it.
 
     Cost: the solver's, one pass over the arrays of A, and, where the solver has not

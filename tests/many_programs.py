@@ -19,6 +19,7 @@ ALLOWED: dict[str, str] = {
     "tests/test_notebooks.py": USERS,
     "tests/datasets": "families draw and assemble outside of jit, as `generate` does",
     "tests/operators/grids": OUTSIDE,
+    "tests/learned/gaussian_process": "grids and frequencies are chosen outside of jit",
     "tests/solvers/factorization/test_direct.py": SEVERAL,
     "tests/operators/test_block.py": OUTSIDE,
     "tests/operators/test_jacobian.py": OUTSIDE,

@@ -7,8 +7,8 @@ are also compared after 512, 1024, 2048, ... steps, and begin again where the tw
 residuals differ by much of b: a singular A makes x grow until A x is all rounding, of
 which the recurrence of MINRES shows nothing.
 
-A method that fails returns the iterate with the smallest residual among the last one,
-the start, and a copy which is renewed every 32 steps while the recurrence falls.
+A method that fails returns what has the smallest residual: its last iterate, zero, or a
+copy that begins as the start and is renewed every 32 steps while the recurrence falls.
 """
 
 from abc import abstractmethod
@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PyTree
@@ -66,7 +67,7 @@ class RecurrenceState(eqx.Module):
     num_begun: Int[Array, ""]
     num_confirmed: Int[Array, ""]
     due: Int[Array, ""]  # the step after which the true residual is looked at
-    best: Field
+    best: Field | None  # None where x is the best one
     best_norm: Float[Array, ""]  # by the recurrence
     status: Int[Array, ""]
     history: History
@@ -121,7 +122,7 @@ class AbstractRecurrence(AbstractSolver):
             num_begun=zero + 1,
             num_confirmed=zero,
             due=zero + FIRST_CHECK,
-            best=system.x0,
+            best=None if self.residual_is_true else system.x0,
             best_norm=norm,
             status=first_of((has_met, Status.converged)),
             history=history_from(norm / system.scale, self.max_steps),
@@ -209,11 +210,14 @@ class AbstractRecurrence(AbstractSolver):
         num_compared, x, norm = while_loop(
             lambda found: has_failed & (found[0] < 2),
             compare,
-            (jnp.zeros((), jnp.int32), system.x0, self.inner_product.norm(system.r0)),
+            (jnp.zeros((), jnp.int32), state.x, jnp.full_like(state.norm, jnp.inf)),
         )
+        norm_of_zero = self.inner_product.norm(system.b)
+        is_zero_better = has_failed & ~(norm < norm_of_zero)
+        norm = lax.select(is_zero_better, norm_of_zero, norm)
         return replace(
             state,
-            x=select(has_failed, x, state.x),
+            x=jax.tree.map(lambda leaf: jnp.where(is_zero_better, 0, leaf), x),
             norm=lax.select(has_failed, norm, state.norm),
             num_confirmed=state.num_confirmed + num_compared,
         )
@@ -292,9 +296,11 @@ def is_unconfirmed(system: LinearSystem, state: RecurrenceState) -> Bool[Array, 
 
 def with_best(state: RecurrenceState) -> RecurrenceState:
     """The state with its iterate as the best one, where the recurrence says so."""
+    if state.best is None:
+        return state
     is_better = state.norm < state.best_norm
     return replace(
         state,
-        best=cond(is_better, lambda: state.x, lambda: state.best),
+        best=select(is_better, state.x, state.best),
         best_norm=jnp.minimum(state.norm, state.best_norm),
     )

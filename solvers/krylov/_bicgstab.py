@@ -64,8 +64,8 @@ class BiCGStab(AbstractRecurrence):
     Raises:
         ValueError: tolerances or max_steps out of range.
 
-    Cost: per step 2 matvecs, 2 preconditioner calls and 3 reductions; 11 vectors
-    besides b, 12 with a preconditioner.
+    Cost: per step 2 matvecs, 2 preconditioner calls and 3 reductions; 12 vectors
+    besides b, 13 with a preconditioner.
 
     Examples:
         >>> import jax.numpy as jnp, krylax as kx

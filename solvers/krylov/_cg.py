@@ -64,9 +64,9 @@ class CG(AbstractRecurrence):
         ValueError: tolerances or max_steps out of range.
 
     Cost: per step 1 matvec, 1 preconditioner call, 2 reductions (3 with a
-    preconditioner); 4 vectors besides b, 5 with a preconditioner. With
+    preconditioner); 5 vectors besides b, 6 with a preconditioner. With
     `single_reduction` 1 reduction, and 1 matvec and 1 preconditioner call more per
-    solve; 6 vectors, 8 with a preconditioner.
+    solve; 7 vectors, 9 with a preconditioner.
 
     Examples:
         >>> import jax.numpy as jnp, krylax as kx

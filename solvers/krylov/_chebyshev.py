@@ -69,10 +69,10 @@ class Chebyshev(AbstractRecurrence):
     Raises:
         ValueError: a setting out of range, or neither bounds nor `num_bound_steps`.
 
-    Cost: per step 1 matvec, 1 preconditioner call and 1 reduction; 4 vectors besides b,
-    5 with a preconditioner. With `num_bound_steps`, as many matvecs and one more
+    Cost: per step 1 matvec, 1 preconditioner call and 1 reduction; 5 vectors besides b,
+    6 with a preconditioner. With `num_bound_steps`, as many matvecs and one more
     preconditioner calls wherever the iteration begins (once, and after each residual
-    replacement), each step with 2 reductions, and 8 vectors besides b, 11 with a
+    replacement), each step with 2 reductions, and 9 vectors besides b, 12 with a
     preconditioner.
 
     Examples:

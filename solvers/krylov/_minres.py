@@ -79,7 +79,7 @@ class MINRES(AbstractRecurrence):
             promised to be symmetric but not hermitian.
 
     Cost: per step 1 matvec, 1 preconditioner call and 3 reductions; per solve 1
-    preconditioner call more; 10 vectors besides b, 12 with a preconditioner.
+    preconditioner call more; 11 vectors besides b, 13 with a preconditioner.
 
     Examples:
         >>> import jax.numpy as jnp, krylax as kx

@@ -200,10 +200,10 @@ class RecycledMINRES(AbstractSolver):
             has_converged, lambda s: s, lambda s: self._update_x(system, s), state
         )
         recurrence = self._deflated(state.pair)._outcome(system, state.recurrence)
-        # Its norm is above that of b: the start is closer.
+        # Its norm is above that of b: zero is closer.
         has_diverged = state.status == Status.diverged
         return Outcome(
-            value=select(has_diverged, system.x0, state.x),
+            value=select(has_diverged, zeros_like(state.x), state.x),
             residual=recurrence.residual,
             is_certified=has_converged,
             status=recurrence.status,

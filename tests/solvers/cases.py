@@ -90,10 +90,10 @@ direct = partial(
     Row, preconditioner=None, hard_status=kx.Status.attained, is_direct=True
 )
 ROWS = {
-    "cg": definite(partial(kx.solvers.CG, max_steps=MAX_STEPS), num_vectors=4),
+    "cg": definite(partial(kx.solvers.CG, max_steps=MAX_STEPS), num_vectors=5),
     "cg_single_reduction": definite(
         partial(kx.solvers.CG, single_reduction=True, max_steps=MAX_STEPS),
-        num_vectors=6,
+        num_vectors=7,
     ),
     "flexible_cg": definite(
         partial(kx.solvers.FlexibleCG, max_steps=MAX_STEPS), num_vectors=2 * 1 + 5
@@ -107,15 +107,15 @@ ROWS = {
         (*DEFINITE, "indefinite"),
         "complex_hermitian",
         ("hermitian",),
-        num_vectors=10,
+        num_vectors=11,
     ),
     "bicgstab": general(
-        partial(kx.solvers.BiCGStab, max_steps=MAX_STEPS), num_vectors=11
+        partial(kx.solvers.BiCGStab, max_steps=MAX_STEPS), num_vectors=12
     ),
     "chebyshev": definite(
         partial(kx.solvers.Chebyshev, num_bound_steps=30, max_steps=MAX_STEPS),
         problems=("diffusion_2d", "prescribed_spectrum"),
-        num_vectors=8,
+        num_vectors=9,
     ),
     "sor": relaxation(partial(kx.solvers.SOR, omega=1.5, max_steps=MAX_STEPS)),
     "sor_adaptive": relaxation(partial(kx.solvers.AdaptiveSOR, max_steps=MAX_STEPS)),

@@ -117,7 +117,7 @@ def test_backstop_bounds_what_diverging_arms_cost(factor: float):
 
 def test_arms_that_diverge_fail_without_a_backstop():
     found = tuned(method=diverging, tuner=UNIFORM)
-    assert np.any(found.status == kx.Status.stagnated)
+    assert np.any(found.status == kx.Status.diverged)
     assert np.all(np.isfinite(found.costs))
 
 
