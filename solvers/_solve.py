@@ -125,7 +125,8 @@ def solve(
             64 bits without x64, a solver that cannot be unrolled.
         TypeError: an argument is not what its name says.
         SolveError: with `throw`, the status is neither `converged` nor `attained`;
-            under `jit` a `jax.errors.JaxRuntimeError` that ends with the same sentence.
+            under `jit` an error of JAX that ends with the same sentence, a
+            `RuntimeError` or a `ValueError`.
 
     Examples:
         >>> import jax.numpy as jnp, krylax as kx

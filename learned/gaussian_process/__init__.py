@@ -4,7 +4,7 @@
   derivatives.
 - `_collocation.py`: The equation on a tensor grid: its residual in the unknowns z, and
   its Jacobian.
-- `_conditions.py`: Conditions on the faces of a box, and data.
+- `_conditions.py`: Conditions on the faces of a box.
 - `_gauss_newton.py`: Gauss-Newton steps for the unknowns of a collocation.
 - `_kernels.py`: Stationary kernels of one axis, given by their spectral density.
 - `_lift.py`: A function that meets all conditions of a box, which the process is added
@@ -20,11 +20,11 @@
 from ._conditions import Dirichlet as Dirichlet
 from ._conditions import Initial as Initial
 from ._conditions import Neumann as Neumann
-from ._conditions import Observations as Observations
 from ._conditions import Periodic as Periodic
 from ._kernels import AbstractKernel as AbstractKernel
 from ._kernels import SpectralMixture as SpectralMixture
 from ._pde import PDE as PDE
 from ._solution import PDESolution as PDESolution
+from ._solution import Report as Report
 from ._solution import Spectrum as Spectrum
 from ._solve_pde import solve_pde as solve_pde

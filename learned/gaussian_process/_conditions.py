@@ -1,13 +1,11 @@
-"""Conditions on the faces of a box, and data."""
+"""Conditions on the faces of a box."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
 from ._basis import Functional
 
@@ -22,12 +20,10 @@ class Dirichlet(NamedTuple):
         g: a number, or a function of all coordinates, that of the face included.
         faces: pairs of an axis and "low" or "high"; by default all faces of axes that
             have neither an `Initial` nor a `Periodic` condition.
-        field: of which unknown, where there are several.
     """
 
     g: Any = 0.0
     faces: Sequence[tuple[int, Side]] | None = None
-    field: int = 0
 
 
 class Neumann(NamedTuple):
@@ -36,12 +32,10 @@ class Neumann(NamedTuple):
     Args:
         g: a number, or a function of all coordinates, that of the face included.
         faces: as in `Dirichlet`.
-        field: of which unknown, where there are several.
     """
 
     g: Any = 0.0
     faces: Sequence[tuple[int, Side]] | None = None
-    field: int = 0
 
 
 class Initial(NamedTuple):
@@ -51,50 +45,17 @@ class Initial(NamedTuple):
         g: a number, or a function of the remaining coordinates.
         axis: that of time, by default the last one.
         order: 0 for the value, 1 for the derivative along the axis.
-        field: of which unknown, where there are several.
     """
 
     g: Any = 0.0
     axis: int = -1
     order: int = 0
-    field: int = 0
 
 
 class Periodic(NamedTuple):
     """u and its derivatives agree on both faces of an axis."""
 
     axis: int
-
-
-class Observations(eqx.Module):
-    """Scattered data: derivatives of u at points, with independent normal errors.
-
-    Args:
-        points: of shape (number, axes).
-        values: one per point.
-        noise: their standard deviation, one number or one per point.
-        orders: of the derivative, one per axis; none for u itself.
-    """
-
-    points: Float[Array, "number axes"]
-    values: Float[Array, " number"]
-    noise: Float[Array, ""] | Float[Array, " number"]
-    orders: tuple[int, ...] = eqx.field(static=True)
-
-    def __init__(
-        self, points: Any, values: Any, noise: Any = 0.01, orders: Sequence[int] = ()
-    ) -> None:
-        self.points = jnp.asarray(points, float)
-        self.values = jnp.asarray(values, float)
-        self.noise = jnp.asarray(noise, float)
-        self.orders = tuple(orders)
-
-    def __check_init__(self) -> None:
-        if self.points.ndim != 2 or self.values.shape != self.points.shape[:1]:
-            raise ValueError(
-                "Observations takes points of shape (number, axes) and one value per "
-                f"point, got shapes {self.points.shape} and {self.values.shape}"
-            )
 
 
 Condition = Dirichlet | Neumann | Initial | Periodic

@@ -12,7 +12,6 @@ from ._basis import Axis
 from ._conditions import (
     Condition,
     FaceCondition,
-    Observations,
     face_conditions,
     periodic_axes,
 )
@@ -33,7 +32,6 @@ class PDE:
             `u()` is the unknown on the grid and `u(2, 0)` its derivative of these
             orders, one per axis, each at most 4. It works point by point.
         conditions: `Dirichlet`, `Neumann`, `Initial`, `Periodic`.
-        data: `Observations`.
         parameters: a pytree of arrays; residual, and each function in a condition, then
             gets it as its last argument.
 
@@ -56,7 +54,6 @@ class PDE:
     domain: Sequence[tuple[float, float]]
     residual: Callable[..., Any]
     conditions: Sequence[Condition]
-    data: Observations | None = None
     parameters: Any = None
 
     def __post_init__(self) -> None:

@@ -136,7 +136,7 @@ def sor_steps_bound(
     return 1 + jnp.log(rtol) / jnp.log(rate)
 
 
-def _checked(value: Any, name: str, low: float, high: float) -> Any:
+def _checked(value: Any, name: str, low: int | float, high: int | float) -> Any:
     """Return numbers, checked to be of a closed interval as far as they are known."""
     if not is_traced(value):
         numbers = as_reals(value, name)
