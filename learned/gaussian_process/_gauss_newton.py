@@ -42,7 +42,6 @@ class Found(eqx.Module):
     """The unknowns, and how they were found."""
 
     z: Float[Array, "..."]
-    residual: Float[Array, "..."]
     num_steps: Int[Array, ""]
     is_settled: Any
 
@@ -100,8 +99,7 @@ def solve_collocation(
     z = lax.stop_gradient(z)
     # One step more, of which the right-hand side depends on the parameters.
     z = z + correction(z, collocation.residual(z, lifted, parameters))
-    residual = collocation.residual(z, lifted, parameters)
-    return Found(z, residual, num_steps, is_settled)
+    return Found(z, num_steps, is_settled)
 
 
 def is_dense(ranks: Sequence[int], num_points: Sequence[int]) -> bool:

@@ -145,7 +145,3 @@ class PDE:
                 f"available, got u{tuple(orders)}"
             )
         return tuple(orders)
-
-    def highest_order(self, axis: int, orders: Sequence[Orders]) -> int:
-        """Return the highest derivative along an axis."""
-        return max((o[axis] for o in orders), default=0)

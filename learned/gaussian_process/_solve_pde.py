@@ -27,6 +27,8 @@ CUTS = {True: 1e-14, False: 1e-8}
 their coefficients small, the projected equation has not."""
 NOISE = 1e-13
 MAX_ROUNDS = 4
+CLIPPED = 0.01
+"""Part of a kernel above the highest frequency of the grid that is a warning."""
 WARNING = 1e-3
 """A residual off the grid above which a solution is not to be trusted."""
 
@@ -312,6 +314,13 @@ class _Search:
         solution = _solve(self.pde, spectrum, self.parameters, self.rtol, num_rounds)
         report = solution.report
         for axis, basis in enumerate(solution.bases):
+            if basis.clipped > CLIPPED:
+                report = _with_warning(
+                    report,
+                    f"axis {axis}: {100 * basis.clipped:.0f} % of the kernel's "
+                    f"variance is above {solution.axes[axis].nyquist:.3g} cycles per "
+                    "unit, the highest frequency of the grid; take more points",
+                )
             if basis.rank > 0.8 * num_points[axis]:
                 report = _with_warning(
                     report,

@@ -14,6 +14,7 @@ from krylax.learned.gaussian_process import (
     Initial,
     Neumann,
     Periodic,
+    SpectralMixture,
     solve_pde,
 )
 
@@ -175,3 +176,14 @@ def test_bad_equations_are_refused(change: Any, message: str):
     }
     with pytest.raises(ValueError, match=message):
         solve_pde(PDE(**(sound | change)), 16)
+
+
+def test_kernel_that_the_grid_does_not_resolve_is_a_warning():
+    pde = PDE(
+        domain=[(0.0, 1.0)],
+        residual=lambda x, u: u(2) + jnp.sin(2 * PI * x[0]),
+        conditions=[Dirichlet(0.0)],
+    )
+    kernel = SpectralMixture([1.0, 1.0], [0.0, 30.0], 0.2)
+    with pytest.warns(UserWarning, match="50 % of the kernel's variance is above 19"):
+        solve_pde(pde, 39, kernel=kernel)
