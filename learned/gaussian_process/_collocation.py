@@ -107,7 +107,8 @@ def collocate(
 ) -> Collocation:
     """Return the equation on the tensor grid of some coordinates per axis."""
     points = tuple(np.meshgrid(*coordinates, indexing="ij", sparse=True))
-    orders = set(pde.orders(points, pde.parameters))
+    # u itself too: data that are not finite may be in no derivative that is asked for.
+    orders = {(0,) * len(axes), *pde.orders(points, pde.parameters)}
     matrices = tuple(
         {
             order: basis.evaluate(x, order)

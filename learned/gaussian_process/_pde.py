@@ -57,6 +57,11 @@ class PDE:
     parameters: Any = None
 
     def __post_init__(self) -> None:
+        if np.ndim(self.domain) != 2 or np.shape(self.domain)[1] != 2:
+            raise ValueError(
+                "domain must be a sequence of intervals (low, high), one per axis, got "
+                f"{self.domain!r}"
+            )
         for index, interval in enumerate(self.domain):
             low, high = np.asarray(interval, float)
             if not (np.isfinite(low) and np.isfinite(high) and low < high):

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ...operators._arithmetic import all_finite
 from ...operators._field import is_traced
 from ...solvers import SolveError, Status
 from ...solvers.core._status import first_of
@@ -27,6 +28,9 @@ CUTS = {True: 1e-14, False: 1e-8}
 their coefficients small, the projected equation has not."""
 NOISE = 1e-13
 MAX_ROUNDS = 4
+FEWEST = 8
+"""Points along an axis, of which the periodogram needs a few."""
+RAISED = (Status.nonfinite_input, Status.nonfinite, Status.max_steps_reached)
 CLIPPED = 0.01
 """Part of a kernel above the highest frequency of the grid that is a warning."""
 WARNING = 1e-3
@@ -103,6 +107,8 @@ def solve_pde(
         S. Fang et al., Solving High Frequency and Multi-Scale PDEs with Gaussian
         Processes, ICLR 2024, arXiv 2311.04465.
     """
+    if not isinstance(pde, PDE):
+        raise TypeError(f"pde must be a PDE, got {type(pde).__name__}")
     if jnp.result_type(float) != jnp.float64:
         raise ValueError(
             "solve_pde needs 64 bits: the functions of a kernel are independent to "
@@ -128,7 +134,7 @@ def solve_pde(
         solution = _solve(pde, spectrum, parameters, rtol)
     if throw and not is_traced(solution.z):
         status = Status(solution.report.status)
-        if status in (Status.nonfinite, Status.max_steps_reached):
+        if status in RAISED:
             raise SolveError(f"{status.sentence} ({solution.report})", solution)
     return solution
 
@@ -180,6 +186,7 @@ def _compute(
     on_grid = collocation.relative_residual(*frozen)
     off_grid = check.relative_residual(*frozen)
     status = first_of(
+        (~all_finite(collocation.lifted(frozen[1])), Status.nonfinite_input),
         (~jnp.isfinite(off_grid), Status.nonfinite),
         (~found.is_settled, Status.max_steps_reached),
         (off_grid <= rtol, Status.converged),
@@ -237,10 +244,15 @@ class _Search:
         if isinstance(num_points, int):
             num_points = [num_points] * num_axes
         if num_points is not None:
-            if len(num_points) != num_axes:
+            if np.ndim(num_points) != 1 or len(num_points) != num_axes:
                 raise ValueError(
                     f"num_points must be one number or one per axis, here {num_axes}, "
-                    f"got {tuple(num_points)}"
+                    f"got {num_points}"
+                )
+            if not all(isinstance(n, int) and n >= FEWEST for n in num_points):
+                raise ValueError(
+                    f"num_points must be integers of at least {FEWEST}, got "
+                    f"{num_points}"
                 )
             return self.on_grid(tuple(num_points))
         sizes = [128 if num_axes == 1 else 64] * num_axes

@@ -17,6 +17,7 @@ from krylax.learned.gaussian_process import (
     SpectralMixture,
     solve_pde,
 )
+from krylax.solvers import SolveError
 
 from ...helpers import relative_error
 
@@ -160,6 +161,7 @@ def test_traced_parameters_without_a_spectrum_are_refused():
     ("change", "message"),
     [
         ({"domain": [(1.0, 0.0)]}, "must be an interval"),
+        ({"domain": (0.0, 1.0)}, "sequence of intervals"),
         ({"conditions": [Dirichlet(0.0), Dirichlet(1.0)]}, "is given twice"),
         ({"conditions": [Periodic(0), Dirichlet(0.0, [(0, "low")])]}, "is periodic"),
         ({"conditions": [Dirichlet(0.0, [(1, "low")])]}, "has 1 axes, got axis 1"),
@@ -187,3 +189,24 @@ def test_kernel_that_the_grid_does_not_resolve_is_a_warning():
     kernel = SpectralMixture([1.0, 1.0], [0.0, 30.0], 0.2)
     with pytest.warns(UserWarning, match="50 % of the kernel's variance is above 19"):
         solve_pde(pde, 39, kernel=kernel)
+
+
+@pytest.mark.parametrize("change", ["source", "data"])
+def test_numbers_that_are_not_finite_are_reported(change: str):
+    source = jnp.nan if change == "source" else 1.0
+    pde = PDE(
+        domain=[(0.0, 1.0)],
+        residual=lambda x, u: u(2) + source * x[0],
+        conditions=[Dirichlet(jnp.nan if change == "data" else 0.0)],
+    )
+    with pytest.raises(SolveError) as raised:
+        solve_pde(pde, 64, learn="peaks")
+    status = raised.value.solution.report.status
+    assert status in (Status.nonfinite, Status.nonfinite_input)
+
+
+@pytest.mark.parametrize("num_points", [1, (16, 16), 2.5])
+def test_grids_that_are_none_are_refused(num_points: Any):
+    pde = PDE([(0.0, 1.0)], lambda x, u: u(2) + 1.0, [Dirichlet(0.0)])
+    with pytest.raises(ValueError, match="num_points must be"):
+        solve_pde(pde, num_points)
