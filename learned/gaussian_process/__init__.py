@@ -22,6 +22,8 @@ from ._conditions import Initial as Initial
 from ._conditions import Neumann as Neumann
 from ._conditions import Observations as Observations
 from ._conditions import Periodic as Periodic
+from ._infer_parameters import ParameterPosterior as ParameterPosterior
+from ._infer_parameters import infer_parameters as infer_parameters
 from ._kernels import AbstractKernel as AbstractKernel
 from ._kernels import SpectralMixture as SpectralMixture
 from ._pde import PDE as PDE

@@ -41,7 +41,7 @@ PRUNED = 1e-8
 LOST = 10.0
 """Standard deviation in the data, over that of the last stage's errors, below which a
 component is left out."""
-SHORTEST, LONGEST = 0.02, 2.0
+SHORTEST, LONGEST = 0.02, 4.0
 """Bounds of the length-scales, in lengths of the axis. A wave in a longer envelope is
 the same wave on it."""
 VISIBLE = 1e-3

@@ -23,7 +23,7 @@ from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float, Int
 
 from ... import solvers
-from ...operators import Dense, Function, KroneckerSum
+from ...operators import AbstractLinearOperator, Dense, Function, KroneckerSum
 from ...operators._control_flow import while_loop
 from ._basis import mode_products
 from ._collocation import Collocation, Unknowns, Values
@@ -260,6 +260,16 @@ def _stack(weights: Weights, z: Unknowns, residuals: Any, misfit: Any) -> Any:
     return jnp.concatenate([*rows, weights.prior * ravel_pytree(z)[0]])
 
 
+def stacked(
+    system: System, weights: Weights, z: Unknowns, lifted: Values, parameters: Any
+) -> Float[Array, " rows"]:
+    """Return all that is to be small, over its standard deviation."""
+    collocation = system.collocation
+    wanted = [m.wanted(collocation, parameters) for m in system.measurements]
+    residuals = collocation.residual(z, lifted, parameters)
+    return _stack(weights, z, residuals, misfits(system, z, wanted))
+
+
 def _dense_step(
     system: System, weights: Weights, c: tuple[Values, ...], z: Unknowns, errors: Any
 ) -> Any:
@@ -273,12 +283,7 @@ def _dense_step(
 
 def _galerkin_step(system: System, c: dict[Any, Any], F: Any) -> Any:
     """Solve the projected equation of one field, without measurements."""
-    (matrices,), (sizes,) = system.collocation.matrices, system.sizes
-    scaled = [
-        {order: matrix / size[None, :] for order, matrix in by_order.items()}
-        for by_order, size in zip(matrices, sizes, strict=True)
-    ]
-    tests = [by_order[0].T for by_order in scaled]
+    scaled, tests = _projection(system)
 
     def mv(y: Any) -> Any:
         total = 0.0
@@ -287,19 +292,61 @@ def _galerkin_step(system: System, c: dict[Any, Any], F: Any) -> Any:
             total = total + coefficient * mode_products(factors, y)
         return mode_products(tests, jnp.asarray(total))
 
-    shape = system.collocation.shapes[0]
-    A = Function(mv, jax.ShapeDtypeStruct(shape, F.dtype))
-    mean = KroneckerSum(*map(Dense, _mean_lines(c, scaled, tests)))
     y = solvers.solve(
-        A,
+        Function(mv, jax.ShapeDtypeStruct(system.collocation.shapes[0], F.dtype)),
         -mode_products(tests, F),
         solvers.GMRES(rtol=1e-10, restart=30, max_steps=120),
-        preconditioner=solvers.Sylvester()(mean),
+        preconditioner=solvers.Sylvester()(_mean_operator(c, scaled, tests)),
         throw=False,
     ).value
-    for axis, size in enumerate(sizes):
+    for axis, size in enumerate(system.sizes[0]):
         y = y / size.reshape([-1 if d == axis else 1 for d in range(y.ndim)])
     return y
+
+
+def _projection(system: System) -> tuple[list[dict[int, Any]], list[Any]]:
+    """Per axis, functions of unit norm with their derivatives, and their transposes."""
+    (matrices,), (sizes,) = system.collocation.matrices, system.sizes
+    scaled = [
+        {order: matrix / size[None, :] for order, matrix in by_order.items()}
+        for by_order, size in zip(matrices, sizes, strict=True)
+    ]
+    return scaled, [by_order[0].T for by_order in scaled]
+
+
+def _mean_operator(
+    c: dict[Any, Any], scaled: list[dict[int, Any]], tests: list[Any]
+) -> KroneckerSum:
+    return KroneckerSum(*map(Dense, _mean_lines(c, scaled, tests)))
+
+
+def inverse_operator(
+    system: System, z: Unknowns, parameters: Any
+) -> AbstractLinearOperator:
+    """Return the operator from sources on the grid to solutions on it."""
+    collocation = system.collocation
+    (matrices,) = collocation.matrices
+    grid = jax.ShapeDtypeStruct(collocation.grid, jnp.float64)
+    lifted = collocation.lifted(parameters)
+    c = collocation.coefficients(z, lifted, parameters)
+    if system.is_dense:
+        weights = weights_of(system, z, lifted, parameters, 1.0)
+        Q, R = jnp.linalg.qr(weighted_jacobian(system, weights, c))
+        rows = Q[: math.prod(collocation.grid)]
+
+        def apply(f: Any) -> Any:
+            y = rows.T @ (weights.equations[0] * f.ravel())
+            own = solve_triangular(R, y).reshape(z[0].shape)
+            return mode_products([m[0] for m in matrices], own)
+
+        return Function(apply, grid)
+    scaled, tests = _projection(system)
+    M = solvers.Sylvester()(_mean_operator(c[0][0], scaled, tests))
+
+    def project(f: Any) -> Any:
+        return mode_products([m[0] for m in scaled], M.mv(mode_products(tests, f)))
+
+    return Function(project, grid)
 
 
 def _mean_lines(

@@ -8,15 +8,18 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.flatten_util import ravel_pytree
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float, Int
+from scipy.stats.qmc import Sobol
 
+from ...operators import AbstractLinearOperator
 from ...solvers import Status
 from ._basis import Axis, GridBasis, mode_products
 from ._collocation import Collocation, Unknowns, collocate
 from ._conditions import derivative
-from ._gauss_newton import MOST_ENTRIES, System, needs_dense, perturbed
+from ._gauss_newton import MOST_ENTRIES, System, inverse_operator, needs_dense, perturbed
 from ._kernels import AbstractKernel
 from ._lift import lift
 from ._measurements import contract, measurements_of
@@ -28,6 +31,10 @@ CHUNK = 8192
 NUM_SAMPLES = 32
 """Of which the standard deviation is taken where there are too many unknowns for that
 of their joint distribution; its relative error is 1/√64, 13 %."""
+
+
+NUM_CANDIDATES = 512
+"""Points among which `suggest` chooses."""
 
 
 class Report(eqx.Module):
@@ -156,6 +163,57 @@ class PDESolution(eqx.Module):
             lambda z: self._at(z).derivative(zero, points)  # one draw at all points
         )(samples)
 
+    def suggest(
+        self, num_points: int, noise: float = 0.0, field: int = 0
+    ) -> Float[Array, "number axes"]:
+        """Return points where measurements lower the mean variance of a field most.
+
+        They are chosen one after the other among 512 quasi-random points of the domain,
+        over which the mean is taken.
+
+        Args:
+            num_points: how many.
+            noise: standard deviation of the measurements.
+            field: that is measured.
+
+        Raises:
+            ValueError: the unknowns are too many for their joint distribution.
+
+        References:
+            D. J. C. MacKay, Neural Computation 4 (1992),
+            doi:10.1162/neco.1992.4.4.590.
+        """
+        if not self.system.is_dense:
+            raise ValueError(
+                "suggest needs the joint distribution of the unknowns, of which there "
+                "are too many; take a kernel of fewer functions"
+            )
+        if not 0 < num_points <= NUM_CANDIDATES:
+            raise ValueError(
+                f"num_points must be between 1 and {NUM_CANDIDATES}, got {num_points}"
+            )
+        low, high = np.asarray(self.pde.domain, float).T
+        unit = Sobol(len(low), rng=0).random(NUM_CANDIDATES)
+        candidates = jnp.asarray(low + (high - low) * unit)
+        rows = _white_rows(self, self._factor(), candidates)[field]
+        return candidates[_greedy(rows.T @ rows, noise**2, num_points)]
+
+    @property
+    def inverse(self) -> AbstractLinearOperator:
+        """The operator from a source on the grid to the solution on it.
+
+        A u = f for the linearised equation A and conditions that are zero. Many
+        unknowns and variable coefficients: with the mean of each coefficient. It is
+        linear, and so is its transpose; as a preconditioner of another discretisation
+        it is not symmetric.
+
+        Raises:
+            ValueError: several fields.
+        """
+        if len(self.z) > 1:
+            raise ValueError("inverse is that of one field, here there are several")
+        return inverse_operator(self.system, self.z, self.parameters)
+
     def residual_on_grid(self) -> Float[Array, "..."]:
         """Return the residual of the equation on the grid."""
         coordinates = [axis.points for axis in self.axes[0]]
@@ -249,18 +307,40 @@ def _derivative(solution: PDESolution, orders: Orders, points: Any) -> Any:
 
 @eqx.filter_jit
 def _std(solution: PDESolution, R: Any, points: Any) -> Any:
+    rows = _white_rows(solution, R, points)
+    return _by_field([jnp.linalg.norm(white, axis=0) for white in rows])
+
+
+def _white_rows(solution: PDESolution, R: Any, points: Any) -> list[Any]:
+    """R⁻ᵀ φ per field, one column per point: products are covariances."""
     coordinates = tuple(jnp.moveaxis(points, 1, 0))
     found, start = [], 0
     for bases, z in zip(solution.bases, solution.z, strict=True):
         rows = jnp.ones((len(points), 1))
         for factor in _factors(bases, coordinates, (0,) * len(bases)):
             rows = (rows[:, :, None] * factor[:, None, :]).reshape(len(points), -1)
-        # φᵀ (RᵀR)⁻¹ φ = |R⁻ᵀ φ|².
         padded = jnp.pad(rows, ((0, 0), (start, len(R) - start - z.size)))
-        spread = solve_triangular(R, padded.T, trans=1)
-        found.append(jnp.linalg.norm(spread, axis=0))
+        found.append(solve_triangular(R, padded.T, trans=1))
         start += z.size
-    return _by_field(found)
+    return found
+
+
+@eqx.filter_jit
+def _greedy(covariance: Any, noise: float, num_points: int) -> Any:
+    """Indices of the measurements that lower the trace most, one after the other."""
+    variance = jnp.diagonal(covariance)
+    # Of a point that is known nothing is learned.
+    least = 1e-12 * jnp.max(variance) + 1e-300
+
+    def step(covariance: Any, _: Any) -> Any:
+        variance = jnp.diagonal(covariance)
+        gain = jnp.sum(covariance**2, axis=0) / (variance + noise + least)
+        best = jnp.argmax(gain)
+        column = covariance[best]
+        lowered = jnp.outer(column, column) / (column[best] + noise + least)
+        return covariance - lowered, best
+
+    return jax.lax.scan(step, covariance, length=num_points)[1]
 
 
 @eqx.filter_jit
