@@ -137,11 +137,13 @@ class JointSolution(eqx.Module):
 
     def on_grid(self, *axes: Any) -> Float[Array, "..."]:
         """Return u on the tensor grid of coordinates along each axis."""
-        return _on_grid(self, tuple(jnp.asarray(x, float) for x in axes))
+        vectors = tuple(jnp.asarray(x, float) for x in axes)
+        return _on_grid(self.states, self.axes, self.jitter, vectors)
 
     def mean(self, points: Any) -> Float[Array, " number"]:
         """Return u at points of shape (number, axes)."""
-        return _at_points(self, jnp.asarray(points, float))
+        points = jnp.asarray(points, float)
+        return _at_points(self.states, self.axes, self.jitter, points)
 
 
 class _Lines(NamedTuple):
@@ -149,6 +151,7 @@ class _Lines(NamedTuple):
 
     kernel: SpectralMixture
     lags: Any
+    column: Float[Array, " n"]
     K: Float[Array, "n n"]
     factor: Float[Array, "n n"]
 
@@ -192,7 +195,7 @@ class _Field:
         for d, line in enumerate(self.lines[1:-1], start=1):
             left = along(line.solve, left, d)
         logs = [
-            self.U.size / line.K.shape[0] * log_determinant(line.K, line.factor)
+            self.U.size / line.lags.size * log_determinant(line.column, line.factor)
             for line in self.lines
         ]
         return -0.5 * (sum(logs[1:], logs[0]) + jnp.sum(left * self.solved[-1]))
@@ -322,21 +325,18 @@ def initial_state(
     max_frequency: float | None = None,
 ) -> JointState:
     """Return the published start."""
-    kernels = tuple(
-        TrainedKernel(
-            jnp.full(num_components, -math.log(num_components)),
-            jnp.zeros(num_components),
-            jnp.linspace(
-                0,
-                0.95 * axis.nyquist if max_frequency is None else max_frequency,
-                num_components,
-            ),
-            envelope,
+    kernels = []
+    for axis in axes:
+        highest = 0.95 * axis.nyquist if max_frequency is None else max_frequency
+        start = (
+            np.full(num_components, -np.log(num_components)),
+            np.zeros(num_components),
+            np.linspace(0, highest, num_components),
         )
-        for axis in axes
-    )
+        # Arrays of NumPy have no weak types, which would be other programs.
+        kernels.append(TrainedKernel(*map(jnp.asarray, start), envelope))
     values = jnp.zeros([axis.num_points for axis in axes])
-    return JointState(values, kernels, jnp.zeros(()), jnp.zeros(()))
+    return JointState(values, tuple(kernels), jnp.zeros(()), jnp.zeros(()))
 
 
 def _second_state(axes: Sequence[Axis], log_tau: Any) -> JointState:
@@ -509,10 +509,10 @@ class _Run:
 def _lines(axis: Axis, kernel: TrainedKernel, jitter: Any) -> _Lines:
     mixture = kernel.mixture
     lags = axis.points - axis.low
-    column = mixture.covariance(lags)
-    K = toeplitz(column.at[0].add(jitter), 0)
+    column = mixture.covariance(lags).at[0].add(jitter)
+    K = toeplitz(column, 0)
     factor = lax.linalg.cholesky(lax.stop_gradient(K), symmetrize_input=False)
-    return _Lines(mixture, lags, K, factor)
+    return _Lines(mixture, lags, column, K, factor)
 
 
 def toeplitz(column: Float[Array, " n"], order: int) -> Float[Array, "n n"]:
@@ -520,25 +520,39 @@ def toeplitz(column: Float[Array, " n"], order: int) -> Float[Array, "n n"]:
 
     A derivative of odd order is odd.
     """
-    n = column.shape[0]
-    # Read with a period of one more than the stride, each row begins one earlier; a
-    # gather would have a derivative that adds up entries one by one.
-    diagonals = jnp.concatenate([column[::-1], (-1) ** order * column[1:]])
-    return jnp.tile(diagonals, n)[n - 1 :][: n * (2 * n - 2)].reshape(n, -1)[:, :n]
+    number = jnp.arange(column.shape[0])
+    lag = number[:, None] - number[None, :]
+    entries = column[jnp.abs(lag)]
+    return entries if order % 2 == 0 else jnp.where(lag < 0, -entries, entries)
 
 
 @jax.custom_jvp
-def log_determinant(K: Float[Array, "n n"], factor: Float[Array, "n n"]) -> Any:
-    """Return log|K|, given the Cholesky factor of K."""
-    del K
+def log_determinant(column: Float[Array, " n"], factor: Float[Array, "n n"]) -> Any:
+    """Return log|K| of a Toeplitz matrix, given its first column and Cholesky factor.
+
+    Its derivative in the entries of a diagonal is the sum of the inverse's diagonal. By
+    the formula of Gohberg and Semencul (1972) the inverse is
+
+        K⁻¹ = (L(x) L(x)ᵀ - L(y) L(y)ᵀ) / x_0,    K x = e_0,    y = (0, x_{n-1}, ..., x_1),
+
+    with L(x) the lower triangular Toeplitz matrix with first column x, so that the sum
+    of its diagonal k is Σ_p (n - k - 2p) x_p x_{p+k} / x_0: one solve for n.
+    """
+    del column
     return 2 * jnp.sum(jnp.log(jnp.diagonal(factor)))
 
 
 @log_determinant.defjvp
 def _log_determinant_jvp(primals: Any, tangents: Any) -> Any:
-    K, factor = primals
-    inverse = cho_solve((factor, True), jnp.eye(K.shape[0]))
-    return log_determinant(K, factor), jnp.sum(inverse * tangents[0])
+    column, factor = primals
+    n = column.shape[0]
+    number = jnp.arange(n)
+    x = cho_solve((factor, True), jnp.zeros(n).at[0].set(1))
+    # Row k is x from its entry k on.
+    shifted = jnp.pad(x, (0, n))[number[:, None] + number[None, :]]
+    sums = ((n - number) * (shifted @ x) - 2 * (shifted @ (number * x))) / x[0]
+    counts = jnp.where(number == 0, 1, 2)
+    return log_determinant(column, factor), jnp.sum(counts * sums * tangents[0])
 
 
 def along(function: Any, values: Any, axis: int) -> Any:
@@ -548,41 +562,37 @@ def along(function: Any, values: Any, axis: int) -> Any:
     return jnp.moveaxis(found.reshape(-1, *moved.shape[1:]), 0, axis)
 
 
-def _coefficients(state: JointState, lines: list[_Lines]) -> Any:
-    values = state.values
-    for d, line in enumerate(lines):
-        values = along(line.solve, values, d)
-    return values
-
-
-def _means(solution: JointSolution, vectors: Any) -> list[tuple[list[Any], Any]]:
-    """Per state, covariances of coordinates along each axis, and K⁻¹ U."""
-    found = []
-    for state in solution.states:
-        lines = [
-            _lines(axis, kernel, solution.jitter)
-            for axis, kernel in zip(solution.axes, state.kernels, strict=True)
-        ]
-        rows = [
-            line.kernel.covariance(x[:, None] - axis.points[None, :])
-            for line, x, axis in zip(lines, vectors, solution.axes, strict=True)
-        ]
-        found.append((rows, _coefficients(state, lines)))
-    return found
-
-
 @eqx.filter_jit
-def _on_grid(solution: JointSolution, vectors: Any) -> Any:
-    parts = [mode_products(*pair) for pair in _means(solution, vectors)]
+def _on_grid(
+    states: tuple[JointState, ...], axes: tuple[Axis, ...], jitter: float, vectors: Any
+) -> Any:
+    parts = [mode_products(*_mean(s, axes, jitter, vectors)) for s in states]
     return sum(parts[1:], parts[0])
 
 
 @eqx.filter_jit
-def _at_points(solution: JointSolution, points: Any) -> Any:
+def _at_points(
+    states: tuple[JointState, ...], axes: tuple[Axis, ...], jitter: float, points: Any
+) -> Any:
     parts = []
-    for rows, value in _means(solution, tuple(jnp.moveaxis(points, 1, 0))):
+    for state in states:
+        rows, value = _mean(state, axes, jitter, tuple(jnp.moveaxis(points, 1, 0)))
         value = jnp.tensordot(rows[0], value, axes=(1, 0))
         for row in rows[1:]:
             value = jnp.einsum("nr,nr...->n...", row, value)
         parts.append(value)
     return sum(parts[1:], parts[0])
+
+
+def _mean(
+    state: JointState, axes: tuple[Axis, ...], jitter: float, vectors: Sequence[Any]
+) -> tuple[list[Any], Any]:
+    """Covariances of coordinates with the points of each axis, and (⊗ K_d⁻¹) U."""
+    rows, values = [], state.values
+    for d, (axis, kernel, x) in enumerate(
+        zip(axes, state.kernels, vectors, strict=True)
+    ):
+        line = _lines(axis, kernel, jitter)
+        values = along(line.solve, values, d)
+        rows.append(line.kernel.covariance(x[:, None] - axis.points[None, :]))
+    return rows, values
