@@ -58,12 +58,12 @@ class TrainedKernel(eqx.Module):
     Attributes:
         log_weights: log w_q.
         log_rates: s_q, with envelopes exp(-e^s d²), or Matérn of length-scale e^-s.
-        frequencies: in cycles per unit.
+        frequencies: in cycles per unit; `None` where they are zero and not trained.
     """
 
     log_weights: Float[Array, " q"]
     log_rates: Float[Array, " q"]
-    frequencies: Float[Array, " q"]
+    frequencies: Float[Array, " q"] | None
     envelope: JointEnvelope = eqx.field(static=True)
 
     @property
@@ -73,8 +73,9 @@ class TrainedKernel(eqx.Module):
             lengths = math.sqrt(0.5) * jnp.exp(-0.5 * self.log_rates)
         else:
             lengths = jnp.exp(-self.log_rates)
+        frequencies = 0 * lengths if self.frequencies is None else self.frequencies
         return SpectralMixture(
-            jnp.exp(self.log_weights), self.frequencies, lengths, self.envelope
+            jnp.exp(self.log_weights), frequencies, lengths, self.envelope
         )
 
 
@@ -340,12 +341,10 @@ def initial_state(
 
 
 def _second_state(axes: Sequence[Axis], log_tau: Any) -> JointState:
-    """The start of the second process.
-
-    Its frequency is zero and stays so, as the covariance is even in it.
-    """
-    state = initial_state(axes, "matern52", 1, 0.0)
-    return eqx.tree_at(lambda s: s.log_tau, state, log_tau)
+    """Return the start of the second process."""
+    kernel = TrainedKernel(jnp.zeros(1), jnp.zeros(1), None, "matern52")
+    values = jnp.zeros([axis.num_points for axis in axes])
+    return JointState(values, (kernel,) * len(axes), log_tau, jnp.zeros(()))
 
 
 class _Problem(eqx.Module):
@@ -443,7 +442,10 @@ def _advance(
 
     def step(_: Any, carry: Any) -> Any:
         state, moments = carry
-        updates, moments = optimizer.update(jax.grad(loss)(state), moments)
+        slope = jax.grad(loss)(state)
+        # Optax raises decays to powers of integers, which strict promotion refuses.
+        with jax.numpy_dtype_promotion("standard"):
+            updates, moments = optimizer.update(slope, moments)
         return optax.apply_updates(state, updates), moments
 
     carry = lax.fori_loop(0, num_steps, step, carry)
@@ -547,11 +549,12 @@ def _log_determinant_jvp(primals: Any, tangents: Any) -> Any:
     column, factor = primals
     n = column.shape[0]
     number = jnp.arange(n)
+    order = number.astype(column.dtype)
     x = cho_solve((factor, True), jnp.zeros(n).at[0].set(1))
     # Row k is x from its entry k on.
     shifted = jnp.pad(x, (0, n))[number[:, None] + number[None, :]]
-    sums = ((n - number) * (shifted @ x) - 2 * (shifted @ (number * x))) / x[0]
-    counts = jnp.where(number == 0, 1, 2)
+    sums = ((n - order) * (shifted @ x) - 2 * (shifted @ (order * x))) / x[0]
+    counts = jnp.full(n, 2.0).at[0].set(1.0)
     return log_determinant(column, factor), jnp.sum(counts * sums * tangents[0])
 
 
