@@ -1,25 +1,13 @@
 """The published training: values on the grid and kernels at once, by Adam.
 
-S. Fang et al., ICLR 2024 (arXiv 2311.04465). U is the solution on a tensor grid of M
-points, N_d along axis d, and K_d the kernel of that axis on its points, with a jitter
-on the diagonal. What is made largest over U, the kernels, τ and v is
+S. Fang et al., ICLR 2024 (arXiv 2311.04465); `_joint_objective.py` has the objective.
 
-    - ½ Σ_d (M/N_d) log|K_d| - ½ ⟨U, (⊗ K_d⁻¹) U⟩                            (prior)
-    + λ (½ N_b log τ - ½ τ Σ_faces (U - g)²)                              (boundary)
-    + ½ M log v - ½ v Σ_grid residual².                                   (equation)
-
-A derivative of u on the grid is that of the mean given U, (⊗ K_d^(m) K_d⁻¹) U. N_b
-counts the points of all faces that have values, an edge once for each of its faces.
-
-Differs from the published code:
-1. K_d and its derivatives come from their first columns, and one Cholesky factor of K_d
-   serves all that is solved with it, and its determinant. The numbers are the same.
-2. Any number of axes, and equations whose derivatives are along several axes at once.
+Differs from the published code: nothing known but that the steps are a compiled loop.
 """
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, get_args
 
 import equinox as eqx
 import jax
@@ -27,72 +15,24 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import lax
-from jax.scipy.linalg import cho_solve
 from jaxtyping import Array, Float
 
 from ._basis import Axis, mode_products
+from ._joint_objective import (
+    JITTER,
+    JointEnvelope,
+    JointProblem,
+    JointState,
+    TrainedKernel,
+    along,
+    joint_problem,
+    line_of,
+    measured,
+)
 from ._kernels import SpectralMixture
 from ._pde import PDE, Orders
 
-JointEnvelope = Literal["gaussian", "matern52"]
-JITTER = 1e-6
 NUM_REPORTS = 20
-
-
-class Terms(NamedTuple):
-    """The three terms of the objective."""
-
-    prior: Float[Array, ""]
-    boundary: Float[Array, ""]
-    equation: Float[Array, ""]
-
-    @property
-    def objective(self) -> Float[Array, ""]:
-        """Their sum, which is made largest."""
-        return self.prior + self.boundary + self.equation
-
-
-class TrainedKernel(eqx.Module):
-    """The kernel of an axis, in the parameters that are trained.
-
-    Attributes:
-        log_weights: log w_q.
-        log_rates: s_q, with envelopes exp(-e^s d²), or Matérn of length-scale e^-s.
-        frequencies: in cycles per unit; `None` where they are zero and not trained.
-    """
-
-    log_weights: Float[Array, " q"]
-    log_rates: Float[Array, " q"]
-    frequencies: Float[Array, " q"] | None
-    envelope: JointEnvelope = eqx.field(static=True)
-
-    @property
-    def mixture(self) -> SpectralMixture:
-        """The kernel with our length-scales."""
-        if self.envelope == "gaussian":
-            lengths = math.sqrt(0.5) * jnp.exp(-0.5 * self.log_rates)
-        else:
-            lengths = jnp.exp(-self.log_rates)
-        frequencies = 0 * lengths if self.frequencies is None else self.frequencies
-        return SpectralMixture(
-            jnp.exp(self.log_weights), frequencies, lengths, self.envelope
-        )
-
-
-class JointState(eqx.Module):
-    """What is trained.
-
-    Attributes:
-        values: U.
-        kernels: one per axis.
-        log_tau: of the precision of the boundary values.
-        log_v: of that of the equation.
-    """
-
-    values: Float[Array, "..."]
-    kernels: tuple[TrainedKernel, ...]
-    log_tau: Float[Array, ""]
-    log_v: Float[Array, ""]
 
 
 class JointReport(eqx.Module):
@@ -147,94 +87,6 @@ class JointSolution(eqx.Module):
         return _at_points(self.states, self.axes, self.jitter, points)
 
 
-class _Lines(NamedTuple):
-    """The matrices of one axis."""
-
-    kernel: SpectralMixture
-    lags: Any
-    column: Float[Array, " n"]
-    K: Float[Array, "n n"]
-    factor: Float[Array, "n n"]
-
-    def derivative(self, order: int) -> Float[Array, "n n"]:
-        return toeplitz(self.kernel.covariance(self.lags, order), order)
-
-    def solve(self, rhs: Float[Array, "n k"]) -> Float[Array, "n k"]:
-        return lax.custom_linear_solve(
-            lambda x: self.K @ x,
-            rhs,
-            lambda _, b: cho_solve((self.factor, True), b),
-            symmetric=True,
-        )
-
-
-class _Field:
-    """u with its derivatives on the grid, given U."""
-
-    def __init__(self, axes: Sequence[Axis], state: JointState, jitter: float) -> None:
-        self.U = state.values
-        self.lines = [
-            _lines(axis, kernel, jitter)
-            for axis, kernel in zip(axes, state.kernels, strict=True)
-        ]
-        # K_d⁻¹ U along each axis: for the prior, and for derivatives along one axis.
-        self.solved = [
-            along(line.solve, self.U, d) for d, line in enumerate(self.lines)
-        ]
-
-    def derivative(self, orders: Orders) -> Float[Array, "..."]:
-        value, is_solved = self.U, True
-        for d, (line, order) in enumerate(zip(self.lines, orders, strict=True)):
-            if order:
-                value = self.solved[d] if is_solved else along(line.solve, value, d)
-                value = along(line.derivative(order).__matmul__, value, d)
-                is_solved = False
-        return value
-
-    def log_prior(self) -> Float[Array, ""]:
-        left = self.U if len(self.lines) == 1 else self.solved[0]
-        for d, line in enumerate(self.lines[1:-1], start=1):
-            left = along(line.solve, left, d)
-        logs = [
-            self.U.size / line.lags.size * log_determinant(line.column, line.factor)
-            for line in self.lines
-        ]
-        return -0.5 * (sum(logs[1:], logs[0]) + jnp.sum(left * self.solved[-1]))
-
-
-def joint_objective(
-    pde: PDE,
-    axes: Sequence[Axis],
-    state: JointState,
-    *,
-    boundary_weight: Any = 200.0,
-    jitter: float = JITTER,
-    others: dict[Orders, Any] | None = None,
-    parameters: Any = None,
-) -> Terms:
-    """Return the terms of the objective.
-
-    Args:
-        pde: with values on its faces, and no other conditions.
-        axes: of the grid.
-        state: what is trained.
-        boundary_weight: λ.
-        jitter: on the diagonal of each K_d.
-        others: derivatives on the grid of a function that is added to u, by their
-            orders, and not trained.
-        parameters: of the equation, by default `pde.parameters`.
-
-    Raises:
-        ValueError: conditions on derivatives, or a periodic axis.
-
-    Cost: per axis two factors' worth of N_d³ operations, and 2 N_d M for each solve
-    with K_d and each product.
-    """
-    return _measured(
-        _problem(pde, axes, boundary_weight, jitter, parameters, others), state
-    )[0]
-
-
 def train_joint(
     pde: PDE,
     num_points: int | Sequence[int],
@@ -270,25 +122,30 @@ def train_joint(
             sum meets boundary and equation. `None` for one process alone.
         jitter: on the diagonal of each K_d.
         parameters: of the equation, by default `pde.parameters`.
-        report_at: numbers of steps after which the report has an entry; by default 20,
-            evenly.
+        report_at: numbers of steps, 1 to `num_steps`, after which the report has an
+            entry; by default 20, evenly.
         observe: gets the solution at each of these.
 
     Returns:
-        The solution: `on_grid`, `mean`, `kernels`, `report`. Nothing is NaN but
-        `report.objective` and all after it where the training fails.
+        The solution: `on_grid`, `mean`, `kernels`, `report`. Where rounding has made a
+        kernel's matrix indefinite it is NaN, and so is `report.objective`.
 
     Raises:
         ValueError: float32, conditions on derivatives, a periodic axis, numbers out of
             range.
 
-    Cost: per step that of the objective, three times.
+    Cost: per step the objective and its derivative, three times the objective.
 
     References:
         S. Fang et al., Solving High Frequency and Multi-Scale PDEs with Gaussian
         Processes, ICLR 2024, arXiv 2311.04465.
     """
     sizes = [num_points] * pde.num_axes if isinstance(num_points, int) else num_points
+    if len(sizes) != pde.num_axes:
+        raise ValueError(
+            f"num_points must be one number or one per axis, here {pde.num_axes}, got "
+            f"{num_points}"
+        )
     if jnp.result_type(float) != jnp.float64:
         raise ValueError(
             'joint training needs 64 bits: call jax.config.update("jax_enable_x64", '
@@ -303,9 +160,10 @@ def train_joint(
     if change_point is not None and not 0 <= change_point < 1:
         raise ValueError(f"change_point must lie in [0, 1), got {change_point}")
     axes = tuple(pde.axis(d, n) for d, n in enumerate(sizes))
-    problem = _problem(pde, axes, boundary_weight, jitter, parameters)
+    problem = joint_problem(pde, axes, boundary_weight, jitter, parameters)
     if report_at is None:
-        report_at = [math.ceil(num_steps * k / NUM_REPORTS) for k in range(1, 21)]
+        counts = range(1, NUM_REPORTS + 1)
+        report_at = [math.ceil(num_steps * k / NUM_REPORTS) for k in counts]
     run = _Run(problem, learning_rate, sorted({*report_at}), observe)
     first = num_steps
     if change_point is not None:
@@ -335,7 +193,8 @@ def initial_state(
             np.linspace(0, highest, num_components),
         )
         # Arrays of NumPy have no weak types, which would be other programs.
-        kernels.append(TrainedKernel(*map(jnp.asarray, start), envelope))
+        w, s, f = map(jnp.asarray, start)
+        kernels.append(TrainedKernel(w, s, f, envelope))
     values = jnp.zeros([axis.num_points for axis in axes])
     return JointState(values, tuple(kernels), jnp.zeros(()), jnp.zeros(()))
 
@@ -347,123 +206,12 @@ def _second_state(axes: Sequence[Axis], log_tau: Any) -> JointState:
     return JointState(values, (kernel,) * len(axes), log_tau, jnp.zeros(()))
 
 
-class _Problem(eqx.Module):
-    """What the objective is of, beside the state."""
-
-    boundary_weight: Any
-    jitter: Any
-    others: dict[Orders, Any] | None
-    parameters: Any
-    pde: PDE = eqx.field(static=True)
-    axes: tuple[Axis, ...] = eqx.field(static=True)
-
-    def __check_init__(self) -> None:
-        for index, axis in enumerate(self.axes):
-            if axis.is_periodic or any(f.order for f in axis.functionals):
-                raise ValueError(
-                    "joint training is for values on faces alone, but axis "
-                    f"{index} is periodic or has a condition on a derivative; take "
-                    'another learn= of solve_pde, such as "auto"'
-                )
-
-    @property
-    def points(self) -> list[np.ndarray]:
-        """The coordinates, shaped so that they broadcast."""
-        vectors = (axis.points for axis in self.axes)
-        return list(np.meshgrid(*vectors, indexing="ij", sparse=True))
-
-    def field(self, state: JointState) -> tuple[_Field, dict[Orders, Any]]:
-        """Return u, and its values and the derivatives that the equation asks for."""
-        orders = {(0,) * len(self.axes)}
-        orders.update(self.pde.orders(self.points, self.parameters))
-        field = _Field(self.axes, state, self.jitter)
-        found = {o: field.derivative(o) for o in sorted(orders)}
-        if self.others is not None:
-            found = {o: value + self.others[o] for o, value in found.items()}
-        return field, found
-
-    def face_errors(self, values: Any) -> list[Any]:
-        """Return u - g on each face that has values."""
-        errors = []
-        for index, functional, g in self.pde.face_conditions:
-            axis, x = self.axes[index], list(self.points)
-            x[index] = np.asarray((axis.low, axis.high)[functional.side])
-            place = functional.side * (axis.num_points - 1)
-            on_face = lax.slice_in_dim(values, place, place + 1, axis=index)
-            errors.append(on_face - g(tuple(x), self.parameters))
-        return errors
-
-
-def _problem(
-    pde: PDE,
-    axes: Sequence[Axis],
-    boundary_weight: Any,
-    jitter: Any,
-    parameters: Any,
-    others: dict[Orders, Any] | None = None,
-) -> _Problem:
-    if parameters is None:
-        parameters = pde.parameters
-    # Arrays, so that other numbers are the same program.
-    weight, jitter, parameters = jax.tree.map(
-        jnp.asarray, (boundary_weight, jitter, parameters)
-    )
-    return _Problem(weight, jitter, others, parameters, pde, tuple(axes))
-
-
-@eqx.filter_jit
-def _measured(problem: _Problem, state: JointState) -> tuple[Terms, Any, Any]:
-    """The terms, and the mean squares of the residual and of the error on the faces."""
-    field, values = problem.field(state)
-    residual = problem.pde.residual_of(problem.points, values, problem.parameters)
-    errors = problem.face_errors(values[(0,) * len(problem.axes)])
-    num_boundary = sum(error.size for error in errors)
-    misfit = sum((jnp.sum(error**2) for error in errors), start=jnp.zeros(()))
-    unexplained = jnp.sum(residual**2)
-    boundary = _log_likelihood(state.log_tau, num_boundary, misfit)
-    equation = _log_likelihood(state.log_v, residual.size, unexplained)
-    terms = Terms(field.log_prior(), problem.boundary_weight * boundary, equation)
-    return terms, unexplained / residual.size, misfit / max(num_boundary, 1)
-
-
-def _log_likelihood(log_precision: Any, count: int, squares: Any) -> Any:
-    return 0.5 * count * log_precision - 0.5 * jnp.exp(log_precision) * squares
-
-
-@eqx.filter_jit
-def _advance(
-    problem: _Problem, carry: Any, learning_rate: Any, num_steps: Any
-) -> tuple[Any, Any]:
-    """Return the carry after some steps of Adam, and what is reported of it."""
-    optimizer = optax.adam(learning_rate)
-
-    def loss(state: JointState) -> Any:
-        return -_measured(problem, state)[0].objective
-
-    def step(_: Any, carry: Any) -> Any:
-        state, moments = carry
-        slope = jax.grad(loss)(state)
-        # Optax raises decays to powers of integers, which strict promotion refuses.
-        with jax.numpy_dtype_promotion("standard"):
-            updates, moments = optimizer.update(slope, moments)
-        return optax.apply_updates(state, updates), moments
-
-    carry = lax.fori_loop(0, num_steps, step, carry)
-    terms, unexplained, misfit = _measured(problem, carry[0])
-    return carry, (terms.objective, jnp.sqrt(unexplained), jnp.sqrt(misfit))
-
-
-@eqx.filter_jit
-def _fixed_field(problem: _Problem, state: JointState) -> dict[Orders, Any]:
-    return problem.field(state)[1]
-
-
 class _Run:
     """The states, and the report as it grows."""
 
     def __init__(
         self,
-        problem: _Problem,
+        problem: JointProblem,
         learning_rate: float,
         report_at: list[int],
         observe: Callable[[JointSolution], Any] | None,
@@ -500,69 +248,41 @@ class _Run:
 
     def solution(self) -> JointSolution:
         """Return what there is."""
-        columns = np.asarray([row[1:] for row in self.rows]).reshape(-1, 3).T
-        report = JointReport(
-            tuple(row[0] for row in self.rows), *columns, tuple(self.observed)
+        steps = tuple(row[0] for row in self.rows)
+        objective, residual, boundary = (
+            np.array([row[1:] for row in self.rows], float).reshape(-1, 3).T
         )
+        report = JointReport(steps, objective, residual, boundary, tuple(self.observed))
         jitter = float(self.problem.jitter)
         return JointSolution(self.states, report, self.problem.axes, jitter)
 
 
-def _lines(axis: Axis, kernel: TrainedKernel, jitter: Any) -> _Lines:
-    mixture = kernel.mixture
-    lags = axis.points - axis.low
-    column = mixture.covariance(lags).at[0].add(jitter)
-    K = toeplitz(column, 0)
-    factor = lax.linalg.cholesky(lax.stop_gradient(K), symmetrize_input=False)
-    return _Lines(mixture, lags, column, K, factor)
+@eqx.filter_jit
+def _advance(
+    problem: JointProblem, carry: Any, learning_rate: Any, num_steps: Any
+) -> tuple[Any, Any]:
+    """Return the carry after some steps of Adam, and what is reported of it."""
+    optimizer = optax.adam(learning_rate)
+
+    def loss(state: JointState) -> Any:
+        return -measured(problem, state)[0].objective
+
+    def step(_: Any, carry: Any) -> Any:
+        state, moments = carry
+        slope = jax.grad(loss)(state)
+        # Optax raises decays to powers of integers, which strict promotion refuses.
+        with jax.numpy_dtype_promotion("standard"):
+            updates, moments = optimizer.update(slope, moments)
+        return optax.apply_updates(state, updates), moments
+
+    carry = lax.fori_loop(0, num_steps, step, carry)
+    terms, unexplained, misfit = measured(problem, carry[0])
+    return carry, (terms.objective, jnp.sqrt(unexplained), jnp.sqrt(misfit))
 
 
-def toeplitz(column: Float[Array, " n"], order: int) -> Float[Array, "n n"]:
-    """Return the matrix of k^(order)(x_i - x_j), of which the first column is given.
-
-    A derivative of odd order is odd.
-    """
-    number = jnp.arange(column.shape[0])
-    lag = number[:, None] - number[None, :]
-    entries = column[jnp.abs(lag)]
-    return entries if order % 2 == 0 else jnp.where(lag < 0, -entries, entries)
-
-
-@jax.custom_jvp
-def log_determinant(column: Float[Array, " n"], factor: Float[Array, "n n"]) -> Any:
-    """Return log|K| of a Toeplitz matrix, given its first column and Cholesky factor.
-
-    Its derivative in the entries of a diagonal is the sum of the inverse's diagonal. By
-    the formula of Gohberg and Semencul (1972) the inverse is
-
-        K⁻¹ = (L(x) L(x)ᵀ - L(y) L(y)ᵀ) / x_0,    K x = e_0,    y = (0, x_{n-1}, ..., x_1),
-
-    with L(x) the lower triangular Toeplitz matrix with first column x, so that the sum
-    of its diagonal k is Σ_p (n - k - 2p) x_p x_{p+k} / x_0: one solve for n.
-    """
-    del column
-    return 2 * jnp.sum(jnp.log(jnp.diagonal(factor)))
-
-
-@log_determinant.defjvp
-def _log_determinant_jvp(primals: Any, tangents: Any) -> Any:
-    column, factor = primals
-    n = column.shape[0]
-    number = jnp.arange(n)
-    order = number.astype(column.dtype)
-    x = cho_solve((factor, True), jnp.zeros(n).at[0].set(1))
-    # Row k is x from its entry k on.
-    shifted = jnp.pad(x, (0, n))[number[:, None] + number[None, :]]
-    sums = ((n - order) * (shifted @ x) - 2 * (shifted @ (order * x))) / x[0]
-    counts = jnp.full(n, 2.0).at[0].set(1.0)
-    return log_determinant(column, factor), jnp.sum(counts * sums * tangents[0])
-
-
-def along(function: Any, values: Any, axis: int) -> Any:
-    """Return a function of matrices, of their columns, along an axis of values."""
-    moved = jnp.moveaxis(values, axis, 0)
-    found = function(moved.reshape(moved.shape[0], -1))
-    return jnp.moveaxis(found.reshape(-1, *moved.shape[1:]), 0, axis)
+@eqx.filter_jit
+def _fixed_field(problem: JointProblem, state: JointState) -> dict[Orders, Any]:
+    return problem.field(state)[1]
 
 
 @eqx.filter_jit
@@ -595,7 +315,7 @@ def _mean(
     for d, (axis, kernel, x) in enumerate(
         zip(axes, state.kernels, vectors, strict=True)
     ):
-        line = _lines(axis, kernel, jitter)
+        line = line_of(axis, kernel, jitter)
         values = along(line.solve, values, d)
         rows.append(line.kernel.covariance(x[:, None] - axis.points[None, :]))
     return rows, values

@@ -1,4 +1,4 @@
-"""The published objective and its training, against dense algebra and printed errors."""
+"""The published objective and training, against dense algebra and a printed error."""
 
 from typing import Any
 
@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from krylax.learned.gaussian_process import PDE, Dirichlet, Initial, Periodic
-from krylax.learned.gaussian_process._joint import (
+from krylax.learned.gaussian_process._joint import train_joint
+from krylax.learned.gaussian_process._joint_objective import (
     JointState,
     TrainedKernel,
     joint_objective,
-    train_joint,
 )
 
 from ...helpers import relative_error
@@ -27,8 +27,10 @@ LINE = PDE(
 SQUARE = PDE(
     domain=[(0.0, 1.5), (-1.0, 1.0)],
     residual=lambda x, u: 3 * u(1, 1) + u(2, 0) - u(0, 1) + u() ** 2 - x[0] * x[1],
-    conditions=[Dirichlet(lambda x, y: x + jnp.sin(y), [(0, "low"), (0, "high")])]
-    + [Initial(lambda x: x**2)],
+    conditions=[
+        Dirichlet(lambda x, y: x + jnp.sin(y), [(0, "low"), (0, "high")]),
+        Initial(lambda x: x**2),
+    ],
 )
 CUBE = PDE(
     domain=[(0.0, 1.5), (-1.0, 1.0), (0.0, 1.0)],
@@ -75,11 +77,12 @@ def covariance(kernel: TrainedKernel, d: float, order: int) -> float:
                 -(b**2) / 3 * (1 + b * r - b**2 * r**2) * E,
             ]
         c = [np.cos(m * d), -m * np.sin(m * d), -(m**2) * np.cos(m * d)]
-        total += w * {
-            0: g[0] * c[0],
-            1: g[1] * c[0] + g[0] * c[1],
-            2: g[2] * c[0] + 2 * g[1] * c[1] + g[0] * c[2],
-        }[order]
+        products = [
+            g[0] * c[0],
+            g[1] * c[0] + g[0] * c[1],
+            g[2] * c[0] + 2 * g[1] * c[1] + g[0] * c[2],
+        ]
+        total += w * products[order]
     return total
 
 
@@ -95,15 +98,6 @@ def grid(pde: PDE, sizes: Any) -> list[np.ndarray]:
     return [np.linspace(*e, n) for e, n in zip(pde.domain, sizes, strict=True)]
 
 
-def product_matrix(pde: PDE, state: JointState, orders: Any) -> np.ndarray:
-    """Covariance of a derivative with the values, on the whole grid."""
-    K = np.eye(1)
-    points = grid(pde, state.values.shape)
-    for kernel, x, order in zip(state.kernels, points, orders, strict=True):
-        K = np.kron(K, matrix(kernel, x, x, order))
-    return K
-
-
 def dense_covariance(pde: PDE, state: JointState) -> np.ndarray:
     """Of the values, with the jitter on each factor."""
     K = np.eye(1)
@@ -114,7 +108,7 @@ def dense_covariance(pde: PDE, state: JointState) -> np.ndarray:
 
 
 def dense_derivatives(pde: PDE, state: JointState, orders: Any) -> Any:
-    """Σ D U with D of Kronecker products of K_d^(m) K_d⁻¹."""
+    """D U with D the Kronecker product of K_d^(m) K_d⁻¹, by the orders."""
     points = grid(pde, state.values.shape)
     found = {}
     for wanted in orders:
@@ -229,7 +223,7 @@ def test_error_after_100_steps_is_the_published_one():
     assert solution.report.residual[1] < 0.5 * solution.report.residual[0]
     # Between the points of the grid too the mean is K⁻¹ U with covariances.
     kernel, U = solution.states[0].kernels[0], np.asarray(solution.values)
-    points = np.linspace(0, 2 * np.pi, 400)
+    points: Any = np.linspace(0, 2 * np.pi, 400)
     mixture = eqx.filter_jit(lambda k, d: k.mixture.covariance(d))
     K = np.asarray(mixture(kernel, points[:, None] - points[None, :]))
     row = np.asarray(mixture(kernel, x[:, None] - points[None, :]))
@@ -284,5 +278,7 @@ def test_settings_out_of_range_are_refused():
         train_joint(LINE, 8, num_steps=0)
     with pytest.raises(ValueError, match="change_point must lie in"):
         train_joint(LINE, 8, num_steps=1, change_point=1.0)
+    with pytest.raises(ValueError, match="one number or one per axis, here 1, got"):
+        train_joint(LINE, [8, 8], num_steps=1)
     with pytest.raises(ValueError, match="envelope must be one of"):
         train_joint(LINE, 8, num_steps=1, envelope="matern72")  # type: ignore[arg-type]
