@@ -203,8 +203,8 @@ class SpectralMixture(AbstractKernel):
 def _turned_cosine(phase: Float[Array, "..."], quarters: int) -> Float[Array, "..."]:
     """Return cos(phase + quarters π/2), without the rounding of π/2.
 
-    What is even in a frequency then has the derivative zero at zero, not one of rounding
-    errors, of which Adam would make full steps.
+    What is even in a frequency then has the derivative zero at zero, and not one of
+    rounding errors, of which Adam would make full steps.
     """
     value = jnp.cos(phase) if quarters % 2 == 0 else jnp.sin(phase)
     return value if quarters % 4 in (0, 3) else -value

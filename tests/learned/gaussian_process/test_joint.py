@@ -222,7 +222,7 @@ def test_error_after_100_steps_is_the_published_one():
     assert solution.report.objective[1] > solution.report.objective[0]
     assert solution.report.residual[1] < 0.5 * solution.report.residual[0]
     # A derivative in it that is not zero but rounding would have moved it.
-    assert float(solution.states[0].kernels[0].frequencies[0]) == 0
+    assert float(solution.kernels[0].frequencies[0]) == 0
     # Between the points of the grid too the mean is K⁻¹ U with covariances.
     kernel, U = solution.states[0].kernels[0], np.asarray(solution.values)
     points: Any = np.linspace(0, 2 * np.pi, 400)
