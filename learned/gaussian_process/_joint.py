@@ -109,7 +109,7 @@ def train_joint(
     all logarithms of rates and precisions 0.
 
     Args:
-        pde: with values on its faces, and no other conditions.
+        pde: of one field, with values on its faces and no other conditions or data.
         num_points: of the grid, per axis or for all.
         envelope: "gaussian", their GP-HM-GM, or "matern52", their GP-HM-StM.
         num_components: Q, of each kernel.
@@ -131,8 +131,8 @@ def train_joint(
         kernel's matrix indefinite it is NaN, and so is `report.objective`.
 
     Raises:
-        ValueError: float32, conditions on derivatives, a periodic axis, numbers out of
-            range.
+        ValueError: float32, several fields, observations, conditions on derivatives, a
+            periodic axis, numbers out of range.
 
     Cost: per step the objective and its derivative, three times the objective.
 

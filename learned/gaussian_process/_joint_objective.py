@@ -107,7 +107,7 @@ def joint_objective(
     """Return the terms of the objective.
 
     Args:
-        pde: with values on its faces, and no other conditions.
+        pde: of one field, with values on its faces and no other conditions or data.
         axes: of the grid.
         state: what is trained.
         boundary_weight: λ.
@@ -117,7 +117,8 @@ def joint_objective(
         parameters: of the equation, by default `pde.parameters`.
 
     Raises:
-        ValueError: conditions on derivatives, or a periodic axis.
+        ValueError: several fields, observations, conditions on derivatives, or a
+            periodic axis.
 
     Cost: per axis N_d³/3 operations for the factor, and 2 N_d M for each solve with K_d
     and each product.
@@ -214,6 +215,12 @@ class JointProblem(eqx.Module):
     axes: tuple[Axis, ...] = eqx.field(static=True)
 
     def __check_init__(self) -> None:
+        if self.pde.fields > 1 or self.pde.observations:
+            raise ValueError(
+                "joint training is for one field without observations, got "
+                f"{self.pde.fields} fields and {len(self.pde.observations)} sets of "
+                'them; take another learn= of solve_pde, such as "auto"'
+            )
         for index, axis in enumerate(self.axes):
             if axis.is_periodic or any(f.order for f in axis.functionals):
                 raise ValueError(
@@ -231,7 +238,7 @@ class JointProblem(eqx.Module):
     def field(self, state: JointState) -> tuple[Field, dict[Orders, Any]]:
         """Return u, and its values and the derivatives that the equation asks for."""
         orders = {(0,) * len(self.axes)}
-        orders.update(self.pde.orders(self.points, self.parameters))
+        orders.update(*self.pde.orders(self.points, self.parameters))
         field = Field(self.axes, state, self.jitter)
         found = {o: field.derivative(o) for o in sorted(orders)}
         if self.others is not None:
@@ -241,7 +248,7 @@ class JointProblem(eqx.Module):
     def face_errors(self, values: Any) -> list[Any]:
         """Return u - g on each face that has values."""
         errors = []
-        for index, functional, g in self.pde.face_conditions:
+        for index, functional, g in self.pde.conditions_of(0):
             axis, x = self.axes[index], list(self.points)
             x[index] = np.asarray((axis.low, axis.high)[functional.side])
             place = functional.side * (axis.num_points - 1)
@@ -272,7 +279,8 @@ def joint_problem(
 def measured(problem: JointProblem, state: JointState) -> tuple[Terms, Any, Any]:
     """Return the terms, and mean squares of the residual and of the errors on faces."""
     field, values = problem.field(state)
-    residual = problem.pde.residual_of(problem.points, values, problem.parameters)
+    equations = problem.pde.residual_of(problem.points, [values], problem.parameters)
+    residual = jnp.stack(equations)
     errors = problem.face_errors(values[(0,) * len(problem.axes)])
     num_boundary = sum(error.size for error in errors)
     misfit = sum((jnp.sum(error**2) for error in errors), start=jnp.zeros(()))

@@ -275,6 +275,17 @@ def test_conditions_other_than_values_are_refused():
         train_joint(pde, 8, num_steps=1)
 
 
+def test_several_fields_are_refused():
+    pde = PDE(
+        domain=[(0.0, 1.0)],
+        residual=lambda x, u, v: (u(2) - v(), v(2) + 0 * x[0]),
+        conditions=[Dirichlet(0.0), Dirichlet(0.0, field=1)],
+        fields=2,
+    )
+    with pytest.raises(ValueError, match="for one field without observations, got 2"):
+        train_joint(pde, 8, num_steps=1)
+
+
 def test_settings_out_of_range_are_refused():
     with pytest.raises(ValueError, match="num_steps must be at least 1"):
         train_joint(LINE, 8, num_steps=0)
