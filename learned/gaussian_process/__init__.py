@@ -6,6 +6,9 @@
   its Jacobian.
 - `_conditions.py`: Conditions on the faces of a box.
 - `_gauss_newton.py`: Gauss-Newton steps for the unknowns of a collocation.
+- `_joint.py`: The published training: values on the grid and kernels at once, by Adam.
+- `_joint_objective.py`: The published objective, of values on the grid and kernels at
+  once.
 - `_kernels.py`: Stationary kernels of one axis, given by their spectral density.
 - `_lift.py`: A function that meets all conditions of a box, which the process is added
   to.
@@ -15,6 +18,7 @@
 - `_solve_pde.py`: Solving an equation: what is chosen from its data, and what is then
   computed.
 - `_spectrum.py`: Where the frequencies of a solution are: peaks of a periodogram.
+- `_toeplitz.py`: Symmetric Toeplitz matrices, which kernels are on uniform points.
 """
 
 from ._conditions import Dirichlet as Dirichlet

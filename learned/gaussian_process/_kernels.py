@@ -162,7 +162,7 @@ class SpectralMixture(AbstractKernel):
             comb(order, j)
             * self._envelope_derivative(d, lengths, j)
             * omega ** (order - j)
-            * jnp.cos(omega * d + (order - j) * pi / 2)
+            * _turned_cosine(omega * d, order - j)
             for j in range(order + 1)
         ]
         return jnp.sum(sum(terms[1:], terms[0]) * weights, axis=-1)
@@ -198,6 +198,16 @@ class SpectralMixture(AbstractKernel):
         value = sum(c * r**n for n, c in enumerate(powers))
         side = jnp.where(d < 0, -1.0, 1.0) ** order
         return side * rate**order * jnp.exp(-r) * value
+
+
+def _turned_cosine(phase: Float[Array, "..."], quarters: int) -> Float[Array, "..."]:
+    """Return cos(phase + quarters π/2), without the rounding of π/2.
+
+    What is even in a frequency then has the derivative zero at zero, and not one of
+    rounding errors, of which Adam would make full steps.
+    """
+    value = jnp.cos(phase) if quarters % 2 == 0 else jnp.sin(phase)
+    return value if quarters % 4 in (0, 3) else -value
 
 
 def _matern_polynomial(p: int) -> list[float]:
