@@ -115,7 +115,11 @@ class Found(eqx.Module):
 
 
 def solve_system(
-    system: System, parameters: Any, z0: Unknowns, amplitude: Any = 1.0
+    system: System,
+    parameters: Any,
+    z0: Unknowns,
+    amplitude: Any = 1.0,
+    noise: Any = 0.0,
 ) -> Found:
     """Return the unknowns that make the residual least.
 
@@ -124,13 +128,14 @@ def solve_system(
         parameters: of the equations.
         z0: a start.
         amplitude: the prior standard deviation of the unknowns.
+        noise: that of the equations' errors, as in `weights_of`.
     """
     collocation = system.collocation
     lifted = collocation.lifted(parameters)
     frozen = lax.stop_gradient((lifted, parameters))
     wanted = [m.wanted(collocation, parameters) for m in system.measurements]
     aim = lax.stop_gradient(wanted)
-    weights = weights_of(system, z0, *frozen, amplitude)
+    weights = weights_of(system, z0, *frozen, amplitude, noise)
 
     def left(z: Any) -> Any:
         return collocation.residual(z, *frozen), misfits(system, z, aim)

@@ -1,13 +1,15 @@
 """Parameters of an equation from observations of its solution, with error bars.
 
-The unknowns z and the parameters θ are found together, by Gauss-Newton steps for
+The unknowns z and the parameters θ make least
 
     |F(z, θ)|² / σ_e² + |D z + D m(θ) - y|² / σ_d² + |z|² / a²,
 
-the equations with an error so small that they hold, the observations with theirs, and
-the prior. The posterior of θ is Laplace's approximation at the minimum: with the QR
-factorisation of the Jacobian, columns of θ last, its covariance is (R_θᵀ R_θ)⁻¹, where
-R_θ is the last block. A prior on θ is not assumed.
+the equations with the error that the functions leave, the observations with theirs, and
+the prior. Steps are those of variable projection (L. Kaufman, BIT 15 (1975),
+doi:10.1007/BF01932995): with the QR factorisation of the Jacobian, columns of θ last, θ
+moves by its last block R_θ alone, and z is solved for anew. The posterior of θ is
+Laplace's approximation at the minimum, of covariance (R_θᵀ R_θ)⁻¹. A prior on θ is not
+assumed.
 """
 
 from collections.abc import Sequence
@@ -24,6 +26,7 @@ from ...operators._control_flow import while_loop
 from ._gauss_newton import (
     SHORTEST,
     System,
+    solve_system,
     stacked,
     weighted_jacobian,
     weights_of,
@@ -115,7 +118,7 @@ def infer_parameters(
         start = solve_pde(
             pde, num_points, parameters=theta, spectrum=spectrum, **settings
         )
-        found = _joint_steps(start.system, start.z, theta)
+        found = _steps(start.system, start.z, theta, start.report.noise)
         theta = found[0]
     theta, covariance, is_settled = found
     solution = solve_pde(pde, parameters=theta, spectrum=start.spectrum, **settings)
@@ -130,60 +133,56 @@ def infer_parameters(
 
 
 @eqx.filter_jit
-def _joint_steps(system: System, z: Any, theta: Any) -> tuple[Any, Any, Any]:
-    """Gauss-Newton steps for z and θ together."""
+def _steps(system: System, z: Any, theta: Any, noise: Any) -> tuple[Any, Any, Any]:
+    """Gauss-Newton steps for θ, each with the z that are best for it."""
     collocation = system.collocation
-    flat_z, unravel_z = ravel_pytree(z)
-    flat_theta, unravel_theta = ravel_pytree(theta)
-    count = len(flat_theta)
-    amplitude = observed_amplitude(system, z, theta)
-    lifted = collocation.lifted(theta)
-    weights = weights_of(system, z, lifted, theta, amplitude)
+    flat, unravel = ravel_pytree(theta)
+    count = len(flat)
+    amplitude = observed_amplitude(system, z, theta, noise)
+    weights = weights_of(
+        system, z, collocation.lifted(theta), theta, amplitude, noise
+    )
 
-    def errors(both: Any) -> Any:
-        z, theta = unravel_z(both[:-count]), unravel_theta(both[-count:])
-        return stacked(system, weights, z, collocation.lifted(theta), theta)
+    def best(flat: Any, z: Any) -> Any:
+        return solve_system(system, unravel(flat), z, amplitude, noise).z
 
-    def factors(both: Any) -> Any:
-        z, theta = unravel_z(both[:-count]), unravel_theta(both[-count:])
-        c = collocation.coefficients(z, collocation.lifted(theta), theta)
+    def errors(flat: Any, z: Any) -> Any:
+        lifted = collocation.lifted(unravel(flat))
+        return stacked(system, weights, z, lifted, unravel(flat))
+
+    def jacobian(flat: Any, z: Any) -> Any:
+        c = collocation.coefficients(z, collocation.lifted(unravel(flat)), unravel(flat))
         J = weighted_jacobian(system, weights, c)
-
-        def of_theta(t: Any) -> Any:
-            return errors(jnp.concatenate([both[:-count], t]))
-
-        return jnp.concatenate([J, jax.jacfwd(of_theta)(both[-count:])], axis=1)
+        return jnp.concatenate([J, jax.jacfwd(errors)(flat, z)], axis=1)
 
     def advance(state: Any) -> Any:
-        steps, both, left, _, _ = state
-        Q, R = jnp.linalg.qr(factors(both))
-        step = -solve_triangular(R, Q.T @ left)
+        steps, flat, z, left, _, _ = state
+        Q, R = jnp.linalg.qr(jacobian(flat, z))
+        block = R[-count:, -count:]
+        step = -solve_triangular(block, Q[:, -count:].T @ left)
         norm = jnp.linalg.norm(left)
 
         def is_too_long(trial: Any) -> Any:
-            return (trial[0] > SHORTEST) & ~(jnp.linalg.norm(trial[2]) < norm)
+            return (trial[0] > SHORTEST) & ~(jnp.linalg.norm(trial[3]) < norm)
 
         def halve(trial: Any) -> Any:
-            moved = both + trial[0] / 2 * step
-            return trial[0] / 2, moved, errors(moved)
+            moved = flat + trial[0] / 2 * step
+            own = best(moved, z)
+            return trial[0] / 2, moved, own, errors(moved, own)
 
         # Half of twice the step is the step.
-        _, moved, after = while_loop(
-            is_too_long, halve, (jnp.asarray(2.0), both, left)
+        trial = while_loop(is_too_long, halve, (jnp.asarray(2.0), flat, z, left))
+        is_better = jnp.linalg.norm(trial[3]) < norm
+        moved, z, after = jax.tree.map(
+            lambda new, old: jnp.where(is_better, new, old), trial[1:], (flat, z, left)
         )
-        is_better = jnp.linalg.norm(after) < norm
-        moved, after = (
-            jnp.where(is_better, a, b) for a, b in ((moved, both), (after, left))
-        )
-        R_theta = R[-count:, -count:]
-        change = jnp.linalg.norm(R_theta @ (moved - both)[-count:])
-        is_settled = (change < SETTLED) | ~is_better
-        return steps + 1, moved, after, R_theta, is_settled
+        is_settled = (jnp.linalg.norm(block @ (moved - flat)) < SETTLED) | ~is_better
+        return steps + 1, moved, z, after, block, is_settled
 
-    both = jnp.concatenate([flat_z, flat_theta])
-    start = (jnp.zeros((), jnp.int32), both, errors(both), jnp.eye(count), jnp.zeros((), bool))
-    _, both, _, R_theta, is_settled = while_loop(
-        lambda s: ~s[-1] & (s[0] < MAX_STEPS), advance, start
+    z = best(flat, z)
+    start = (jnp.zeros((), jnp.int32), flat, z, errors(flat, z), jnp.eye(count))
+    _, flat, _, _, block, is_settled = while_loop(
+        lambda s: ~s[-1] & (s[0] < MAX_STEPS), advance, (*start, jnp.zeros((), bool))
     )
-    inverse = solve_triangular(R_theta, jnp.eye(count))
-    return unravel_theta(both[-count:]), inverse @ inverse.T, is_settled
+    inverse = solve_triangular(block, jnp.eye(count))
+    return unravel(flat), inverse @ inverse.T, is_settled
