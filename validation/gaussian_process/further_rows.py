@@ -96,7 +96,7 @@ def fast_advection() -> Row:
         lambda x, v: v(0, 1) + 100 * v(1, 0),
         [Initial(jnp.sin), Periodic(0)],
         u,
-        TWO,
+        128,
         1e-6,
         note="jaxpi's networks reach 6.9e-4.",
     )
@@ -413,7 +413,7 @@ ROWS = [
     wave(),
     airy(),
     fast_advection(),
-    burgers("Burgers", 0.05, TWO, 1e-4),
+    burgers("Burgers", 0.05, 128, 1e-4),
     burgers("Burgers 0.02", 0.02, 128, None),
     burgers("Burgers 0.01/π", 0.01 / PI, 256, None),
     semilinear("cubic", "-Δu + u³ = f", lambda u: u**3, mixed, 1e-6),
