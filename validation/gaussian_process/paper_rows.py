@@ -175,7 +175,7 @@ ROWS = [
             [interval],
             900,
             target=1e-5,
-            logged=LOGGED_P2[where],
+            logged=LOGGED_P2[where] if last == "sin" else None,
         )
         for where, interval, suffix in (("unit", UNIT, "1"), ("round", ROUND, "2π"))
         for last, u in (("sin", p2_sin), ("cos", p2_cos))
