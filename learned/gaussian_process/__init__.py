@@ -20,6 +20,7 @@
 from ._conditions import Dirichlet as Dirichlet
 from ._conditions import Initial as Initial
 from ._conditions import Neumann as Neumann
+from ._conditions import Observations as Observations
 from ._conditions import Periodic as Periodic
 from ._kernels import AbstractKernel as AbstractKernel
 from ._kernels import SpectralMixture as SpectralMixture

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from ._basis import Functional
 
@@ -20,10 +22,12 @@ class Dirichlet(NamedTuple):
         g: a number, or a function of all coordinates, that of the face included.
         faces: pairs of an axis and "low" or "high"; by default all faces of axes that
             have neither an `Initial` nor a `Periodic` condition.
+        field: of which it is, counted from 0.
     """
 
     g: Any = 0.0
     faces: Sequence[tuple[int, Side]] | None = None
+    field: int = 0
 
 
 class Neumann(NamedTuple):
@@ -32,10 +36,12 @@ class Neumann(NamedTuple):
     Args:
         g: a number, or a function of all coordinates, that of the face included.
         faces: as in `Dirichlet`.
+        field: of which it is, counted from 0.
     """
 
     g: Any = 0.0
     faces: Sequence[tuple[int, Side]] | None = None
+    field: int = 0
 
 
 class Initial(NamedTuple):
@@ -45,17 +51,84 @@ class Initial(NamedTuple):
         g: a number, or a function of the remaining coordinates.
         axis: that of time, by default the last one.
         order: 0 for the value, 1 for the derivative along the axis.
+        field: of which it is, counted from 0.
     """
 
     g: Any = 0.0
     axis: int = -1
     order: int = 0
+    field: int = 0
 
 
 class Periodic(NamedTuple):
-    """u and its derivatives agree on both faces of an axis."""
+    """All fields and their derivatives agree on both faces of an axis."""
 
     axis: int
+
+
+class Observations(eqx.Module):
+    """Measurements of a field at scattered points, with normal errors.
+
+    Args:
+        points: of shape (number, axes), in the domain.
+        values: one per point.
+        noise: standard deviation of the errors, one number or one per point.
+        orders: of the derivative that is measured, one per axis; by default the value.
+        field: of which they are, counted from 0.
+
+    Raises:
+        ValueError: shapes that do not match, numbers that are not finite, noise that is
+            not positive.
+    """
+
+    points: Float[np.ndarray, "number axes"]
+    values: Float[np.ndarray, " number"]
+    noise: Float[np.ndarray, " number"]
+    orders: tuple[int, ...] = eqx.field(static=True)
+    field: int = eqx.field(static=True)
+
+    def __init__(
+        self,
+        points: Any,
+        values: Any,
+        noise: Any = 0.01,
+        orders: Sequence[int] = (),
+        field: int = 0,
+    ) -> None:
+        self.points = np.asarray(points, float)
+        self.values = np.asarray(values, float)
+        if self.points.ndim != 2 or self.values.shape != self.points.shape[:1]:
+            raise ValueError(
+                "points must have shape (number, axes) and values (number,), got "
+                f"{self.points.shape} and {self.values.shape}"
+            )
+        if np.shape(noise) not in ((), self.values.shape):
+            raise ValueError(
+                f"noise must be one number or one per point, got {np.shape(noise)}"
+            )
+        self.noise = np.broadcast_to(np.asarray(noise, float), self.values.shape)
+        if not np.all((self.noise > 0) & np.isfinite(self.noise)):
+            raise ValueError("noise must be positive and finite")
+        if not (np.all(np.isfinite(self.points)) and np.all(np.isfinite(self.values))):
+            raise ValueError("points and values must be finite")
+        self.orders = tuple(orders)
+        self.field = field
+
+    def require_in(self, domain: Sequence[tuple[float, float]]) -> None:
+        """Raise where points are outside of a box, or have another number of axes."""
+        low, high = np.asarray(domain, float).T
+        if self.points.shape[1] != len(low):
+            raise ValueError(
+                f"points of observations must have shape (number, {len(low)}), got "
+                f"{self.points.shape}"
+            )
+        outside = np.any((self.points < low) | (self.points > high), axis=1)
+        if np.any(outside):
+            raise ValueError(
+                f"observations must be in the domain; {int(outside.sum())} of "
+                f"{len(outside)} points are outside, such as "
+                f"{self.points[outside][0].tolist()}"
+            )
 
 
 Condition = Dirichlet | Neumann | Initial | Periodic
@@ -70,9 +143,9 @@ class FaceCondition(NamedTuple):
 
 
 def face_conditions(
-    conditions: Sequence[Condition], num_axes: int, has_parameters: bool
+    conditions: Sequence[Condition], num_axes: int, has_parameters: bool, field: int
 ) -> list[FaceCondition]:
-    """Return the conditions face by face, in the order of the axes.
+    """Return the conditions of a field face by face, in the order of the axes.
 
     Raises:
         ValueError: an axis or a side that does not exist, the same condition twice on a
@@ -83,8 +156,9 @@ def face_conditions(
         for c in conditions
         if isinstance(c, Initial | Periodic)
     }
+    own = [c for c in conditions if getattr(c, "field", field) == field]
     found: list[FaceCondition] = []
-    for condition in conditions:
+    for condition in own:
         if isinstance(condition, Initial):
             axis = _axis_of(condition.axis, num_axes)
             if condition.order not in (0, 1):
@@ -97,7 +171,7 @@ def face_conditions(
                 faces = [(axis, side) for axis in sorted(open_axes) for side in SIDES]
             for axis, side in faces:
                 found.append(_on_face(condition, axis, side, num_axes, has_parameters))
-    _require_distinct(found, conditions, num_axes)
+    _require_distinct(found, own, num_axes)
     return sorted(found, key=lambda c: (c.axis, c.functional))
 
 

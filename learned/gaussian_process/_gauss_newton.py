@@ -1,10 +1,10 @@
 """Gauss-Newton steps for the unknowns of a collocation.
 
-Each step solves the linearised equation. Few unknowns: by least squares over all points
-of the grid, with the prior as a weak second term, dense and by its singular values.
-Many: projected on the functions themselves, (⊗ Uᵀ) J (⊗ S⁻¹) y = -(⊗ Uᵀ) F with U =
-Φ S⁻¹, by GMRES, preconditioned by the Sylvester equation that has the mean of each
-coefficient; with constant coefficients that is the equation itself.
+Each step solves the linearised equations. Few unknowns: by least squares over all
+points of the grid and all measurements, with the prior as a weak last term, dense and
+by a QR factorisation. Many: projected on the functions themselves, (⊗ Uᵀ) J (⊗ S⁻¹) y =
+-(⊗ Uᵀ) F with U = Φ S⁻¹, by GMRES, preconditioned by the Sylvester equation that has
+the mean of each coefficient; with constant coefficients that is the equation itself.
 
 The last step is differentiable in the parameters at the solution, which is the implicit
 function theorem: z* - J⁻¹ F(z*, θ) has the derivative -J⁻¹ ∂F/∂θ.
@@ -18,14 +18,16 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.flatten_util import ravel_pytree
+from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float, Int
 
 from ... import solvers
 from ...operators import Dense, Function, KroneckerSum
 from ...operators._control_flow import while_loop
 from ._basis import mode_products
-from ._collocation import Collocation
-from ._pde import Orders
+from ._collocation import Collocation, Unknowns, Values
+from ._measurements import Measurements
 
 MAX_STEPS = 50
 SHORTEST = 1e-3
@@ -34,151 +36,235 @@ SETTLED = 0.99
 """How much of the residual a step must leave for the steps to have settled."""
 MOST_DENSE = 1500
 """Unknowns up to which a step is dense least squares."""
-MOST_ENTRIES = 4_000_000
+MOST_ENTRIES = 40_000_000
 """Entries of its matrix, of which there are a few copies."""
+NOISE = 1e-13
+"""Standard deviation of the equations' errors, relative to their largest terms."""
+
+
+def is_dense(ranks: Sequence[Sequence[int]], num_points: Sequence[int]) -> bool:
+    """Whether a step is dense least squares, from functions and points per axis."""
+    unknowns = sum(map(math.prod, ranks))
+    return unknowns <= MOST_DENSE and unknowns * math.prod(num_points) <= MOST_ENTRIES
+
+
+class System(eqx.Module):
+    """The equations on a grid, and measurements.
+
+    Attributes:
+        collocation: the equations.
+        measurements: observations, and conditions that are not exact.
+        sizes: per field and axis, the norms of the functions.
+    """
+
+    collocation: Collocation
+    measurements: tuple[Measurements, ...]
+    sizes: tuple[tuple[Any, ...], ...]
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether a step is dense least squares: few functions, not many points."""
+        return is_dense(self.collocation.shapes, self.collocation.grid)
+
+    def require_solvable(self) -> None:
+        """Raise where there are too many unknowns for anything but one equation."""
+        if self.is_dense or (len(self.collocation.shapes) == 1 and not self.measurements):
+            return
+        counts = [" x ".join(map(str, shape)) for shape in self.collocation.shapes]
+        raise ValueError(
+            f"{' + '.join(counts)} functions on {math.prod(self.collocation.grid)} "
+            "points are too many for several fields, observations or "
+            f'boundary="penalty": at most {MOST_DENSE} functions, and '
+            f"{MOST_ENTRIES:.0e} times points; take fewer points, or a kernel of lower "
+            "frequencies or longer length-scales"
+        )
+
+
+class Weights(eqx.Module):
+    """Inverse standard deviations.
+
+    Attributes:
+        equations: per equation.
+        measurements: per set of them, one for each point.
+        prior: of z.
+    """
+
+    equations: Float[Array, " equations"]
+    measurements: tuple[Any, ...]
+    prior: Any
 
 
 class Found(eqx.Module):
     """The unknowns, and how they were found."""
 
-    z: Float[Array, "..."]
+    z: Unknowns
     num_steps: Int[Array, ""]
     is_settled: Any
 
 
-def solve_collocation(
-    collocation: Collocation,
-    sizes: tuple[Float[Array, " rank"], ...],
-    parameters: Any,
-    z0: Float[Array, "..."],
-    noise: float,
+def solve_system(
+    system: System, parameters: Any, z0: Unknowns, amplitude: Any = 1.0
 ) -> Found:
     """Return the unknowns that make the residual least.
 
     Args:
-        collocation: the equation on a grid.
-        sizes: the norms of the functions of each axis.
-        parameters: of the equation.
+        system: equations and measurements.
+        parameters: of the equations.
         z0: a start.
-        noise: standard deviation of the equation's error, relative to its largest term.
+        amplitude: the prior standard deviation of the unknowns.
     """
+    collocation = system.collocation
     lifted = collocation.lifted(parameters)
     frozen = lax.stop_gradient((lifted, parameters))
+    wanted = [m.wanted(collocation, parameters) for m in system.measurements]
+    aim = lax.stop_gradient(wanted)
+    weights = weights_of(system, z0, *frozen, amplitude)
 
-    def correction(z: Any, F: Any) -> Any:
-        c = collocation.coefficients(lax.stop_gradient(z), *frozen)
-        return _step(collocation, sizes, c, lax.stop_gradient(z), F, noise)
+    def left(z: Any) -> Any:
+        return collocation.residual(z, *frozen), misfits(system, z, aim)
+
+    def size(z: Any, errors: Any) -> Any:
+        return jnp.linalg.norm(_stack(weights, z, *errors))
+
+    def correction(z: Any, errors: Any) -> Any:
+        z = lax.stop_gradient(z)
+        c = collocation.coefficients(z, *frozen)
+        if system.is_dense:
+            return _dense_step(system, weights, c, z, errors)
+        return (_galerkin_step(system, c[0][0], errors[0][0]),)
 
     def advance(state: Any) -> Any:
-        count, z, F, _ = state
-        dz, norm = correction(z, F), jnp.linalg.norm(F)
+        count, z, errors, norm, _ = state
+        dz = correction(z, errors)
 
         def is_too_long(trial: Any) -> Any:
-            length, _, residual = trial
-            return (length > SHORTEST) & ~(jnp.linalg.norm(residual) < norm)
+            return (trial[0] > SHORTEST) & ~(trial[3] < norm)
 
         def halve(trial: Any) -> Any:
             length = trial[0] / 2
-            moved = z + length * dz
-            return length, moved, collocation.residual(moved, *frozen)
+            moved = jax.tree.map(lambda a, b: a + length * b, z, dz)
+            after = left(moved)
+            return length, moved, after, size(moved, after)
 
         # Half of twice the step is the step.
-        _, moved, left = while_loop(is_too_long, halve, (jnp.asarray(2.0), z, F))
-        after = jnp.linalg.norm(left)
+        trial = while_loop(is_too_long, halve, (jnp.asarray(2.0), z, errors, norm))
+        after = trial[3]
         is_better = after < norm
-        z, F = jax.tree.map(
-            lambda new, old: jnp.where(is_better, new, old), (moved, left), (z, F)
+        z, errors = jax.tree.map(
+            lambda new, old: jnp.where(is_better, new, old), trial[1:3], (z, errors)
         )
-        return count + 1, z, F, ~(after < SETTLED * norm)
+        least = jnp.where(is_better, after, norm)
+        return count + 1, z, errors, least, ~(after < SETTLED * norm)
 
-    F0 = collocation.residual(z0, *frozen)
-    start = (jnp.zeros((), jnp.int32), z0, F0, ~jnp.any(F0 != 0))
-    num_steps, z, _, is_settled = while_loop(
-        lambda s: ~s[3] & (s[0] < MAX_STEPS), advance, start
+    errors = left(z0)
+    norm = size(z0, errors)
+    start = (jnp.zeros((), jnp.int32), z0, errors, norm, ~(norm > 0))
+    num_steps, z, _, _, is_settled = while_loop(
+        lambda s: ~s[-1] & (s[0] < MAX_STEPS), advance, start
     )
     z = lax.stop_gradient(z)
     # One step more, of which the right-hand side depends on the parameters.
-    z = z + correction(z, collocation.residual(z, lifted, parameters))
+    errors = collocation.residual(z, lifted, parameters), misfits(system, z, wanted)
+    z = jax.tree.map(jnp.add, z, correction(z, errors))
     return Found(z, num_steps, is_settled)
 
 
-def is_dense(ranks: Sequence[int], num_points: Sequence[int]) -> bool:
-    """Whether a step is dense least squares: few functions, not many points."""
-    return math.prod(ranks) <= MOST_DENSE and (
-        math.prod(ranks) * math.prod(num_points) <= MOST_ENTRIES
+def misfits(system: System, z: Unknowns, wanted: Any) -> tuple[Any, ...]:
+    """Return what the process has too much at the measurements."""
+    return tuple(
+        m.predicted(z) - aim for m, aim in zip(system.measurements, wanted, strict=True)
     )
 
 
-def _step(
-    collocation: Collocation,
-    sizes: tuple[Any, ...],
-    c: dict[Orders, Any],
-    z: Any,
-    F: Any,
-    noise: float,
-) -> Any:
-    """Solve J dz = -F."""
-    if is_dense(z.shape, F.shape):
-        return _dense_step(collocation, c, z, F, noise)
-    return _galerkin_step(collocation, sizes, c, F)
+def weights_of(
+    system: System,
+    z: Unknowns,
+    lifted: Values,
+    parameters: Any,
+    amplitude: Any,
+    noise: Any = NOISE,
+) -> Weights:
+    """Return the inverse standard deviations.
+
+    Args:
+        system: equations and measurements.
+        z: the unknowns at which terms of the equations are compared.
+        lifted: derivatives of the lift.
+        parameters: of the equations.
+        amplitude: prior standard deviation of z.
+        noise: standard deviation of the equations' errors, relative to their largest
+            terms.
+    """
+    collocation = system.collocation
+    terms = collocation.largest_terms(z, lifted, parameters)
+    wanted = [m.wanted(collocation, parameters) for m in system.measurements]
+    deviations = [
+        m.deviation(aim) for m, aim in zip(system.measurements, wanted, strict=True)
+    ]
+    return lax.stop_gradient(
+        Weights(
+            equations=1 / (noise * terms),
+            measurements=tuple(1 / d for d in deviations),
+            prior=1 / jnp.asarray(amplitude),
+        )
+    )
 
 
-def apply_linearised(
-    collocation: Collocation, c: dict[Orders, Any], z: Any
-) -> Float[Array, "..."]:
-    """Return Σ_o c_o ∂^o (⊗ Φ_d) z on the grid."""
-    derivatives = collocation.process(z)
-    return sum(c[o] * derivatives[o] for o in collocation.orders)  # type: ignore[return-value]
+def weighted_jacobian(
+    system: System, weights: Weights, c: tuple[Values, ...]
+) -> Float[Array, "rows unknowns"]:
+    """Return the Jacobian of equations, measurements and prior, over their errors."""
+    collocation = system.collocation
+    counts = [math.prod(shape) for shape in collocation.shapes]
+    rows = [w * J for w, J in zip(weights.equations, collocation.jacobian(c), strict=True)]
+    for w, m in zip(weights.measurements, system.measurements, strict=True):
+        before, after = sum(counts[: m.field]), sum(counts[m.field + 1 :])
+        rows.append(jnp.pad(w[:, None] * m.matrix, ((0, 0), (before, after))))
+    rows.append(weights.prior * jnp.eye(sum(counts)))
+    return jnp.concatenate(rows)
+
+
+def _stack(weights: Weights, z: Unknowns, residuals: Any, misfit: Any) -> Any:
+    """All that is to be small, over its standard deviation."""
+    rows = [w * F.ravel() for w, F in zip(weights.equations, residuals, strict=True)]
+    rows += [w * e for w, e in zip(weights.measurements, misfit, strict=True)]
+    return jnp.concatenate([*rows, weights.prior * ravel_pytree(z)[0]])
 
 
 def _dense_step(
-    collocation: Collocation, c: dict[Orders, Any], z: Any, F: Any, noise: float
+    system: System, weights: Weights, c: tuple[Values, ...], z: Unknowns, errors: Any
 ) -> Any:
-    def column(unit: Any) -> Any:
-        return apply_linearised(collocation, c, unit.reshape(z.shape)).ravel()
-
-    J = jax.vmap(column, out_axes=1)(jnp.eye(z.size))
-    weight = 1 / (noise * _largest_term(collocation, c, z, F))
-    stacked = jnp.concatenate([weight * J, jnp.eye(z.size)])
-    rhs = -jnp.concatenate([weight * F.ravel(), z.ravel()])
-    U, s, Vt = lax.stop_gradient(jnp.linalg.svd(stacked, full_matrices=False))
-    # The prior keeps every singular value above one.
-    return (Vt.T @ ((U.T @ rhs) / s)).reshape(z.shape)
+    """The least-squares step, by QR; the rows descend in size as it asks for."""
+    J = weighted_jacobian(system, weights, c)
+    Q, R = lax.stop_gradient(jnp.linalg.qr(J))
+    flat, unravel = ravel_pytree(z)
+    del flat
+    return unravel(-solve_triangular(R, Q.T @ _stack(weights, z, *errors)))
 
 
-def _largest_term(
-    collocation: Collocation, c: dict[Orders, Any], z: Any, F: Any
-) -> Any:
-    """The largest term of the equation."""
-    derivatives = collocation.process(z)
-    terms = [jnp.max(jnp.abs(c[o] * derivatives[o])) for o in collocation.orders]
-    largest = jnp.max(jnp.stack([*terms, jnp.max(jnp.abs(F))]))
-    return lax.stop_gradient(jnp.where(largest > 0, largest, 1))
-
-
-def _galerkin_step(
-    collocation: Collocation, sizes: tuple[Any, ...], c: dict[Orders, Any], F: Any
-) -> Any:
+def _galerkin_step(system: System, c: dict[Any, Any], F: Any) -> Any:
+    """Solve the projected equation of one field, without measurements."""
+    (matrices,), (sizes,) = system.collocation.matrices, system.sizes
     scaled = [
-        {order: matrix / size[None, :] for order, matrix in matrices.items()}
-        for matrices, size in zip(collocation.matrices, sizes, strict=True)
+        {order: matrix / size[None, :] for order, matrix in by_order.items()}
+        for by_order, size in zip(matrices, sizes, strict=True)
     ]
-    tests = [matrices[0].T for matrices in scaled]
+    tests = [by_order[0].T for by_order in scaled]
 
     def mv(y: Any) -> Any:
         total = 0.0
-        for orders in collocation.orders:
+        for orders, coefficient in c.items():
             factors = [m[o] for m, o in zip(scaled, orders, strict=True)]
-            total = total + c[orders] * mode_products(factors, y)
+            total = total + coefficient * mode_products(factors, y)
         return mode_products(tests, jnp.asarray(total))
 
-    A = Function(mv, jax.ShapeDtypeStruct(collocation.shape, F.dtype))
-    mean = KroneckerSum(*map(Dense, _mean_lines(collocation, scaled, tests, c)))
-    solver = solvers.GMRES(rtol=1e-10, restart=30, max_steps=120)
+    shape = system.collocation.shapes[0]
+    A = Function(mv, jax.ShapeDtypeStruct(shape, F.dtype))
+    mean = KroneckerSum(*map(Dense, _mean_lines(c, scaled, tests)))
     y = solvers.solve(
         A,
         -mode_products(tests, F),
-        solver,
+        solvers.GMRES(rtol=1e-10, restart=30, max_steps=120),
         preconditioner=solvers.Sylvester()(mean),
         throw=False,
     ).value
@@ -188,21 +274,38 @@ def _galerkin_step(
 
 
 def _mean_lines(
-    collocation: Collocation,
-    scaled: list[dict[int, Any]],
-    tests: list[Any],
-    c: dict[Orders, Any],
+    c: dict[Any, Any], scaled: list[dict[int, Any]], tests: list[Any]
 ) -> list[Any]:
     """The one-dimensional operators with the means of the coefficients.
 
     Derivatives along several axes at once have no part in it.
     """
     lines = [jnp.zeros((test.shape[0], test.shape[0])) for test in tests]
-    for orders in collocation.orders:
+    for orders, coefficient in c.items():
         axes = [axis for axis, order in enumerate(orders) if order]
         if len(axes) > 1:
             continue
         axis = axes[0] if axes else 0
         product = tests[axis] @ scaled[axis][orders[axis]]
-        lines[axis] = lines[axis] + jnp.mean(c[orders]) * product
+        lines[axis] = lines[axis] + jnp.mean(coefficient) * product
     return lines
+
+
+@eqx.filter_jit
+def perturbed(
+    system: System, z: Unknowns, parameters: Any, noise: Any, keys: Any
+) -> Unknowns:
+    """Return solutions of the projected equation with errors drawn for it.
+
+    Where the equation determines the unknowns, these are draws of the posterior.
+    """
+    collocation = system.collocation
+    lifted = collocation.lifted(parameters)
+    (c,) = collocation.coefficients(z, lifted, parameters)
+    (terms,) = collocation.largest_terms(z, lifted, parameters)
+
+    def draw(key: Any) -> Any:
+        error = noise * terms * jax.random.normal(key, collocation.grid)
+        return (z[0] + _galerkin_step(system, c[0], error),)
+
+    return jax.lax.map(draw, keys)

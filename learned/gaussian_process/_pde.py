@@ -12,6 +12,7 @@ from ._basis import Axis
 from ._conditions import (
     Condition,
     FaceCondition,
+    Observations,
     face_conditions,
     periodic_axes,
 )
@@ -30,14 +31,19 @@ class PDE:
         domain: an interval per axis, (low, high); by custom time is the last one.
         residual: of coordinate arrays x, one per axis, that broadcast, and of u:
             `u()` is the unknown on the grid and `u(2, 0)` its derivative of these
-            orders, one per axis, each at most 4. It works point by point.
+            orders, one per axis, each at most 4. It works point by point. With several
+            fields it gets one such function for each, and returns one array per
+            equation, at least as many as fields.
         conditions: `Dirichlet`, `Neumann`, `Initial`, `Periodic`.
         parameters: a pytree of arrays; residual, and each function in a condition, then
             gets it as its last argument.
+        data: `Observations`, or several.
+        fields: how many unknown functions there are.
 
     Raises:
-        ValueError: an interval that is none.
-        TypeError: a condition of another kind.
+        ValueError: an interval that is none, a field that does not exist, fewer
+            equations than fields.
+        TypeError: a condition or data of another kind.
 
     Examples:
         >>> import jax.numpy as jnp
@@ -55,6 +61,8 @@ class PDE:
     residual: Callable[..., Any]
     conditions: Sequence[Condition]
     parameters: Any = None
+    data: Observations | Sequence[Observations] = ()
+    fields: int = 1
 
     def __post_init__(self) -> None:
         if np.ndim(self.domain) != 2 or np.shape(self.domain)[1] != 2:
@@ -75,6 +83,18 @@ class PDE:
                     "a condition is a Dirichlet, Neumann, Initial or Periodic, got "
                     f"{type(condition).__name__}"
                 )
+        if not isinstance(self.fields, int) or self.fields < 1:
+            raise ValueError(f"fields must be a positive integer, got {self.fields!r}")
+        for data in self.observations:
+            if not isinstance(data, Observations):
+                raise TypeError(f"data must be Observations, got {type(data).__name__}")
+            data.require_in(self.domain)
+        for part in (*self.conditions, *self.observations):
+            if not 0 <= getattr(part, "field", 0) < self.fields:
+                raise ValueError(
+                    f"there are {self.fields} fields, counted from 0, got a "
+                    f"{type(part).__name__} of field {part.field}"  # type: ignore[union-attr]
+                )
 
     @property
     def num_axes(self) -> int:
@@ -87,49 +107,92 @@ class PDE:
         return self.parameters is not None
 
     @property
-    def face_conditions(self) -> list[FaceCondition]:
-        """The conditions, face by face."""
-        return face_conditions(self.conditions, self.num_axes, self.has_parameters)
+    def observations(self) -> tuple[Observations, ...]:
+        """The data."""
+        is_one = isinstance(self.data, Observations)
+        return (self.data,) if is_one else tuple(self.data)  # type: ignore[return-value]
 
-    def axis(self, index: int, num_points: int) -> Axis:
-        """Return an axis with this number of points, and what vanishes at its ends."""
+    def conditions_of(self, field: int) -> list[FaceCondition]:
+        """The conditions of a field, face by face."""
+        return face_conditions(
+            self.conditions, self.num_axes, self.has_parameters, field
+        )
+
+    @property
+    def periodic(self) -> set[int]:
+        """The axes that are."""
+        return periodic_axes(self.conditions, self.num_axes)
+
+    def axis(
+        self, index: int, num_points: int, field: int = 0, is_exact: bool = True
+    ) -> Axis:
+        """Return an axis with this number of points, and what vanishes at its ends.
+
+        Args:
+            index: of the axis.
+            num_points: on it.
+            field: of which the conditions are.
+            is_exact: whether they are exact; else nothing vanishes.
+        """
         low, high = map(float, self.domain[index])
-        functionals = [c.functional for c in self.face_conditions if c.axis == index]
-        is_periodic = index in periodic_axes(self.conditions, self.num_axes)
-        return Axis(low, high, num_points, tuple(functionals), is_periodic)
+        functionals = tuple(
+            c.functional for c in self.conditions_of(field) if c.axis == index
+        )
+        return Axis(
+            low,
+            high,
+            num_points,
+            functionals if is_exact else (),
+            index in self.periodic,
+        )
 
     def residual_of(
-        self, x: Sequence[Any], values: dict[Orders, Any], parameters: Any
-    ) -> Any:
-        """Return the residual, given the derivatives that it asks for."""
+        self, x: Sequence[Any], values: Sequence[dict[Orders, Any]], parameters: Any
+    ) -> tuple[Any, ...]:
+        """Return the residual of each equation, given the derivatives on the points."""
 
-        def u(*orders: int) -> Any:
-            return values[self.complete(orders)]
+        def function(own: dict[Orders, Any]) -> Any:
+            return lambda *orders: own[self.complete(orders)]
 
         arguments = (parameters,) if self.has_parameters else ()
-        return self.residual(tuple(x), u, *arguments)
+        found = self.residual(tuple(x), *map(function, values), *arguments)
+        return tuple(found) if isinstance(found, tuple | list) else (found,)
 
-    def orders(self, x: Sequence[Any], parameters: Any) -> list[Orders]:
-        """Return the derivatives that the residual asks for.
+    def orders(self, x: Sequence[Any], parameters: Any) -> list[set[Orders]]:
+        """Return the derivatives that the equations ask for, per field.
 
         Raises:
-            ValueError: an order above 4, or a residual of another shape than the grid.
+            ValueError: an order above 4, a residual of another shape than the grid, or
+                fewer equations than fields.
         """
-        asked: list[Orders] = []
+        asked: list[set[Orders]] = [set() for _ in range(self.fields)]
         shape = jnp.broadcast_shapes(*(jnp.shape(c) for c in x))
 
-        def u(*orders: int) -> Any:
-            asked.append(self.complete(orders))
-            return jnp.zeros(shape)
+        def function(own: set[Orders]) -> Any:
+            def u(*orders: int) -> Any:
+                own.add(self.complete(orders))
+                return jnp.zeros(shape)
+
+            return u
 
         arguments = (parameters,) if self.has_parameters else ()
-        found = jax.eval_shape(lambda: self.residual(tuple(x), u, *arguments))
-        got = getattr(found, "shape", None)
-        if got != shape:
+        found = jax.eval_shape(
+            lambda: self.residual(tuple(x), *map(function, asked), *arguments)
+        )
+        equations = tuple(found) if isinstance(found, tuple | list) else (found,)
+        for equation in equations:
+            got = getattr(equation, "shape", None)
+            if got != shape:
+                raise ValueError(
+                    f"residual must return an array of the grid's shape {shape}, or "
+                    f"one per equation, got {got}"
+                )
+        if len(equations) < self.fields:
             raise ValueError(
-                f"residual must return an array of the grid's shape {shape}, got {got}"
+                f"{self.fields} fields need as many equations, got {len(equations)}; "
+                "return one array for each from residual"
             )
-        return sorted(set(asked))
+        return asked
 
     def complete(self, orders: Sequence[int]) -> Orders:
         """Return orders with one entry per axis.

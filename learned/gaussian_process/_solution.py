@@ -5,19 +5,28 @@ from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float, Int
 
 from ...solvers import Status
 from ._basis import Axis, GridBasis, mode_products
-from ._collocation import Collocation, collocate
+from ._collocation import Collocation, Unknowns, collocate
 from ._conditions import derivative
+from ._gauss_newton import System, perturbed
 from ._kernels import AbstractKernel
 from ._lift import lift
+from ._measurements import contract, measurements_of
 from ._pde import PDE, Orders
+from ._posterior import posterior_factor
 
 CHUNK = 8192
 """Points that are evaluated at once: 10⁶ of them take less than 1 GB."""
+NUM_SAMPLES = 32
+"""Of which the standard deviation is taken where there are too many unknowns for that
+of their joint distribution; its relative error is 1/√64, 13 %."""
 
 
 class Report(eqx.Module):
@@ -26,11 +35,13 @@ class Report(eqx.Module):
     Attributes:
         status: a `kx.Status` code.
         num_steps: Gauss-Newton steps of the last round.
-        num_rounds: how often frequencies were looked for.
         residual: the largest residual on the grid, over the largest term.
         residual_off_grid: that on points between those of the grid.
+        noise: standard deviation of the equations' errors, over the largest term, on
+            which the error bars rest.
+        num_rounds: how often frequencies were looked for.
         num_points: of the grid, per axis.
-        ranks: functions per axis.
+        ranks: functions per axis; per field and axis where there are several fields.
         warnings: sentences.
     """
 
@@ -38,9 +49,10 @@ class Report(eqx.Module):
     num_steps: Int[Array, ""]
     residual: Float[Array, ""]
     residual_off_grid: Float[Array, ""]
+    noise: Float[Array, ""]
     num_rounds: int = eqx.field(static=True)
     num_points: tuple[int, ...] = eqx.field(static=True)
-    ranks: tuple[int, ...] = eqx.field(static=True)
+    ranks: tuple[Any, ...] = eqx.field(static=True)
     warnings: tuple[str, ...] = eqx.field(static=True)
 
     def __str__(self) -> str:
@@ -60,7 +72,7 @@ class Spectrum(eqx.Module):
     """The kernel of each axis, and the grid.
 
     Attributes:
-        kernels: one per axis.
+        kernels: one per axis, those of all fields.
         num_points: of the grid, per axis.
     """
 
@@ -69,88 +81,202 @@ class Spectrum(eqx.Module):
 
 
 class PDESolution(eqx.Module):
-    """u = m + (⊗ Φ_d) z, and how it was found.
+    """u = m + (⊗ Φ_d) z per field, how it was found, and how sure it is.
+
+    With several fields, what is returned per point has one column for each.
 
     Attributes:
         spectrum: what was chosen from data; `solve_pde(..., spectrum=)` takes it.
         report: how it was found.
     """
 
-    z: Float[Array, "..."]
-    bases: tuple[GridBasis, ...]
+    z: Unknowns
+    bases: tuple[tuple[GridBasis, ...], ...]
     spectrum: Spectrum
     parameters: Any
     report: Report
+    key: Any
     pde: PDE = eqx.field(static=True)
-    axes: tuple[Axis, ...] = eqx.field(static=True)
+    axes: tuple[tuple[Axis, ...], ...] = eqx.field(static=True)
+    is_lifted: bool = eqx.field(static=True)
 
-    def mean(self, points: Any) -> Float[Array, " number"]:
+    def mean(self, points: Any) -> Float[Array, " number"] | Float[Array, "number f"]:
         """Return u at points of shape (number, axes)."""
-        return self.derivative((0,) * len(self.axes), points)
+        return self.derivative((0,) * self.pde.num_axes, points)
 
-    def derivative(self, orders: Sequence[int], points: Any) -> Float[Array, " number"]:
+    def derivative(
+        self, orders: Sequence[int], points: Any
+    ) -> Float[Array, " number"] | Float[Array, "number f"]:
         """Return a derivative of u at points, of these orders along the axes."""
         orders = self.pde.complete(orders)
-        points = self._require_points(points)
-        return jnp.concatenate(
-            [
-                _derivative(self, orders, points[i : i + CHUNK])
-                for i in range(0, max(len(points), 1), CHUNK)
-            ]
-        )
+        return self._in_chunks(lambda x: _derivative(self, orders, x), points)
 
     def on_grid(self, *axes: Any) -> Float[Array, "..."]:
-        """Return u on the tensor grid of coordinates along each axis."""
-        if len(axes) != len(self.axes):
+        """Return u on the tensor grid of coordinates along each axis.
+
+        Cost: a product of matrices per axis.
+        """
+        if len(axes) != self.pde.num_axes:
             raise ValueError(
                 f"on_grid takes one vector of coordinates per axis, here "
-                f"{len(self.axes)}, got {len(axes)}"
+                f"{self.pde.num_axes}, got {len(axes)}"
             )
         return _on_grid(self, tuple(jnp.asarray(axis, float) for axis in axes))
 
+    def std(self, points: Any) -> Float[Array, " number"] | Float[Array, "number f"]:
+        """Return the standard deviation of u at points of shape (number, axes).
+
+        Of the posterior that prior, equations and observations have, with the scales of
+        the first two estimated. Where the unknowns are too many for their joint
+        distribution it is that of 32 samples.
+
+        Cost: that of a Gauss-Newton step, and per point the square of the number of
+        unknowns; or 32 solutions of the linearised equation.
+        """
+        if self.system.is_dense:
+            R = self._factor()
+            return self._in_chunks(lambda x: _std(self, R, x), points)
+        samples = self._samples(self.key, NUM_SAMPLES)
+
+        def spread(x: Any) -> Any:
+            zero = (0,) * self.pde.num_axes
+            found = jax.vmap(lambda z: _derivative(self._at(z), zero, x))(samples)
+            return jnp.sqrt(jnp.mean((found - _derivative(self, zero, x)) ** 2, axis=0))
+
+        return self._in_chunks(spread, points)
+
+    def sample(
+        self, key: Any, points: Any, num_samples: int = 1
+    ) -> Float[Array, "samples number"] | Float[Array, "samples number f"]:
+        """Return draws of u from the posterior, at points of shape (number, axes)."""
+        samples = self._samples(key, num_samples)
+        zero = (0,) * self.pde.num_axes
+        return jax.vmap(
+            lambda z: self._at(z).derivative(zero, points)  # one draw at all points
+        )(samples)
+
     def residual_on_grid(self) -> Float[Array, "..."]:
         """Return the residual of the equation on the grid."""
-        coordinates = [axis.points for axis in self.axes]
-        collocation = collocate(self.pde, self.axes, self.bases, coordinates)
-        return _residual(collocation, self.z, self.parameters)
+        return _residual(self._collocation(), self.z, self.parameters)
 
-    def _require_points(self, points: Any) -> Any:
+    def _collocation(self) -> Collocation:
+        return collocate(
+            self.pde, self.axes, self.bases, self._coordinates(), self.is_lifted
+        )
+
+    def _coordinates(self) -> list[Any]:
+        return [axis.points for axis in self.axes[0]]
+
+    @property
+    def system(self) -> System:
+        """The equations and measurements on the grid."""
+        return system_of(self.pde, self.axes, self.bases, self.is_lifted)
+
+    def _factor(self) -> Any:
+        return posterior_factor(
+            self.system, self.z, self.parameters, self.report.noise
+        )
+
+    def _samples(self, key: Any, num_samples: int) -> Unknowns:
+        system = self.system
+        if system.is_dense:
+            flat, unravel = ravel_pytree(self.z)
+            draws = jax.random.normal(key, (len(flat), num_samples))
+            # Cov(R⁻¹ξ) = (RᵀR)⁻¹.
+            moved = flat[:, None] + solve_triangular(self._factor(), draws)
+            return jax.vmap(unravel, in_axes=1)(moved)
+        keys = jax.random.split(key, num_samples)
+        return perturbed(system, self.z, self.parameters, self.report.noise, keys)
+
+    def _at(self, z: Unknowns) -> "PDESolution":
+        return eqx.tree_at(lambda s: s.z, self, z)
+
+    def _in_chunks(self, function: Any, points: Any) -> Any:
         points = jnp.asarray(points, float)
-        if points.ndim != 2 or points.shape[1] != len(self.axes):
+        if points.ndim != 2 or points.shape[1] != self.pde.num_axes:
             raise ValueError(
-                f"points must have shape (number, {len(self.axes)}), got {points.shape}"
+                f"points must have shape (number, {self.pde.num_axes}), got "
+                f"{points.shape}"
             )
-        return points
+        starts = range(0, max(len(points), 1), CHUNK)
+        return jnp.concatenate([function(points[i : i + CHUNK]) for i in starts])
+
+
+def system_of(
+    pde: PDE,
+    axes: Sequence[Sequence[Axis]],
+    bases: Sequence[Sequence[GridBasis]],
+    is_lifted: bool,
+) -> System:
+    """Return the equations and measurements on the grid of some axes."""
+    coordinates = [axis.points for axis in axes[0]]
+    return System(
+        collocate(pde, axes, bases, coordinates, is_lifted),
+        measurements_of(pde, bases, coordinates, is_exact=is_lifted),
+        tuple(tuple(basis.sizes for basis in field) for field in bases),
+    )
 
 
 @eqx.filter_jit
 def _derivative(solution: PDESolution, orders: Orders, points: Any) -> Any:
-    m = lift(solution.axes, solution.pde.face_conditions)
-    for axis, order in enumerate(orders):
-        m = derivative(m, axis, order)
     coordinates = tuple(jnp.moveaxis(points, 1, 0))
-    factors = [
-        basis.evaluate(x, order)
-        for basis, x, order in zip(solution.bases, coordinates, orders, strict=True)
-    ]
-    value = jnp.tensordot(factors[0], solution.z, axes=(1, 0))
-    for factor in factors[1:]:
-        value = jnp.einsum("nr,nr...->n...", factor, value)
-    return m(coordinates, solution.parameters) + value
+    found = []
+    for field, (bases, z) in enumerate(zip(solution.bases, solution.z, strict=True)):
+        m = _lift_of(solution, field)
+        for axis, order in enumerate(orders):
+            m = derivative(m, axis, order)
+        factors = _factors(bases, coordinates, orders)
+        found.append(m(coordinates, solution.parameters) + contract(factors, z))
+    return _by_field(found)
+
+
+@eqx.filter_jit
+def _std(solution: PDESolution, R: Any, points: Any) -> Any:
+    coordinates = tuple(jnp.moveaxis(points, 1, 0))
+    found, start = [], 0
+    for bases, z in zip(solution.bases, solution.z, strict=True):
+        rows = jnp.ones((len(points), 1))
+        for factor in _factors(bases, coordinates, (0,) * len(bases)):
+            rows = (rows[:, :, None] * factor[:, None, :]).reshape(len(points), -1)
+        # φᵀ (RᵀR)⁻¹ φ = |R⁻ᵀ φ|².
+        padded = jnp.pad(rows, ((0, 0), (start, len(R) - start - z.size)))
+        spread = solve_triangular(R, padded.T, trans=1)
+        found.append(jnp.linalg.norm(spread, axis=0))
+        start += z.size
+    return _by_field(found)
 
 
 @eqx.filter_jit
 def _on_grid(solution: PDESolution, vectors: Any) -> Any:
-    m = lift(solution.axes, solution.pde.face_conditions)
-    factors = [b.evaluate(v) for b, v in zip(solution.bases, vectors, strict=True)]
-    coordinates = jnp.meshgrid(*vectors, indexing="ij", sparse=True)
-    value = mode_products(factors, solution.z)
-    return m(tuple(coordinates), solution.parameters) + value
+    coordinates = tuple(jnp.meshgrid(*vectors, indexing="ij", sparse=True))
+    found = []
+    for field, (bases, z) in enumerate(zip(solution.bases, solution.z, strict=True)):
+        factors = _factors(bases, vectors, (0,) * len(vectors))
+        m = _lift_of(solution, field)
+        found.append(m(coordinates, solution.parameters) + mode_products(factors, z))
+    return _by_field(found)
+
+
+def _lift_of(solution: PDESolution, field: int) -> Any:
+    conditions = solution.pde.conditions_of(field) if solution.is_lifted else []
+    return lift(solution.axes[field], conditions)
+
+
+def _factors(bases: Any, coordinates: Any, orders: Orders) -> list[Any]:
+    return [
+        basis.evaluate(x, order)
+        for basis, x, order in zip(bases, coordinates, orders, strict=True)
+    ]
+
+
+def _by_field(found: list[Any]) -> Any:
+    return found[0] if len(found) == 1 else jnp.stack(found, axis=-1)
 
 
 @eqx.filter_jit
 def _residual(collocation: Collocation, z: Any, parameters: Any) -> Any:
-    return collocation.residual(z, collocation.lifted(parameters), parameters)
+    lifted = collocation.lifted(parameters)
+    return _by_field(list(collocation.residual(z, lifted, parameters)))
 
 
 def warn(sentences: Sequence[str]) -> None:

@@ -1,0 +1,172 @@
+"""Solving with a given spectrum: nothing is chosen from data."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from ...operators._arithmetic import all_finite
+from ...solvers import Status
+from ...solvers.core._status import first_of
+from ._basis import Axis, GridBasis, grid_basis
+from ._collocation import Collocation, Unknowns, collocate
+from ._gauss_newton import Found, System, is_dense, solve_system
+from ._pde import PDE
+from ._posterior import (
+    UNRESOLVED,
+    amplitude_of,
+    equation_noise,
+)
+from ._solution import PDESolution, Report, Spectrum, system_of
+
+CUTS = {True: 1e-14, False: 1e-8}
+"""Relative size of the smallest function: dense least squares have the prior to keep
+their coefficients small, the projected equation has not."""
+AMPLITUDE_ROUNDS = 4
+"""How often the prior's amplitude is estimated anew where there are observations."""
+
+
+def solve_spectrum(
+    pde: PDE,
+    spectrum: Spectrum,
+    parameters: Any,
+    rtol: float,
+    is_exact: bool,
+    x0: Any = None,
+    key: Any = None,
+) -> PDESolution:
+    """Return the solution for the kernels and the grid of a spectrum.
+
+    Args:
+        pde: the equation.
+        spectrum: kernels and grid.
+        parameters: of the equation.
+        rtol: residual off the grid that counts as converged.
+        is_exact: whether conditions are.
+        x0: a start: a number, a function of all coordinates, or a solution; with
+            several fields a sequence of these.
+        key: of random numbers for the error bars of many unknowns.
+    """
+    axes, bases = axes_and_bases(pde, spectrum, is_exact)
+    system = system_of(pde, axes, bases, is_exact)
+    system.require_solvable()
+    between = [_between(axis.points) for axis in axes[0]]
+    check = collocate(pde, axes, bases, between, is_exact)
+    z0 = _start(system, x0, parameters)
+    z, report = _compute(system, check, parameters, z0, rtol)
+    ranks = tuple(tuple(basis.rank for basis in field) for field in bases)
+    return PDESolution(
+        z=z,
+        bases=bases,
+        spectrum=spectrum,
+        parameters=parameters,
+        report=Report(
+            *report,
+            num_rounds=0,
+            num_points=spectrum.num_points,
+            ranks=ranks[0] if len(ranks) == 1 else ranks,
+            warnings=(),
+        ),
+        key=jax.random.key(0) if key is None else key,
+        pde=pde,
+        axes=axes,
+        is_lifted=is_exact,
+    )
+
+
+@eqx.filter_jit
+def _compute(
+    system: System, check: Collocation, parameters: Any, z0: Unknowns, rtol: Any
+) -> tuple[Unknowns, tuple[Array, ...]]:
+    collocation = system.collocation
+    amplitude: Any = 1.0 if system.is_dense else jnp.inf
+    if system.collocation.pde.observations:
+
+        def improve(_: Any, amplitude: Any) -> Any:
+            found = solve_system(system, parameters, z0, amplitude)
+            return amplitude_of(system, found.z, parameters, amplitude)
+
+        amplitude = jax.lax.fori_loop(
+            0, AMPLITUDE_ROUNDS, improve, jnp.asarray(amplitude)
+        )
+    found: Found = solve_system(system, parameters, z0, amplitude)
+    frozen = jax.lax.stop_gradient((found.z, parameters))
+    on_grid, mean_on_grid = collocation.relative_residual(*frozen)
+    off_grid, mean_off_grid = check.relative_residual(*frozen)
+    noise = equation_noise(system, mean_on_grid, mean_off_grid, off_grid)
+    status = first_of(
+        (~all_finite(collocation.lifted(frozen[1])), Status.nonfinite_input),
+        (~jnp.isfinite(off_grid), Status.nonfinite),
+        (~found.is_settled, Status.max_steps_reached),
+        (off_grid <= rtol, Status.converged),
+        (off_grid <= UNRESOLVED, Status.attained),
+        (jnp.ones((), bool), Status.stagnated),
+    )
+    return found.z, (status, found.num_steps, on_grid, off_grid, noise)
+
+
+def axes_and_bases(
+    pde: PDE, spectrum: Spectrum, is_exact: bool
+) -> tuple[tuple[tuple[Axis, ...], ...], tuple[tuple[GridBasis, ...], ...]]:
+    """Return the axes of each field, and the functions on them."""
+    axes = tuple(
+        tuple(
+            pde.axis(d, n, field, is_exact) for d, n in enumerate(spectrum.num_points)
+        )
+        for field in range(pde.fields)
+    )
+    bases: tuple[tuple[GridBasis, ...], ...] = ()
+    for cut in CUTS.values():
+        bases = tuple(
+            tuple(
+                grid_basis(kernel, axis, cut)
+                for kernel, axis in zip(spectrum.kernels, field, strict=True)
+            )
+            for field in axes
+        )
+        ranks = [[basis.rank for basis in field] for field in bases]
+        needs_dense = pde.fields > 1 or not is_exact or bool(pde.observations)
+        if needs_dense or is_dense(ranks, spectrum.num_points):
+            break
+    return axes, bases
+
+
+def _between(points: np.ndarray) -> np.ndarray:
+    return 0.5 * (points[1:] + points[:-1])
+
+
+def _start(system: System, x0: Any, parameters: Any) -> Unknowns:
+    """The unknowns of a function on the grid."""
+    if x0 is None:
+        return system.collocation.zeros()
+    collocation = system.collocation
+    starts = x0 if isinstance(x0, tuple | list) else [x0] * len(collocation.shapes)
+    if isinstance(x0, PDESolution):
+        values = x0.on_grid(*(x.ravel() for x in collocation.points))
+        starts = [values] if values.ndim == len(collocation.grid) else list(
+            jnp.moveaxis(values, -1, 0)
+        )
+    if len(starts) != len(collocation.shapes):
+        raise ValueError(
+            f"x0 must have one start per field, here {len(collocation.shapes)}, got "
+            f"{len(starts)}"
+        )
+    found = []
+    for field, start in enumerate(starts):
+        value = start(*collocation.points) if callable(start) else start
+        value = jnp.broadcast_to(jnp.asarray(value, float), collocation.grid)
+        m = collocation.lift_of(field)(collocation.points, parameters)
+        z = value - m
+        for axis, (matrices, sizes) in enumerate(
+            zip(collocation.matrices[field], system.sizes[field], strict=True)
+        ):
+            # Of functions that are small on the grid nothing is known.
+            kept = jnp.where(sizes > 1e-8 * sizes[0], 1 / sizes**2, 0.0)
+            moved = jnp.tensordot(matrices[0], z, axes=(0, axis))
+            z = jnp.moveaxis(moved * kept.reshape(-1, *[1] * (z.ndim - 1)), 0, axis)
+        found.append(z)
+    return tuple(found)
