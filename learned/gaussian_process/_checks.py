@@ -26,14 +26,9 @@ def missing_conditions(pde: PDE) -> list[str]:
     """
     if pde.observations:
         return []
-    points = tuple(np.meshgrid(*pde.domain, indexing="ij", sparse=True))
-    asked = pde.orders(points, pde.parameters)
     sentences = []
-    for axis in set(range(pde.num_axes)) - pde.periodic:
-        wanted = sum(max((o[axis] for o in own), default=0) for own in asked)
-        given = sum(
-            c.axis == axis for field in range(pde.fields) for c in pde.conditions_of(field)
-        )
+    for axis in range(pde.num_axes):
+        given, wanted = pde.missing(axis)
         if given < wanted:
             sentences.append(
                 f"axis {axis} has {given} condition{'' if given == 1 else 's'} and "

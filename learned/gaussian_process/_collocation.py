@@ -187,7 +187,9 @@ def kronecker(factors: Sequence[Any]) -> Float[Array, "points unknowns"]:
     """Return ⊗ factors as a dense matrix."""
     product = factors[0]
     for factor in factors[1:]:
-        rows, columns = (a * b for a, b in zip(product.shape, factor.shape, strict=True))
+        rows, columns = (
+            a * b for a, b in zip(product.shape, factor.shape, strict=True)
+        )
         product = (product[:, None, :, None] * factor[None, :, None, :]).reshape(
             rows, columns
         )

@@ -24,7 +24,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jax.flatten_util import ravel_pytree
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float
@@ -217,7 +216,11 @@ def learned(
 
 @eqx.filter_jit
 def _value_and_slope(
-    variables: dict[str, Any], data: AxisData, length: float, envelope: Any, is_log: bool
+    variables: dict[str, Any],
+    data: AxisData,
+    length: float,
+    envelope: Any,
+    is_log: bool,
 ) -> Any:
     def value(variables: dict[str, Any]) -> Any:
         kernel = _kernel(variables, length, envelope, is_log)
@@ -256,10 +259,14 @@ def pruned(kernel: SpectralMixture, is_seen: Any) -> SpectralMixture:
     for q in np.argsort(-weights):
         width = 1 / (2 * np.pi * lengths[q])
         for one in kept:
-            if abs(frequencies[q] - one[1]) < 0.5 * min(width, 1 / (2 * np.pi * one[2])):
+            if abs(frequencies[q] - one[1]) < 0.5 * min(
+                width, 1 / (2 * np.pi * one[2])
+            ):
                 total = one[0] + weights[q]
                 one[1] += weights[q] / total * (frequencies[q] - one[1])
-                one[2] = min(one[2], lengths[q]) if weights[q] > 0.01 * total else one[2]
+                one[2] = (
+                    min(one[2], lengths[q]) if weights[q] > 0.01 * total else one[2]
+                )
                 one[0] = total
                 break
         else:

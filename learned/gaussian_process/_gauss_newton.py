@@ -28,24 +28,44 @@ from ...operators._control_flow import while_loop
 from ._basis import mode_products
 from ._collocation import Collocation, Unknowns, Values
 from ._measurements import Measurements
+from ._pde import PDE
 
 MAX_STEPS = 50
 SHORTEST = 1e-3
 """Part of a step below which the residual is taken to be least."""
 SETTLED = 0.99
 """How much of the residual a step must leave for the steps to have settled."""
-MOST_DENSE = 1500
-"""Unknowns up to which a step is dense least squares."""
-MOST_ENTRIES = 40_000_000
-"""Entries of its matrix, of which there are a few copies."""
+MOST_PREFERRED = 1500
+"""Unknowns up to which a step is dense least squares, where the projected equation is
+another way."""
+MOST_POSSIBLE = 2500
+"""The same for several fields or measurements, which have no projected equation."""
+MOST_ENTRIES = 16_000_000
+"""Entries of the matrix of dense least squares, of which there are a few copies."""
 NOISE = 1e-13
 """Standard deviation of the equations' errors, relative to their largest terms."""
+UNDETERMINED_NOISE = 1e-9
+"""The same where the equations leave something open. Functions that solve an equation
+are in the span of others only up to 1e-12, which is then no reason to leave them out."""
 
 
-def is_dense(ranks: Sequence[Sequence[int]], num_points: Sequence[int]) -> bool:
+def needs_dense(pde: PDE, is_exact: bool) -> bool:
+    """Whether an equation is more than the projected one can be."""
+    return pde.fields > 1 or not is_exact or bool(pde.observations)
+
+
+def is_dense(
+    pde: PDE,
+    is_exact: bool,
+    ranks: Sequence[Sequence[int]],
+    num_points: Sequence[int],
+) -> bool:
     """Whether a step is dense least squares, from functions and points per axis."""
+    if needs_dense(pde, is_exact):
+        return True
     unknowns = sum(map(math.prod, ranks))
-    return unknowns <= MOST_DENSE and unknowns * math.prod(num_points) <= MOST_ENTRIES
+    entries = unknowns * math.prod(num_points)
+    return unknowns <= MOST_PREFERRED and entries <= MOST_ENTRIES
 
 
 class System(eqx.Module):
@@ -63,20 +83,12 @@ class System(eqx.Module):
 
     @property
     def is_dense(self) -> bool:
-        """Whether a step is dense least squares: few functions, not many points."""
-        return is_dense(self.collocation.shapes, self.collocation.grid)
-
-    def require_solvable(self) -> None:
-        """Raise where there are too many unknowns for anything but one equation."""
-        if self.is_dense or (len(self.collocation.shapes) == 1 and not self.measurements):
-            return
-        counts = [" x ".join(map(str, shape)) for shape in self.collocation.shapes]
-        raise ValueError(
-            f"{' + '.join(counts)} functions on {math.prod(self.collocation.grid)} "
-            "points are too many for several fields, observations or "
-            f'boundary="penalty": at most {MOST_DENSE} functions, and '
-            f"{MOST_ENTRIES:.0e} times points; take fewer points, or a kernel of lower "
-            "frequencies or longer length-scales"
+        """Whether a step is dense least squares; else it is the projected equation."""
+        return is_dense(
+            self.collocation.pde,
+            self.collocation.is_lifted,
+            self.collocation.shapes,
+            self.collocation.grid,
         )
 
 
@@ -182,7 +194,7 @@ def weights_of(
     lifted: Values,
     parameters: Any,
     amplitude: Any,
-    noise: Any = NOISE,
+    noise: Any = 0.0,
 ) -> Weights:
     """Return the inverse standard deviations.
 
@@ -193,9 +205,11 @@ def weights_of(
         parameters: of the equations.
         amplitude: prior standard deviation of z.
         noise: standard deviation of the equations' errors, relative to their largest
-            terms.
+            terms, if more than is assumed at least.
     """
     collocation = system.collocation
+    is_determined = collocation.pde.is_determined
+    noise = jnp.maximum(noise, NOISE if is_determined else UNDETERMINED_NOISE)
     terms = collocation.largest_terms(z, lifted, parameters)
     wanted = [m.wanted(collocation, parameters) for m in system.measurements]
     deviations = [
@@ -214,14 +228,29 @@ def weighted_jacobian(
     system: System, weights: Weights, c: tuple[Values, ...]
 ) -> Float[Array, "rows unknowns"]:
     """Return the Jacobian of equations, measurements and prior, over their errors."""
-    collocation = system.collocation
-    counts = [math.prod(shape) for shape in collocation.shapes]
-    rows = [w * J for w, J in zip(weights.equations, collocation.jacobian(c), strict=True)]
+    rows = [*equation_rows(system, weights, c), *measurement_rows(system, weights)]
+    rows.append(weights.prior * jnp.eye(rows[0].shape[1]))
+    return jnp.concatenate(rows)
+
+
+def equation_rows(
+    system: System, weights: Weights, c: tuple[Values, ...]
+) -> list[Float[Array, "points unknowns"]]:
+    """Return the rows of each equation."""
+    jacobian = system.collocation.jacobian(c)
+    return [w * J for w, J in zip(weights.equations, jacobian, strict=True)]
+
+
+def measurement_rows(
+    system: System, weights: Weights
+) -> list[Float[Array, "points unknowns"]]:
+    """Return the rows of each set of measurements."""
+    counts = [math.prod(shape) for shape in system.collocation.shapes]
+    rows = []
     for w, m in zip(weights.measurements, system.measurements, strict=True):
         before, after = sum(counts[: m.field]), sum(counts[m.field + 1 :])
         rows.append(jnp.pad(w[:, None] * m.matrix, ((0, 0), (before, after))))
-    rows.append(weights.prior * jnp.eye(sum(counts)))
-    return jnp.concatenate(rows)
+    return rows
 
 
 def _stack(weights: Weights, z: Unknowns, residuals: Any, misfit: Any) -> Any:

@@ -123,6 +123,23 @@ class PDE:
         """The axes that are."""
         return periodic_axes(self.conditions, self.num_axes)
 
+    def missing(self, axis: int) -> tuple[int, int]:
+        """Return how many conditions an axis has, and how many its derivatives want."""
+        points = tuple(np.meshgrid(*self.domain, indexing="ij", sparse=True))
+        asked = self.orders(points, self.parameters)
+        wanted = sum(max((o[axis] for o in own), default=0) for own in asked)
+        faces = [c for f in range(self.fields) for c in self.conditions_of(f)]
+        given = sum(c.axis == axis for c in faces)
+        return (wanted, wanted) if axis in self.periodic else (given, wanted)
+
+    @property
+    def is_determined(self) -> bool:
+        """Whether every axis has enough conditions, so that data are not needed."""
+        counts = [self.missing(axis) for axis in range(self.num_axes)]
+        return not self.observations and all(
+            given >= wanted for given, wanted in counts
+        )
+
     def axis(
         self, index: int, num_points: int, field: int = 0, is_exact: bool = True
     ) -> Axis:

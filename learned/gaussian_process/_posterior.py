@@ -3,8 +3,9 @@
 RᵀR is the information of prior, equations and measurements, linearised at the solution
 (Laplace's approximation; exact for a linear equation). Its scales are estimated:
 
-- the prior's by D. MacKay's update σ² = zᵀz/γ, γ the number of unknowns that are
-  determined (Neural Computation 4 (1992), doi:10.1162/neco.1992.4.3.415),
+- the prior's, without observations, is the norm of z: where the equations do not
+  determine z, it is as uncertain as it is large. With observations it has the largest
+  evidence given the equations.
 - the equations' errors from what is left of them. On the grid it is fitted, and less
   than the error; between the points it is a field that peaks at the ends, and more. The
   geometric mean of both has error bars of 0.5 to 100 times the error on resolved grids.
@@ -23,12 +24,19 @@ from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float
 
 from ._collocation import Unknowns
-from ._gauss_newton import NOISE, System, weighted_jacobian, weights_of
+from ._gauss_newton import (
+    System,
+    equation_rows,
+    measurement_rows,
+    weighted_jacobian,
+    weights_of,
+)
 
 UNRESOLVED = 1e-3
 """A residual off the grid above which a solution is not to be trusted."""
 SMALLEST = 1e-16
-UPDATES = 5
+DECADES = (-4.0, 6.0)
+"""Range of the prior's amplitude around that which the observations have."""
 
 
 def equation_noise(
@@ -64,20 +72,59 @@ def information_factor(
     return jnp.linalg.qr(weighted_jacobian(system, weights, c), mode="r")
 
 
-def amplitude_of(
-    system: System, z: Unknowns, parameters: Any, amplitude: Any, noise: Any = NOISE
+def observed_amplitude(
+    system: System, z: Unknowns, parameters: Any
 ) -> Float[Array, ""]:
-    """Return the prior standard deviation of z, by one update from an earlier one."""
-    R = information_factor(system, z, parameters, noise, amplitude)
-    return _updated(R, z, amplitude)
+    """Return the prior standard deviation of z of largest evidence.
 
+    That of the observations given the equations, which a few functions of the prior
+    solve, and of which most others are zero: they say nothing of its amplitude.
 
-def _updated(R: Any, z: Unknowns, amplitude: Any) -> Any:
+    Args:
+        system: with observations, which are its first measurements.
+        z: at which the equations are linearised.
+        parameters: of the equations.
+    """
+    collocation = system.collocation
+    count = len(collocation.pde.observations)
+    lifted = collocation.lifted(parameters)
+    weights = weights_of(system, z, lifted, parameters, jnp.inf)
+    c = collocation.coefficients(z, lifted, parameters)
+    measured = measurement_rows(system, weights)
+    E = jnp.concatenate([*equation_rows(system, weights, c), *measured[count:]])
+    D = jnp.concatenate(measured[:count])
     flat, _ = ravel_pytree(z)
-    inverse = solve_triangular(R, jnp.eye(len(R)))
-    determined = jnp.sum(1 - jnp.sum(inverse**2, axis=1) / amplitude**2)
-    found = jnp.sqrt(jnp.sum(flat**2) / jnp.maximum(determined, 1))
-    return lax.stop_gradient(jnp.where(found > 0, found, amplitude))
+    misfit = [
+        w * (m.predicted(z) - m.wanted(collocation, parameters))
+        for w, m in zip(weights.measurements, system.measurements, strict=True)
+    ]
+    errors = [
+        w * F.ravel()
+        for w, F in zip(
+            weights.equations,
+            collocation.residual(z, lifted, parameters),
+            strict=True,
+        )
+    ]
+    # What E z and D z are to be.
+    wanted = E @ flat - jnp.concatenate([*errors, *misfit[count:]])
+    data = D @ flat - jnp.concatenate(misfit[:count])
+    Q, R = jnp.linalg.qr(E)
+    U, s, Vt = jnp.linalg.svd(R)
+    along, G = U.T @ (Q.T @ wanted), D @ Vt.T
+    size = jnp.linalg.norm(data) / jnp.linalg.norm(D)
+    amplitudes = jnp.where(size > 0, size, 1.0) * jnp.logspace(*DECADES, 41)
+
+    def evidence(amplitude: Any) -> Any:
+        precision = s**2 + 1 / amplitude**2
+        C = (G / precision[None, :]) @ G.T + jnp.eye(len(data))
+        L = jnp.linalg.cholesky(C)
+        white = solve_triangular(L, data - G @ (s * along / precision), lower=True)
+        return -0.5 * jnp.sum(white**2) - jnp.sum(jnp.log(jnp.diagonal(L)))
+
+    found = lax.map(evidence, amplitudes)
+    best = jnp.argmax(jnp.where(jnp.isfinite(found), found, -jnp.inf))
+    return lax.stop_gradient(amplitudes[best])
 
 
 @eqx.filter_jit
@@ -85,19 +132,9 @@ def posterior_factor(
     system: System, z: Unknowns, parameters: Any, noise: Any
 ) -> Float[Array, "unknowns unknowns"]:
     """Return R with both scales estimated."""
-    # The rows of equations and measurements, compressed to as many as unknowns.
-    compressed = information_factor(system, z, parameters, noise, jnp.inf)
-
-    def with_prior(amplitude: Any) -> Any:
-        prior = jnp.eye(len(compressed)) / amplitude
-        return jnp.linalg.qr(jnp.concatenate([compressed, prior]), mode="r")
-
     flat, _ = ravel_pytree(z)
-    start = jnp.linalg.norm(flat) / math.sqrt(len(flat))
-    amplitude = lax.fori_loop(
-        0,
-        UPDATES,
-        lambda _, amplitude: _updated(with_prior(amplitude), z, amplitude),
-        jnp.where(start > 0, start, 1.0),
-    )
-    return with_prior(amplitude)
+    amplitude = jnp.linalg.norm(flat)
+    if system.collocation.pde.observations:
+        amplitude = observed_amplitude(system, z, parameters)
+    amplitude = jnp.where(amplitude > 0, amplitude, 1.0)
+    return information_factor(system, z, parameters, noise, amplitude)

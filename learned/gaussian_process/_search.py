@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 import equinox as eqx
+import jax.numpy as jnp
 import numpy as np
 
 from ._basis import Axis
@@ -13,8 +14,8 @@ from ._kernels import AbstractKernel, Envelope, SpectralMixture
 from ._pde import PDE
 from ._posterior import UNRESOLVED
 from ._solution import PDESolution, Report, Spectrum
-from ._solve_spectrum import axes_and_bases, solve_spectrum
-from ._spectrum import broadband, merge, mixture, peaks
+from ._solve_spectrum import axes_and_bases, can_solve, solve_spectrum
+from ._spectrum import LENGTHS, broadband, merge, mixture, peaks
 
 Learn = Literal["auto", "evidence", "peaks", "joint"] | None
 KERNELS: dict[str, Envelope] = {"gaussian": "gaussian", "matern": "matern72"}
@@ -24,6 +25,8 @@ EVIDENCE_ROUNDS = 2
 linearised at."""
 FEWEST = 8
 """Points along an axis, of which the periodogram needs a few."""
+ROUNDING = 1e-11
+"""A source below this part of the largest term is zero."""
 CLIPPED = 0.01
 """Part of a kernel above the highest frequency of the grid that is a warning."""
 
@@ -111,10 +114,7 @@ class Search(eqx.Module):
         found = self._source_peaks(axes, num_points)
         best: PDESolution | None = None
         for num_rounds in range(1, MAX_ROUNDS + 1):
-            envelope = KERNELS[str(self.kernel)]
-            kernels = [
-                mixture(f, axis, envelope) for f, axis in zip(found, axes, strict=True)
-            ]
+            kernels = self._mixtures(found, axes, num_points)
             solution = self._solved(kernels, num_points, num_rounds)
             has_improved = best is None or _is_better(solution, best, factor=0.5)
             if best is None or _is_better(solution, best):
@@ -132,6 +132,26 @@ class Search(eqx.Module):
             found = merged
         assert best is not None
         return best
+
+    def _mixtures(
+        self,
+        frequencies: Sequence[np.ndarray],
+        axes: Sequence[Axis],
+        num_points: tuple[int, ...],
+    ) -> list[SpectralMixture]:
+        """Components at frequencies, of length-scales that can be solved with."""
+        kernels: list[SpectralMixture] = []
+        for length in LENGTHS:
+            kernels = [
+                mixture(f, axis, KERNELS[str(self.kernel)], length)
+                for f, axis in zip(frequencies, axes, strict=True)
+            ]
+            _, bases = axes_and_bases(
+                self.pde, Spectrum(tuple(kernels), num_points), self.is_exact
+            )
+            if can_solve(self.pde, self.is_exact, bases):
+                break
+        return kernels
 
     def _by_evidence(
         self, axes: Sequence[Axis], num_points: tuple[int, ...]
@@ -165,12 +185,12 @@ class Search(eqx.Module):
     ) -> SpectralMixture:
         """By the equation, linearised at a solution, or first at its lift."""
         num_points = (axis.num_points,)
-        _, bases = axes_and_bases(self.pde, Spectrum((start,), num_points), self.is_exact)
+        _, bases = axes_and_bases(
+            self.pde, Spectrum((start,), num_points), self.is_exact
+        )
         if solution is not None:
             bases = solution.bases
-        collocation = collocate(
-            self.pde, [[axis]], bases, [axis.points], self.is_exact
-        )
+        collocation = collocate(self.pde, [[axis]], bases, [axis.points], self.is_exact)
         z = collocation.zeros() if solution is None else solution.z
         factors, values = _linear_rows(collocation, z, self.parameters)
         if not np.any(np.asarray(values)):
@@ -263,9 +283,12 @@ class Search(eqx.Module):
             self.pde, Spectrum(kernels, num_points), self.is_exact
         )
         points = [axis.points for axis in axes]
-        # Conditions that are not exact have no lift to show their frequencies.
-        collocation = collocate(self.pde, own, bases, points, is_lifted=True)
-        return self._peaks(axes, _sources_and_lifts(collocation, self.parameters))
+        collocation = collocate(self.pde, own, bases, points, self.is_exact)
+        # Conditions that are not exact have no lift, which shows their frequencies.
+        lifts = collocate(self.pde, own, bases, points, is_lifted=True)
+        return self._peaks(
+            axes, _sources_and_lifts(collocation, lifts, self.parameters)
+        )
 
     def _solution_peaks(
         self, axes: Sequence[Axis], solution: PDESolution
@@ -307,11 +330,20 @@ def _axes_to_refine(solution: PDESolution) -> set[int]:
 
 
 @eqx.filter_jit
-def _sources_and_lifts(collocation: Collocation, parameters: Any) -> list[Any]:
+def _sources_and_lifts(
+    collocation: Collocation, lifts: Collocation, parameters: Any
+) -> list[Any]:
     lifted = collocation.lifted(parameters)
-    sources = collocation.residual(collocation.zeros(), lifted, parameters)
+    z = collocation.zeros()
+    residuals = collocation.residual(z, lifted, parameters)
+    terms = collocation.largest_terms(z, lifted, parameters)
+    # A lift that solves the equation leaves rounding, whose peaks mean nothing.
+    sources = [
+        jnp.where(jnp.max(jnp.abs(F)) > ROUNDING * term, F, 0.0)
+        for F, term in zip(residuals, terms, strict=True)
+    ]
     zero = (0,) * len(collocation.points)
-    return [*sources, *(own[zero] for own in lifted)]
+    return [*sources, *(own[zero] for own in lifts.lifted(parameters))]
 
 
 @eqx.filter_jit
@@ -334,7 +366,9 @@ def with_warnings(solution: PDESolution, *sentences: str) -> PDESolution:
     """Return a solution with more warnings in its report."""
     report = solution.report
     warnings = tuple(dict.fromkeys([*report.warnings, *sentences]))
-    return eqx.tree_at(lambda s: s.report, solution, _changed(report, warnings=warnings))
+    return eqx.tree_at(
+        lambda s: s.report, solution, _changed(report, warnings=warnings)
+    )
 
 
 def _changed(report: Report, **static: Any) -> Report:

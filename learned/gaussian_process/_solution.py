@@ -1,5 +1,6 @@
 """The solution of an equation, anywhere in its domain."""
 
+import math
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +16,7 @@ from ...solvers import Status
 from ._basis import Axis, GridBasis, mode_products
 from ._collocation import Collocation, Unknowns, collocate
 from ._conditions import derivative
-from ._gauss_newton import System, perturbed
+from ._gauss_newton import MOST_ENTRIES, System, needs_dense, perturbed
 from ._kernels import AbstractKernel
 from ._lift import lift
 from ._measurements import contract, measurements_of
@@ -157,15 +158,11 @@ class PDESolution(eqx.Module):
 
     def residual_on_grid(self) -> Float[Array, "..."]:
         """Return the residual of the equation on the grid."""
-        return _residual(self._collocation(), self.z, self.parameters)
-
-    def _collocation(self) -> Collocation:
-        return collocate(
-            self.pde, self.axes, self.bases, self._coordinates(), self.is_lifted
+        coordinates = [axis.points for axis in self.axes[0]]
+        collocation = collocate(
+            self.pde, self.axes, self.bases, coordinates, self.is_lifted
         )
-
-    def _coordinates(self) -> list[Any]:
-        return [axis.points for axis in self.axes[0]]
+        return _residual(collocation, self.z, self.parameters)
 
     @property
     def system(self) -> System:
@@ -173,9 +170,7 @@ class PDESolution(eqx.Module):
         return system_of(self.pde, self.axes, self.bases, self.is_lifted)
 
     def _factor(self) -> Any:
-        return posterior_factor(
-            self.system, self.z, self.parameters, self.report.noise
-        )
+        return posterior_factor(self.system, self.z, self.parameters, self.report.noise)
 
     def _samples(self, key: Any, num_samples: int) -> Unknowns:
         system = self.system
@@ -209,12 +204,34 @@ def system_of(
     is_lifted: bool,
 ) -> System:
     """Return the equations and measurements on the grid of some axes."""
-    coordinates = [axis.points for axis in axes[0]]
+    coordinates = _coordinates(pde, is_lifted, axes, bases)
     return System(
         collocate(pde, axes, bases, coordinates, is_lifted),
         measurements_of(pde, bases, coordinates, is_exact=is_lifted),
         tuple(tuple(basis.sizes for basis in field) for field in bases),
     )
+
+
+def _coordinates(
+    pde: PDE,
+    is_exact: bool,
+    axes: Sequence[Sequence[Axis]],
+    bases: Sequence[Sequence[GridBasis]],
+) -> list[Any]:
+    """The points of the grid, fewer of them where the matrix would be too large.
+
+    Twice as many as functions determine these; the others are left to check them.
+    """
+    full = [axis.points for axis in axes[0]]
+    most = [max(field[d].rank for field in bases) for d in range(len(full))]
+    unknowns = sum(math.prod(basis.rank for basis in field) for field in bases)
+    entries = unknowns * math.prod(map(len, full))
+    if entries <= MOST_ENTRIES or not needs_dense(pde, is_exact):
+        return full
+    return [
+        axis._replace(num_points=min(axis.num_points, 2 * rank + 8)).points
+        for axis, rank in zip(axes[0], most, strict=True)
+    ]
 
 
 @eqx.filter_jit

@@ -115,9 +115,7 @@ def solve_pde(
         jnp.asarray, pde.parameters if parameters is None else parameters
     )
     if spectrum is not None:
-        solution = solve_spectrum(
-            pde, spectrum, parameters, rtol, is_exact, x0, key
-        )
+        solution = solve_spectrum(pde, spectrum, parameters, rtol, is_exact, x0, key)
     elif is_traced(parameters):
         raise ValueError(
             "under a transformation solve_pde cannot look for frequencies in traced "

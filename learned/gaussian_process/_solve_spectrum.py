@@ -1,5 +1,6 @@
 """Solving with a given spectrum: nothing is chosen from data."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,20 +15,25 @@ from ...solvers import Status
 from ...solvers.core._status import first_of
 from ._basis import Axis, GridBasis, grid_basis
 from ._collocation import Collocation, Unknowns, collocate
-from ._gauss_newton import Found, System, is_dense, solve_system
-from ._pde import PDE
-from ._posterior import (
-    UNRESOLVED,
-    amplitude_of,
-    equation_noise,
+from ._gauss_newton import (
+    MOST_POSSIBLE,
+    Found,
+    System,
+    is_dense,
+    needs_dense,
+    solve_system,
 )
+from ._pde import PDE
+from ._posterior import UNRESOLVED, equation_noise, observed_amplitude
 from ._solution import PDESolution, Report, Spectrum, system_of
 
-CUTS = {True: 1e-14, False: 1e-8}
+CUT = 1e-14
 """Relative size of the smallest function: dense least squares have the prior to keep
-their coefficients small, the projected equation has not."""
-AMPLITUDE_ROUNDS = 4
-"""How often the prior's amplitude is estimated anew where there are observations."""
+their coefficients small."""
+PROJECTED_CUT = 1e-8
+"""The same for the projected equation, which has no prior."""
+COARSE_CUTS = (1e-12, 1e-10, 1e-8)
+"""Where dense least squares are needed, and there are too many functions for them."""
 
 
 def solve_spectrum(
@@ -52,8 +58,14 @@ def solve_spectrum(
         key: of random numbers for the error bars of many unknowns.
     """
     axes, bases = axes_and_bases(pde, spectrum, is_exact)
+    if not can_solve(pde, is_exact, bases):
+        counts = [" x ".join(str(b.rank) for b in field) for field in bases]
+        raise ValueError(
+            f"{' + '.join(counts)} functions are too many for several fields, "
+            f'observations or boundary="penalty", at most {MOST_POSSIBLE}; take a '
+            "kernel of lower frequencies or longer length-scales"
+        )
     system = system_of(pde, axes, bases, is_exact)
-    system.require_solvable()
     between = [_between(axis.points) for axis in axes[0]]
     check = collocate(pde, axes, bases, between, is_exact)
     z0 = _start(system, x0, parameters)
@@ -84,15 +96,9 @@ def _compute(
 ) -> tuple[Unknowns, tuple[Array, ...]]:
     collocation = system.collocation
     amplitude: Any = 1.0 if system.is_dense else jnp.inf
-    if system.collocation.pde.observations:
-
-        def improve(_: Any, amplitude: Any) -> Any:
-            found = solve_system(system, parameters, z0, amplitude)
-            return amplitude_of(system, found.z, parameters, amplitude)
-
-        amplitude = jax.lax.fori_loop(
-            0, AMPLITUDE_ROUNDS, improve, jnp.asarray(amplitude)
-        )
+    if collocation.pde.observations:
+        first = solve_system(system, parameters, z0, amplitude).z
+        amplitude = observed_amplitude(system, first, parameters)
     found: Found = solve_system(system, parameters, z0, amplitude)
     frozen = jax.lax.stop_gradient((found.z, parameters))
     on_grid, mean_on_grid = collocation.relative_residual(*frozen)
@@ -119,8 +125,9 @@ def axes_and_bases(
         )
         for field in range(pde.fields)
     )
+    is_needed = needs_dense(pde, is_exact)
     bases: tuple[tuple[GridBasis, ...], ...] = ()
-    for cut in CUTS.values():
+    for cut in (CUT, *(COARSE_CUTS if is_needed else (PROJECTED_CUT,))):
         bases = tuple(
             tuple(
                 grid_basis(kernel, axis, cut)
@@ -129,10 +136,16 @@ def axes_and_bases(
             for field in axes
         )
         ranks = [[basis.rank for basis in field] for field in bases]
-        needs_dense = pde.fields > 1 or not is_exact or bool(pde.observations)
-        if needs_dense or is_dense(ranks, spectrum.num_points):
+        is_small = is_dense(pde, is_exact, ranks, spectrum.num_points)
+        if is_small and can_solve(pde, is_exact, bases):
             break
     return axes, bases
+
+
+def can_solve(pde: PDE, is_exact: bool, bases: Sequence[Sequence[GridBasis]]) -> bool:
+    """Return whether there are few enough functions for what an equation needs."""
+    unknowns = sum(math.prod(basis.rank for basis in field) for field in bases)
+    return unknowns <= MOST_POSSIBLE or not needs_dense(pde, is_exact)
 
 
 def _between(points: np.ndarray) -> np.ndarray:
@@ -147,8 +160,10 @@ def _start(system: System, x0: Any, parameters: Any) -> Unknowns:
     starts = x0 if isinstance(x0, tuple | list) else [x0] * len(collocation.shapes)
     if isinstance(x0, PDESolution):
         values = x0.on_grid(*(x.ravel() for x in collocation.points))
-        starts = [values] if values.ndim == len(collocation.grid) else list(
-            jnp.moveaxis(values, -1, 0)
+        starts = (
+            [values]
+            if values.ndim == len(collocation.grid)
+            else list(jnp.moveaxis(values, -1, 0))
         )
     if len(starts) != len(collocation.shapes):
         raise ValueError(

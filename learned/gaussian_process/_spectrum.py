@@ -18,9 +18,10 @@ from ._kernels import Envelope, SpectralMixture
 NUM_PEAKS = 8
 """Peaks that are kept along an axis, the largest ones."""
 
-LENGTH = 0.2
-"""Length-scale of a component, in lengths of the axis: its envelope is half a period of
-what the boundaries add to a wave, and functions of other frequencies are near it."""
+LENGTHS = (0.2, 0.5, 1.0)
+"""Length-scales of components, in lengths of the axis. The first one's envelope is half
+a period of what the boundaries add to a wave, and functions of other frequencies are
+near it; longer ones have fewer functions."""
 
 _PADDING = 8
 _SIDELOBES = 1e-4
@@ -55,13 +56,16 @@ def peaks(field: Float[np.ndarray, "..."], axis: Axis, index: int) -> np.ndarray
 
 
 def mixture(
-    frequencies: Sequence[float] | np.ndarray, axis: Axis, envelope: Envelope
+    frequencies: Sequence[float] | np.ndarray,
+    axis: Axis,
+    envelope: Envelope,
+    length: float = LENGTHS[0],
 ) -> SpectralMixture:
     """Return equal components at frequencies that the grid resolves, and at zero."""
     resolved = [f for f in frequencies if f < 0.95 * axis.nyquist]
     merged = merge([0.0, *resolved], 0.5 / axis.length)
     weights = np.full(len(merged), 1 / len(merged))
-    return SpectralMixture(weights, merged, LENGTH * axis.length, envelope)
+    return SpectralMixture(weights, merged, length * axis.length, envelope)
 
 
 def merge(frequencies: Sequence[float], distance: float) -> np.ndarray:
@@ -81,5 +85,5 @@ def broadband(axis: Axis, highest: float | None, envelope: Envelope) -> Spectral
     length = 1 / (2 * np.pi * max(frequencies[1], 1e-300))
     weights = np.full(30, 1 / 30)
     return SpectralMixture(
-        weights, frequencies, min(length, LENGTH * axis.length), envelope
+        weights, frequencies, min(length, LENGTHS[0] * axis.length), envelope
     )
