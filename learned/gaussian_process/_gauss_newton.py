@@ -17,6 +17,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.flatten_util import ravel_pytree
 from jax.scipy.linalg import solve_triangular
@@ -141,7 +142,11 @@ def solve_system(
         return collocation.residual(z, *frozen), misfits(system, z, aim)
 
     def size(z: Any, errors: Any) -> Any:
-        return jnp.linalg.norm(_stack(weights, z, *errors))
+        if system.is_dense:
+            return jnp.linalg.norm(_stack(weights, z, *errors))
+        # What a step of the projected equation makes smaller.
+        _, tests = _projection(system)
+        return jnp.linalg.norm(mode_products(tests, errors[0][0]))
 
     def correction(z: Any, errors: Any) -> Any:
         z = lax.stop_gradient(z)
@@ -323,6 +328,26 @@ def _mean_operator(
     c: dict[Any, Any], scaled: list[dict[int, Any]], tests: list[Any]
 ) -> KroneckerSum:
     return KroneckerSum(*map(Dense, _mean_lines(c, scaled, tests)))
+
+
+def smallest_mean_response(system: System, z: Unknowns, parameters: Any) -> Any:
+    """Return the smallest |Aw|/|w| of the mean operator, by its eigenvalues, and |c_0|.
+
+    c_0 is the mean of the coefficient of u. On concrete values.
+    """
+    c = _coefficients(system, z, parameters)
+    lines = _mean_lines(c, *_projection(system))
+    total = np.zeros(())
+    for line in lines:
+        total = total[..., None] + np.linalg.eigvals(np.asarray(line))
+    zero = (0,) * len(lines)
+    return np.min(np.abs(total)), float(jnp.abs(jnp.mean(c[zero])))
+
+
+@eqx.filter_jit
+def _coefficients(system: System, z: Unknowns, parameters: Any) -> Any:
+    lifted = system.collocation.lifted(parameters)
+    return system.collocation.coefficients(z, lifted, parameters)[0][0]
 
 
 def inverse_operator(

@@ -1,15 +1,15 @@
 """Parameters of an equation from observations of its solution, with error bars.
 
-The unknowns z and the parameters θ make least
+The solution that the equations, the conditions, the observations and the prior leave
+for given parameters θ is that of `solve_system`; what it leaves of the observations,
 
-    |F(z, θ)|² / σ_e² + |D z + D m(θ) - y|² / σ_d² + |z|² / a²,
+    r(θ) = (D u_θ - y) / σ,
 
-the equations with the error that the functions leave, the observations with theirs, and
-the prior. Steps are those of variable projection (L. Kaufman, BIT 15 (1975),
-doi:10.1007/BF01932995): with the QR factorisation of the Jacobian, columns of θ last, θ
-moves by its last block R_θ alone, and z is solved for anew. The posterior of θ is
-Laplace's approximation at the minimum, of covariance (R_θᵀ R_θ)⁻¹. A prior on θ is not
-assumed.
+is made least by Gauss-Newton steps. Where conditions are missing the solution moves
+with the observations, which is variable projection (G. Golub, V. Pereyra, SIAM J.
+Numer. Anal. 10 (1973), doi:10.1137/0710036). With H the derivative of r, by the
+implicit function theorem, the posterior of θ is normal with covariance (HᵀH)⁻¹,
+Laplace's approximation. A prior on θ is not assumed.
 """
 
 from collections.abc import Sequence
@@ -18,19 +18,13 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jax.flatten_util import ravel_pytree
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float
 
 from ...operators._control_flow import while_loop
-from ._gauss_newton import (
-    SHORTEST,
-    System,
-    solve_system,
-    stacked,
-    weighted_jacobian,
-    weights_of,
-)
+from ._gauss_newton import SHORTEST, System, solve_system
 from ._pde import PDE
 from ._posterior import observed_amplitude
 from ._solution import PDESolution, Spectrum
@@ -84,7 +78,7 @@ def infer_parameters(
     Raises:
         ValueError: no parameters, or no data.
 
-    Cost: each of about 5 to 10 steps is one of dense least squares for all functions.
+    Cost: about 5 steps, of a few dense least-squares problems of all functions each.
 
     Examples:
         >>> import jax.numpy as jnp, numpy as np
@@ -110,7 +104,9 @@ def infer_parameters(
         raise ValueError("infer_parameters needs observations: give PDE(..., data=)")
     theta = pde.parameters if parameters is None else parameters
     if not jax.tree.leaves(theta):
-        raise ValueError("infer_parameters needs parameters: give PDE(..., parameters=)")
+        raise ValueError(
+            "infer_parameters needs parameters: give PDE(..., parameters=)"
+        )
     theta = jax.tree.map(lambda a: jnp.asarray(a, float), theta)
     settings = {"throw": False, **options}
     found: Any = None
@@ -118,7 +114,7 @@ def infer_parameters(
         start = solve_pde(
             pde, num_points, parameters=theta, spectrum=spectrum, **settings
         )
-        found = _steps(start.system, start.z, theta, start.report.noise)
+        found = _steps(start.system, start.z, theta)
         theta = found[0]
     theta, covariance, is_settled = found
     solution = solve_pde(pde, parameters=theta, spectrum=start.spectrum, **settings)
@@ -133,33 +129,26 @@ def infer_parameters(
 
 
 @eqx.filter_jit
-def _steps(system: System, z: Any, theta: Any, noise: Any) -> tuple[Any, Any, Any]:
+def _steps(system: System, z: Any, theta: Any) -> tuple[Any, Any, Any]:
     """Gauss-Newton steps for θ, each with the z that are best for it."""
-    collocation = system.collocation
     flat, unravel = ravel_pytree(theta)
-    count = len(flat)
-    amplitude = observed_amplitude(system, z, theta, noise)
-    weights = weights_of(
-        system, z, collocation.lifted(theta), theta, amplitude, noise
-    )
-
-    def best(flat: Any, z: Any) -> Any:
-        return solve_system(system, unravel(flat), z, amplitude, noise).z
+    count = len(system.collocation.pde.observations)
+    amplitude = observed_amplitude(system, z, theta)
 
     def errors(flat: Any, z: Any) -> Any:
-        lifted = collocation.lifted(unravel(flat))
-        return stacked(system, weights, z, lifted, unravel(flat))
-
-    def jacobian(flat: Any, z: Any) -> Any:
-        c = collocation.coefficients(z, collocation.lifted(unravel(flat)), unravel(flat))
-        J = weighted_jacobian(system, weights, c)
-        return jnp.concatenate([J, jax.jacfwd(errors)(flat, z)], axis=1)
+        found = solve_system(system, unravel(flat), z, amplitude).z
+        own = system.measurements[:count]
+        rows = [
+            (m.predicted(found) - m.wanted(system.collocation, unravel(flat))) / m.noise
+            for m in own
+        ]
+        return jnp.concatenate(rows), lax.stop_gradient(found)
 
     def advance(state: Any) -> Any:
         steps, flat, z, left, _, _ = state
-        Q, R = jnp.linalg.qr(jacobian(flat, z))
-        block = R[-count:, -count:]
-        step = -solve_triangular(block, Q[:, -count:].T @ left)
+        H, _ = jax.jacfwd(errors, has_aux=True)(flat, z)
+        Q, R = jnp.linalg.qr(H)
+        step = -solve_triangular(R, Q.T @ left)
         norm = jnp.linalg.norm(left)
 
         def is_too_long(trial: Any) -> Any:
@@ -167,8 +156,8 @@ def _steps(system: System, z: Any, theta: Any, noise: Any) -> tuple[Any, Any, An
 
         def halve(trial: Any) -> Any:
             moved = flat + trial[0] / 2 * step
-            own = best(moved, z)
-            return trial[0] / 2, moved, own, errors(moved, own)
+            after, own = errors(moved, z)
+            return trial[0] / 2, moved, own, after
 
         # Half of twice the step is the step.
         trial = while_loop(is_too_long, halve, (jnp.asarray(2.0), flat, z, left))
@@ -176,13 +165,13 @@ def _steps(system: System, z: Any, theta: Any, noise: Any) -> tuple[Any, Any, An
         moved, z, after = jax.tree.map(
             lambda new, old: jnp.where(is_better, new, old), trial[1:], (flat, z, left)
         )
-        is_settled = (jnp.linalg.norm(block @ (moved - flat)) < SETTLED) | ~is_better
-        return steps + 1, moved, z, after, block, is_settled
+        is_settled = (jnp.linalg.norm(R @ (moved - flat)) < SETTLED) | ~is_better
+        return steps + 1, moved, z, after, R, is_settled
 
-    z = best(flat, z)
-    start = (jnp.zeros((), jnp.int32), flat, z, errors(flat, z), jnp.eye(count))
-    _, flat, _, _, block, is_settled = while_loop(
+    left, z = errors(flat, z)
+    start = (jnp.zeros((), jnp.int32), flat, z, left, jnp.eye(len(flat)))
+    _, flat, _, _, R, is_settled = while_loop(
         lambda s: ~s[-1] & (s[0] < MAX_STEPS), advance, (*start, jnp.zeros((), bool))
     )
-    inverse = solve_triangular(block, jnp.eye(count))
+    inverse = solve_triangular(R, jnp.eye(len(flat)))
     return unravel(flat), inverse @ inverse.T, is_settled

@@ -19,7 +19,13 @@ from ...solvers import Status
 from ._basis import Axis, GridBasis, mode_products
 from ._collocation import Collocation, Unknowns, collocate
 from ._conditions import derivative
-from ._gauss_newton import MOST_ENTRIES, System, inverse_operator, needs_dense, perturbed
+from ._gauss_newton import (
+    MOST_ENTRIES,
+    System,
+    inverse_operator,
+    needs_dense,
+    perturbed,
+)
 from ._kernels import AbstractKernel
 from ._lift import lift
 from ._measurements import contract, measurements_of

@@ -1,4 +1,4 @@
-"""The published training of Gaussian-process solvers, run again.
+"""The tables of high-frequency equations by Gaussian processes, measured again.
 
     python validation/gaussian_process [--fast] [--only STAGE ...] [--redo]
         [--out FOLDER]
@@ -20,6 +20,10 @@ sys.path.append(str(HERE.parent))
 import stages  # isort: skip
 
 import joint
+import resolution
+from table import FURTHER, PAPER
+
+STAGES = {"paper": PAPER, "further": FURTHER, "resolution": resolution, "joint": joint}
 
 if __name__ == "__main__":
-    stages.run(HERE, {"joint": joint})
+    stages.run(HERE, STAGES)
