@@ -47,7 +47,7 @@ NOISE = 1e-13
 """Standard deviation of the equations' errors, relative to their largest terms."""
 UNDETERMINED_NOISE = 1e-9
 """The same where the equations leave something open. Functions that solve an equation
-are in the span of others only up to 1e-12, which is then no reason to leave them out."""
+are in the span of others only up to 1e-12, which does not exclude them."""
 
 
 def needs_dense(pde: PDE, is_exact: bool) -> bool:

@@ -10,6 +10,8 @@ import numpy as np
 from ._basis import Axis
 from ._collocation import Collocation, collocate
 from ._evidence import axis_data, learned
+from ._gauss_newton import Found
+from ._joint import train_joint
 from ._kernels import AbstractKernel, Envelope, SpectralMixture
 from ._pde import PDE
 from ._posterior import UNRESOLVED
@@ -23,6 +25,8 @@ MAX_ROUNDS = 4
 EVIDENCE_ROUNDS = 2
 """The second one at the solution of the first, which is what a nonlinear equation is
 linearised at."""
+JOINT_STEPS = 1000
+"""Of Adam, of which the published runs have 10⁵ to 3·10⁶."""
 FEWEST = 8
 """Points along an axis, of which the periodogram needs a few."""
 ROUNDING = 1e-11
@@ -73,6 +77,8 @@ class Search(eqx.Module):
     ) -> PDESolution:
         """Solve on a given grid, or double the axes that need it."""
         num_axes = self.pde.num_axes
+        if num_points is None and self.learn == "joint":
+            raise ValueError('learn="joint" needs num_points')
         if num_points is not None:
             return self.on_grid(_sizes(num_points, num_axes))
         sizes = [128 if num_axes == 1 else 64] * num_axes
@@ -101,6 +107,8 @@ class Search(eqx.Module):
             return self._solved(self._broadband(axes), num_points, 1)
         if self.learn == "evidence":
             return self._by_evidence(axes, num_points)
+        if self.learn == "joint":
+            return self._by_joint_training(num_points)
         best = self._by_peaks(axes, num_points)
         if best.report.residual_off_grid > UNRESOLVED:
             wide = self._solved(self._broadband(axes), num_points, MAX_ROUNDS + 1)
@@ -180,6 +188,29 @@ class Search(eqx.Module):
         assert best is not None
         return best
 
+    def _by_joint_training(self, num_points: tuple[int, ...]) -> PDESolution:
+        """The published training, whose mean is one of the functions of its kernels."""
+        envelope = "gaussian" if self.kernel == "gaussian" else "matern52"
+        given = [f for f in self.max_frequency if f is not None]
+        trained = train_joint(
+            self.pde,
+            num_points,
+            envelope=envelope,
+            max_frequency=max(given) if given else None,
+            num_steps=JOINT_STEPS,
+            parameters=self.parameters,
+        )
+        spectrum = Spectrum(trained.kernels, num_points)
+        _, (bases,) = axes_and_bases(self.pde, spectrum, is_exact=False)
+        # k(x, X) (K + εI)⁻¹ U = Φ(x) Φᵀ (ΦΦᵀ + εI)⁻¹ U, and ΦᵀΦ = S².
+        z = trained.values
+        for d, (n, basis) in enumerate(zip(num_points, bases, strict=True)):
+            axis = self.pde.axis(d, n, is_exact=False)
+            rows = basis.evaluate(axis.points) / (basis.sizes**2 + trained.jitter)
+            z = jnp.moveaxis(jnp.tensordot(rows.T, z, axes=(1, d)), 0, d)
+        found = Found((z,), jnp.asarray(JOINT_STEPS), jnp.ones((), bool))
+        return self._solved(trained.kernels, num_points, 1, found, is_exact=False)
+
     def _learned_from_equation(
         self, axis: Axis, start: SpectralMixture, solution: PDESolution | None
     ) -> SpectralMixture:
@@ -231,15 +262,18 @@ class Search(eqx.Module):
         kernels: Sequence[AbstractKernel],
         num_points: tuple[int, ...],
         num_rounds: int,
+        found: Found | None = None,
+        is_exact: bool | None = None,
     ) -> PDESolution:
         solution = solve_spectrum(
             self.pde,
             Spectrum(tuple(kernels), num_points),
             self.parameters,
             self.rtol,
-            self.is_exact,
+            self.is_exact if is_exact is None else is_exact,
             self.x0,
             self.key,
+            found,
         )
         solution = eqx.tree_at(
             lambda s: s.report,

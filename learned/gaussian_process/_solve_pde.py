@@ -53,7 +53,8 @@ def solve_pde(
         boundary: "exact", or "penalty": conditions hold up to 1e-11 of their size.
         learn: "auto", peaks of periodograms; or "peaks" of the source alone; or
             "evidence", from 30 frequencies evenly up to `max_frequency`, whose weights,
-            places and length-scales the evidence finds; or `None`, these as they are.
+            places and length-scales the evidence finds; or `None`, these as they are;
+            or "joint", 1000 steps of the published training.
         spectrum: that of an earlier solution. Nothing is then chosen from data, so that
             it works under `jit`, `vmap` and derivatives with respect to `parameters`.
         max_frequency: in cycles per unit, one number or one per axis, for

@@ -48,6 +48,7 @@ def solve_spectrum(
     is_exact: bool,
     x0: Any = None,
     key: Any = None,
+    found: Found | None = None,
 ) -> PDESolution:
     """Return the solution for the kernels and the grid of a spectrum.
 
@@ -60,6 +61,7 @@ def solve_spectrum(
         x0: a start: a number, a function of all coordinates, or a solution; with
             several fields a sequence of these.
         key: of random numbers for the error bars of many unknowns.
+        found: unknowns that something else found, and that are not solved for.
     """
     axes, bases = axes_and_bases(pde, spectrum, is_exact)
     if not can_solve(pde, is_exact, bases):
@@ -72,11 +74,12 @@ def solve_spectrum(
     system = system_of(pde, axes, bases, is_exact)
     between = [_between(axis.points, d) for d, axis in enumerate(axes[0])]
     check = collocate(pde, axes, bases, between, is_exact)
-    z0 = _start(system, x0, parameters)
-    z, report = _compute(system, check, parameters, z0, rtol)
+    if found is None:
+        found = _found(system, parameters, _start(system, x0, parameters))
+    report = _assessed(system, check, parameters, found, rtol)
     ranks = tuple(tuple(basis.rank for basis in field) for field in bases)
     return PDESolution(
-        z=z,
+        z=found.z,
         bases=bases,
         spectrum=spectrum,
         parameters=parameters,
@@ -95,28 +98,33 @@ def solve_spectrum(
 
 
 @eqx.filter_jit
-def _compute(
-    system: System, check: Collocation, parameters: Any, z0: Unknowns, rtol: Any
-) -> tuple[Unknowns, tuple[Array, ...]]:
-    collocation = system.collocation
+def _found(system: System, parameters: Any, z0: Unknowns) -> Found:
     amplitude: Any = 1.0 if system.is_dense else jnp.inf
-    if collocation.pde.observations:
+    if system.collocation.pde.observations:
         first = solve_system(system, parameters, z0, amplitude).z
         amplitude = observed_amplitude(system, first, parameters)
-    found: Found = solve_system(system, parameters, z0, amplitude)
+    return solve_system(system, parameters, z0, amplitude)
+
+
+@eqx.filter_jit
+def _assessed(
+    system: System, check: Collocation, parameters: Any, found: Found, rtol: Any
+) -> tuple[Array, ...]:
+    """Status, steps, residuals, and the error that they show."""
     frozen = jax.lax.stop_gradient((found.z, parameters))
-    on_grid, mean_on_grid = collocation.relative_residual(*frozen)
+    on_grid, mean_on_grid = system.collocation.relative_residual(*frozen)
     off_grid, mean_off_grid = check.relative_residual(*frozen)
     noise = equation_noise(system, mean_on_grid, mean_off_grid, off_grid)
+    is_data_finite = all_finite(system.collocation.lifted(frozen[1]))
     status = first_of(
-        (~all_finite(collocation.lifted(frozen[1])), Status.nonfinite_input),
+        (~is_data_finite, Status.nonfinite_input),
         (~jnp.isfinite(off_grid), Status.nonfinite),
         (~found.is_settled, Status.max_steps_reached),
         (off_grid <= rtol, Status.converged),
         (off_grid <= UNRESOLVED, Status.attained),
         (jnp.ones((), bool), Status.stagnated),
     )
-    return found.z, (status, found.num_steps, on_grid, off_grid, noise)
+    return status, found.num_steps, on_grid, off_grid, noise
 
 
 def axes_and_bases(
