@@ -169,6 +169,11 @@ def face_conditions(
             faces = condition.faces
             if faces is None:
                 faces = [(axis, side) for axis in sorted(open_axes) for side in SIDES]
+            if isinstance(faces, str) or any(np.shape(face) != (2,) for face in faces):
+                raise ValueError(
+                    'faces must be pairs like [(0, "low"), (1, "high")], got '
+                    f"{condition.faces!r}"
+                )
             for axis, side in faces:
                 found.append(_on_face(condition, axis, side, num_axes, has_parameters))
     _require_distinct(found, own, num_axes)

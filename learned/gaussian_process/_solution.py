@@ -37,8 +37,8 @@ CHUNK = 8192
 NUM_SAMPLES = 32
 """Of which the standard deviation is taken where there are too many unknowns for that
 of their joint distribution; its relative error is 1/√64, 13 %."""
-
-
+KEYS = "threefry2x32"
+"""The generator whose raw keys a solution holds, as arrays can be written to files."""
 NUM_CANDIDATES = 512
 """Points among which `suggest` chooses."""
 
@@ -135,7 +135,13 @@ class PDESolution(eqx.Module):
                 f"on_grid takes one vector of coordinates per axis, here "
                 f"{self.pde.num_axes}, got {len(axes)}"
             )
-        return _on_grid(self, tuple(jnp.asarray(axis, float) for axis in axes))
+        vectors = tuple(jnp.asarray(axis, float) for axis in axes)
+        if any(vector.ndim != 1 for vector in vectors):
+            raise ValueError(
+                "on_grid takes vectors of coordinates, got shapes "
+                f"{[vector.shape for vector in vectors]}"
+            )
+        return _on_grid(self, vectors)
 
     def std(self, points: Any) -> Float[Array, " number"] | Float[Array, "number f"]:
         """Return the standard deviation of u at points of shape (number, axes).
@@ -150,7 +156,8 @@ class PDESolution(eqx.Module):
         if self.system.is_dense:
             R = self._factor()
             return self._in_chunks(lambda x: _std(self, R, x), points)
-        samples = self._samples(self.key, NUM_SAMPLES)
+        key = jax.random.wrap_key_data(self.key, impl=KEYS)
+        samples = self._samples(key, NUM_SAMPLES)
 
         def spread(x: Any) -> Any:
             zero = (0,) * self.pde.num_axes
@@ -193,6 +200,11 @@ class PDESolution(eqx.Module):
             raise ValueError(
                 "suggest needs the joint distribution of the unknowns, of which there "
                 "are too many; take a kernel of fewer functions"
+            )
+        if not (noise >= 0 and 0 <= field < len(self.z)):
+            raise ValueError(
+                f"noise must be at least 0 and field one of {len(self.z)}, counted "
+                f"from 0, got {noise} and {field}"
             )
         if not 0 < num_points <= NUM_CANDIDATES:
             raise ValueError(
@@ -257,7 +269,9 @@ class PDESolution(eqx.Module):
                 f"points must have shape (number, {self.pde.num_axes}), got "
                 f"{points.shape}"
             )
-        starts = range(0, max(len(points), 1), CHUNK)
+        if not len(points):
+            return jnp.zeros((0, len(self.z)) if len(self.z) > 1 else 0)
+        starts = range(0, len(points), CHUNK)
         return jnp.concatenate([function(points[i : i + CHUNK]) for i in starts])
 
 
