@@ -60,8 +60,9 @@ def require_real(pde: PDE, parameters: Any) -> None:
             at = list(points)
             at[condition.axis] = np.take(points[condition.axis], [side], condition.axis)
             shape = np.broadcast_shapes(*(c.shape for c in at))
+            # Traced, as the coordinates are where the condition is imposed.
             found = jax.eval_shape(
-                lambda at=tuple(at), value=condition.value: value(at, parameters)
+                lambda x, value=condition.value: value(x, parameters), tuple(at)
             )
             is_real = not jnp.issubdtype(found.dtype, jnp.complexfloating)
             if not (is_real and _fits(found.shape, shape)):

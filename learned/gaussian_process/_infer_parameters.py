@@ -12,6 +12,7 @@ implicit function theorem, the posterior of θ is normal with covariance (HᵀH)
 Laplace's approximation. A prior on θ is not assumed.
 """
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,7 +21,6 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.flatten_util import ravel_pytree
-from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float
 
 from ...operators._control_flow import while_loop
@@ -33,6 +33,8 @@ from ._solve_pde import solve_pde
 MAX_STEPS = 50
 SETTLED = 1e-3
 """Change of the parameters, in their standard deviations, that ends the steps."""
+UNKNOWN = 1e-7
+"""Part of the largest derivative below which one is rounding."""
 ROUNDS = 2
 """The second one with a spectrum of the solution that the first one finds."""
 
@@ -116,7 +118,13 @@ def infer_parameters(
         )
         found = _steps(start.system, start.z, theta)
         theta = found[0]
-    theta, covariance, is_settled = found
+    theta, covariance, is_settled, is_known = found
+    if not is_known:
+        warnings.warn(
+            "the observations leave the parameters, or a combination of them, "
+            "undetermined: it keeps the value of the start, and see std",
+            stacklevel=2,
+        )
     solution = solve_pde(pde, parameters=theta, spectrum=start.spectrum, **settings)
     _, unravel = ravel_pytree(theta)
     return ParameterPosterior(
@@ -129,7 +137,7 @@ def infer_parameters(
 
 
 @eqx.filter_jit
-def _steps(system: System, z: Any, theta: Any) -> tuple[Any, Any, Any]:
+def _steps(system: System, z: Any, theta: Any) -> tuple[Any, Any, Any, Any]:
     """Gauss-Newton steps for θ, each with the z that are best for it."""
     flat, unravel = ravel_pytree(theta)
     count = len(system.collocation.pde.observations)
@@ -147,8 +155,7 @@ def _steps(system: System, z: Any, theta: Any) -> tuple[Any, Any, Any]:
     def advance(state: Any) -> Any:
         steps, flat, z, left, _, _ = state
         H, _ = jax.jacfwd(errors, has_aux=True)(flat, z)
-        Q, R = jnp.linalg.qr(H)
-        step = -solve_triangular(R, Q.T @ left)
+        R, step, is_known = _step(H, left)
         norm = jnp.linalg.norm(left)
 
         def is_too_long(trial: Any) -> Any:
@@ -166,12 +173,31 @@ def _steps(system: System, z: Any, theta: Any) -> tuple[Any, Any, Any]:
             lambda new, old: jnp.where(is_better, new, old), trial[1:], (flat, z, left)
         )
         is_settled = (jnp.linalg.norm(R @ (moved - flat)) < SETTLED) | ~is_better
-        return steps + 1, moved, z, after, R, is_settled
+        return steps + 1, moved, z, after, (R, is_known), is_settled
 
     left, z = errors(flat, z)
-    start = (jnp.zeros((), jnp.int32), flat, z, left, jnp.eye(len(flat)))
-    _, flat, _, _, R, is_settled = while_loop(
+    nothing = (jnp.eye(len(flat)), jnp.zeros((), bool))
+    start = (jnp.zeros((), jnp.int32), flat, z, left, nothing)
+    _, flat, _, _, (R, is_known), is_settled = while_loop(
         lambda s: ~s[-1] & (s[0] < MAX_STEPS), advance, (*start, jnp.zeros((), bool))
     )
-    inverse = solve_triangular(R, jnp.eye(len(flat)))
-    return unravel(flat), inverse @ inverse.T, is_settled
+    inverse = jnp.linalg.inv(R)
+    return unravel(flat), inverse @ inverse.T, is_settled, is_known
+
+
+def _step(H: Any, left: Any) -> tuple[Any, Any, Any]:
+    """Return a root of the information, the least step, and whether it has full rank.
+
+    Of what the observations do not determine nothing is changed.
+    """
+    count = H.shape[1]
+    units = jnp.linalg.norm(H, axis=0)
+    units = jnp.where(units > 0, units, 1)
+    H = jnp.pad(H / units[None, :], ((0, max(count - len(H), 0)), (0, 0)))
+    left = jnp.pad(left, (0, len(H) - len(left)))
+    U, s, Vt = jnp.linalg.svd(H, full_matrices=False)
+    least = jnp.where(s[0] > 0, UNKNOWN * s[0], UNKNOWN)
+    is_kept = s > least
+    along = jnp.where(is_kept, U.T @ left / jnp.where(is_kept, s, 1), 0)
+    R = jnp.maximum(s, least)[:, None] * Vt * units[None, :]
+    return R, -(Vt.T @ along) / units, jnp.all(is_kept)

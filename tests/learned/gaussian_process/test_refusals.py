@@ -28,9 +28,15 @@ SOUND = {
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"residual": lambda x, u: jax.lax.complex(u(2), u())}, "floating-point numbers, got complex"),
+        (
+            {"residual": lambda x, u: jax.lax.complex(u(2), u())},
+            "floating-point numbers, got complex",
+        ),
         ({"residual": lambda x, u: u(2) > 0}, "floating-point numbers, got bool"),
-        ({"conditions": [Dirichlet(lambda x: jax.lax.complex(x, x))]}, "must be real numbers"),
+        (
+            {"conditions": [Dirichlet(lambda x: jax.lax.complex(x, x))]},
+            "must be real numbers",
+        ),
         ({"conditions": [Dirichlet(jnp.ones(3))]}, r"got float64 of shape \(3,\)"),
         ({"conditions": [Dirichlet(np.sin)]}, "write it with jax.numpy"),
         ({"conditions": [Dirichlet(0.0, "low")]}, "faces must be pairs"),
@@ -69,6 +75,7 @@ def test_traced_values_in_the_equation_ask_for_a_spectrum():
         jax.jit(solve)(1.0)
 
 
+@pytest.mark.filterwarnings("ignore:.*functions on")
 def test_source_that_is_not_finite_is_no_finite_input():
     pde = PDE(**(SOUND | {"residual": lambda x, u: u(2) + 1 / (x[0] - 1.0 + 0 * u())}))
     with pytest.raises(SolveError) as raised:
