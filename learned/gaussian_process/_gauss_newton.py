@@ -198,7 +198,7 @@ def solve_system(
     c = collocation.coefficients(z, *frozen)
     if not system.is_dense:
         for _ in range(DIFFERENTIABLE):
-            dz = _galerkin_step(system, c[0][0], live(z)[0][0])
+            dz = _iterative_step(system, c[0][0], live(z)[0][0])
             z = (z[0] + dz,)
     elif collocation.pde.is_determined:
         factors = _factors(system, weights, c)
