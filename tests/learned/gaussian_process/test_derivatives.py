@@ -101,7 +101,7 @@ def test_derivative_where_unknowns_are_many(monkeypatch: pytest.MonkeyPatch):
             u(2, 0)
             + (1 + 0.3 * theta * x[0]) * u(0, 2)
             - u() ** 3
-            + 20 * jnp.sin(4 * x[0] + theta * x[1])
+            + 20 * jnp.sin(np.pi * x[0]) * jnp.sin(np.pi * x[1]) * (1 + theta * x[1])
         ),
         [Dirichlet(0.0)],
         parameters=1.0,
