@@ -33,8 +33,6 @@ from ._solve_pde import solve_pde
 MAX_STEPS = 50
 SETTLED = 1e-3
 """Change of the parameters, in their standard deviations, that ends the steps."""
-ROUNDS = 2
-"""The second one with a spectrum of the solution that the first one finds."""
 
 
 class ParameterPosterior(eqx.Module):
@@ -109,15 +107,18 @@ def infer_parameters(
         )
     theta = jax.tree.map(lambda a: jnp.asarray(a, float), theta)
     settings = {"throw": False, **options}
-    found: Any = None
-    for _ in range(1 if spectrum is not None else ROUNDS):
+
+    def improved(theta: Any) -> tuple[Any, Any, Any, Spectrum]:
         start = solve_pde(
             pde, num_points, parameters=theta, spectrum=spectrum, **settings
         )
-        found = _steps(start.system, start.z, theta)
-        theta = found[0]
-    theta, covariance, is_settled = found
-    solution = solve_pde(pde, parameters=theta, spectrum=start.spectrum, **settings)
+        return *_steps(start.system, start.z, theta), start.spectrum
+
+    theta, covariance, is_settled, own = improved(theta)
+    if spectrum is None:
+        # With a spectrum of the solution that the first one finds.
+        theta, covariance, is_settled, own = improved(theta)
+    solution = solve_pde(pde, parameters=theta, spectrum=own, **settings)
     _, unravel = ravel_pytree(theta)
     return ParameterPosterior(
         mean=theta,
