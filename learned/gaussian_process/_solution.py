@@ -253,8 +253,9 @@ class PDESolution(eqx.Module):
 
         A u = f for the linearised equation A and conditions that are zero. Many
         unknowns and variable coefficients: with the mean of each coefficient. It is
-        linear, and so is its transpose; as a preconditioner of another discretisation
-        it is not symmetric.
+        linear, and so is its transpose, and its rank is the number of functions. As a
+        preconditioner of another discretisation it is not symmetric, and for the smooth
+        part alone: add a Jacobi step for the rest.
 
         Raises:
             ValueError: several fields.
