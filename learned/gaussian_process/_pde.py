@@ -126,7 +126,9 @@ class PDE:
         try:
             signature.bind(*given)
         except TypeError as error:
-            remedy = "" if self.has_parameters else ", and parameters if the PDE has any"
+            remedy = (
+                "" if self.has_parameters else ", and parameters if the PDE has any"
+            )
             raise TypeError(
                 f"{name} is called with ({', '.join(given)}){remedy}, and takes "
                 f"{signature}"
