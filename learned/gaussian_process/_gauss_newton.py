@@ -1,10 +1,11 @@
 """Gauss-Newton steps for the unknowns of a collocation.
 
-Each step solves the linearised equations. Few unknowns: by least squares over all
-points of the grid and all measurements, with the prior as a weak last term, dense and
-by a QR factorisation. Many: projected on the functions themselves, (⊗ Uᵀ) J (⊗ S⁻¹) y =
--(⊗ Uᵀ) F with U = Φ S⁻¹, by GMRES, preconditioned by the Sylvester equation that has
-the mean of each coefficient; with constant coefficients that is the equation itself.
+Each step solves the linearised equations by least squares over all points of the grid.
+Few unknowns: with all measurements, and the prior as a weak last term, dense and by a
+QR factorisation. Many: J (⊗ S⁻¹) y = -F for y of functions of unit norm, by LSMR. Its
+preconditioner is the Sylvester equation of the mean of each coefficient, projected on
+the functions U = Φ S⁻¹ themselves, (⊗ Uᵀ) J̄ (⊗ S⁻¹): for constant coefficients and a
+span of U that is closed under derivatives, J times its inverse is ⊗ U, orthonormal.
 
 The last step is differentiable in the parameters at the solution, which is the implicit
 function theorem: z* - J⁻¹ F(z*, θ) has the derivative -J⁻¹ ∂F/∂θ.
@@ -36,11 +37,11 @@ SHORTEST = 1e-3
 """Part of a step below which the residual is taken to be least."""
 SETTLED = 0.99
 """How much of the residual a step must leave for the steps to have settled."""
+MAX_LSMR_STEPS = 100
 MOST_PREFERRED = 1500
-"""Unknowns up to which a step is dense least squares, where the projected equation is
-another way."""
+"""Unknowns up to which a step is dense least squares, where LSMR is another way."""
 MOST_POSSIBLE = 2500
-"""The same for several fields or measurements, which have no projected equation."""
+"""The same for several fields or measurements, which have no preconditioner."""
 MOST_ENTRIES = 16_000_000
 """Entries of the matrix of dense least squares, of which there are a few copies."""
 NOISE = 1e-13
@@ -51,7 +52,7 @@ are in the span of others only up to 1e-12, which does not exclude them."""
 
 
 def needs_dense(pde: PDE, is_exact: bool) -> bool:
-    """Whether an equation is more than the projected one can be."""
+    """Whether an equation has no preconditioner for LSMR."""
     return pde.fields > 1 or not is_exact or bool(pde.observations)
 
 
@@ -84,7 +85,7 @@ class System(eqx.Module):
 
     @property
     def is_dense(self) -> bool:
-        """Whether a step is dense least squares; else it is the projected equation."""
+        """Whether a step is dense least squares; else it is by LSMR."""
         return is_dense(
             self.collocation.pde,
             self.collocation.is_lifted,
@@ -142,18 +143,14 @@ def solve_system(
         return collocation.residual(z, *frozen), misfits(system, z, aim)
 
     def size(z: Any, errors: Any) -> Any:
-        if system.is_dense:
-            return jnp.linalg.norm(_stack(weights, z, *errors))
-        # What a step of the projected equation makes smaller.
-        _, tests = _projection(system)
-        return jnp.linalg.norm(mode_products(tests, errors[0][0]))
+        return jnp.linalg.norm(_stack(weights, z, *errors))
 
     def correction(z: Any, errors: Any) -> Any:
         z = lax.stop_gradient(z)
         c = collocation.coefficients(z, *frozen)
         if system.is_dense:
             return _dense_step(system, weights, c, z, errors)
-        return (_galerkin_step(system, c[0][0], errors[0][0]),)
+        return (_iterative_step(system, c[0][0], errors[0][0]),)
 
     def advance(state: Any) -> Any:
         count, z, errors, norm, _ = state
@@ -291,24 +288,29 @@ def _dense_step(
     return unravel(-solve_triangular(R, Q.T @ _stack(weights, z, *errors)))
 
 
-def _galerkin_step(system: System, c: dict[Any, Any], F: Any) -> Any:
-    """Solve the projected equation of one field, without measurements."""
-    scaled, tests = _projection(system)
+def _iterative_step(system: System, c: dict[Any, Any], F: Any) -> Any:
+    """The least-squares step of one field without measurements, by LSMR."""
+    scaled, _ = _projection(system)
 
     def mv(y: Any) -> Any:
         total = 0.0
         for orders, coefficient in c.items():
             factors = [m[o] for m, o in zip(scaled, orders, strict=True)]
             total = total + coefficient * mode_products(factors, y)
-        return mode_products(tests, jnp.asarray(total))
+        return jnp.asarray(total)
 
     y = solvers.solve(
         Function(mv, jax.ShapeDtypeStruct(system.collocation.shapes[0], F.dtype)),
-        -mode_products(tests, F),
-        solvers.GMRES(rtol=1e-10, restart=30, max_steps=120),
-        preconditioner=solvers.Sylvester()(_mean_operator(c, scaled, tests)),
+        -F,
+        solvers.LSMR(rtol=1e-11, max_steps=MAX_LSMR_STEPS),
+        preconditioner=solvers.Sylvester()(_mean_operator(system, c)),
         throw=False,
     ).value
+    return _unscaled(system, y)
+
+
+def _unscaled(system: System, y: Any) -> Any:
+    """The coefficients of the functions, from those of functions of unit norm."""
     for axis, size in enumerate(system.sizes[0]):
         y = y / size.reshape([-1 if d == axis else 1 for d in range(y.ndim)])
     return y
@@ -324,10 +326,9 @@ def _projection(system: System) -> tuple[list[dict[int, Any]], list[Any]]:
     return scaled, [by_order[0].T for by_order in scaled]
 
 
-def _mean_operator(
-    c: dict[Any, Any], scaled: list[dict[int, Any]], tests: list[Any]
-) -> KroneckerSum:
-    return KroneckerSum(*map(Dense, _mean_lines(c, scaled, tests)))
+def _mean_operator(system: System, c: dict[Any, Any]) -> KroneckerSum:
+    """The projected equation with the mean of each coefficient."""
+    return KroneckerSum(*map(Dense, _mean_lines(c, *_projection(system))))
 
 
 def smallest_mean_response(system: System, z: Unknowns, parameters: Any) -> Any:
@@ -371,7 +372,7 @@ def inverse_operator(
 
         return Function(apply, grid)
     scaled, tests = _projection(system)
-    M = solvers.Sylvester()(_mean_operator(c[0][0], scaled, tests))
+    M = solvers.Sylvester()(_mean_operator(system, c[0][0]))
 
     def project(f: Any) -> Any:
         return mode_products([m[0] for m in scaled], M.mv(mode_products(tests, f)))
@@ -401,17 +402,20 @@ def _mean_lines(
 def perturbed(
     system: System, z: Unknowns, parameters: Any, noise: Any, keys: Any
 ) -> Unknowns:
-    """Return solutions of the projected equation with errors drawn for it.
+    """Return solutions with errors drawn for the equation.
 
-    Where the equation determines the unknowns, these are draws of the posterior.
+    Where the equation determines the unknowns, these are draws of the posterior; that
+    of the projected equation with the mean of each coefficient.
     """
     collocation = system.collocation
     lifted = collocation.lifted(parameters)
     (c,) = collocation.coefficients(z, lifted, parameters)
-    (terms,) = collocation.largest_terms(z, lifted, parameters)
+    terms = collocation.largest_terms(z, lifted, parameters)
+    M = solvers.Sylvester()(_mean_operator(system, c[0]))
+    _, tests = _projection(system)
 
     def draw(key: Any) -> Any:
-        error = noise * terms * jax.random.normal(key, collocation.grid)
-        return (z[0] + _galerkin_step(system, c[0], error),)
+        error = noise * terms[0] * jax.random.normal(key, collocation.grid)
+        return (z[0] + _unscaled(system, M.mv(mode_products(tests, error))),)
 
     return jax.lax.map(draw, keys)

@@ -25,6 +25,10 @@ MAX_ROUNDS = 4
 EVIDENCE_ROUNDS = 2
 """The second one at the solution of the first, which is what a nonlinear equation is
 linearised at."""
+WIDER = (0.1, 0.05, 0.025)
+"""Length-scales, in lengths of the axis, where peaks leave too much."""
+RESOLVED = 1e-5
+"""A residual off the grid that needs no shorter ones."""
 JOINT_STEPS = 1000
 """Of Adam, of which the published runs have 10⁵ to 3·10⁶."""
 FEWEST = 8
@@ -109,15 +113,46 @@ class Search(eqx.Module):
             return self._by_evidence(axes, num_points)
         if self.learn == "joint":
             return self._by_joint_training(num_points)
-        best = self._by_peaks(axes, num_points)
+        best, frequencies = self._by_peaks(axes, num_points)
+        if self.learn == "auto" and best.report.residual_off_grid > UNRESOLVED:
+            best = self._wider(best, frequencies, axes, num_points)
         if best.report.residual_off_grid > UNRESOLVED:
             wide = self._solved(self._broadband(axes), num_points, MAX_ROUNDS + 1)
             best = wide if _is_better(wide, best) else best
         return best
 
+    def _wider(
+        self,
+        best: PDESolution,
+        frequencies: Sequence[np.ndarray],
+        axes: Sequence[Axis],
+        num_points: tuple[int, ...],
+    ) -> PDESolution:
+        """A steep front has no peaks but many frequencies: shorter envelopes."""
+        for index, length in enumerate(WIDER):
+            kernels = [
+                mixture(f, axis, KERNELS[str(self.kernel)], length)
+                for f, axis in zip(frequencies, axes, strict=True)
+            ]
+            if not self._can_solve(kernels, num_points):
+                break
+            solution = self._solved(kernels, num_points, MAX_ROUNDS + index, x0=best)
+            best = solution if _is_better(solution, best) else best
+            if best.report.residual_off_grid <= max(self.rtol, RESOLVED):
+                break
+        return best
+
+    def _can_solve(
+        self, kernels: Sequence[AbstractKernel], num_points: tuple[int, ...]
+    ) -> bool:
+        _, bases = axes_and_bases(
+            self.pde, Spectrum(tuple(kernels), num_points), self.is_exact
+        )
+        return can_solve(self.pde, self.is_exact, bases)
+
     def _by_peaks(
         self, axes: Sequence[Axis], num_points: tuple[int, ...]
-    ) -> PDESolution:
+    ) -> tuple[PDESolution, list[np.ndarray]]:
         """Those of the source, then those of the solution and of what it leaves."""
         found = self._source_peaks(axes, num_points)
         best: PDESolution | None = None
@@ -139,7 +174,7 @@ class Search(eqx.Module):
                 break
             found = merged
         assert best is not None
-        return best
+        return best, found
 
     def _mixtures(
         self,
@@ -154,10 +189,7 @@ class Search(eqx.Module):
                 mixture(f, axis, KERNELS[str(self.kernel)], length)
                 for f, axis in zip(frequencies, axes, strict=True)
             ]
-            _, bases = axes_and_bases(
-                self.pde, Spectrum(tuple(kernels), num_points), self.is_exact
-            )
-            if can_solve(self.pde, self.is_exact, bases):
+            if self._can_solve(kernels, num_points):
                 break
         return kernels
 
@@ -264,6 +296,7 @@ class Search(eqx.Module):
         num_rounds: int,
         found: Found | None = None,
         is_exact: bool | None = None,
+        x0: Any = None,
     ) -> PDESolution:
         solution = solve_spectrum(
             self.pde,
@@ -271,7 +304,7 @@ class Search(eqx.Module):
             self.parameters,
             self.rtol,
             self.is_exact if is_exact is None else is_exact,
-            self.x0,
+            self.x0 if x0 is None else x0,
             self.key,
             found,
         )
