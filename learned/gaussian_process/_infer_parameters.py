@@ -20,17 +20,19 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.flatten_util import ravel_pytree
-from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float
 
 from ...operators._control_flow import while_loop
 from ._gauss_newton import SHORTEST, System, solve_system
 from ._pde import PDE
 from ._posterior import observed_amplitude
-from ._solution import PDESolution, Spectrum
+from ._solution import PDESolution, Spectrum, warn
 from ._solve_pde import solve_pde
 
 MAX_STEPS = 50
+ROUNDING = 1e-8
+"""Singular values below this part of the largest are not known: derivatives of a
+solution have errors of this size."""
 SETTLED = 1e-3
 """Change of the parameters, in their standard deviations, that ends the steps."""
 
@@ -43,7 +45,7 @@ class ParameterPosterior(eqx.Module):
         std: their standard deviations, of the same structure.
         covariance: of all parameters in the order of `jax.tree.leaves`.
         solution: the equation's solution at the mean.
-        is_settled: whether the steps came to an end.
+        is_settled: whether the steps came to an end within 50.
     """
 
     mean: Any
@@ -63,7 +65,8 @@ def infer_parameters(
 ) -> ParameterPosterior:
     """Return the posterior of an equation's parameters, given `pde.data`.
 
-    Conditions may be missing: the observations then determine them too.
+    Conditions may be missing: the observations then determine them too. Parameters that
+    the observations do not tell apart have an infinite `std`, and are a warning.
 
     Args:
         pde: with `parameters`, floating-point arrays, and `data`.
@@ -118,6 +121,13 @@ def infer_parameters(
     if spectrum is None:
         # With a spectrum of the solution that the first one finds.
         theta, covariance, is_settled, own = improved(theta)
+    if not jnp.all(jnp.isfinite(covariance)):
+        warn(
+            [
+                "the observations do not determine all parameters: those whose std is "
+                "infinite depend on the start; give more data, or fewer parameters"
+            ]
+        )
     solution = solve_pde(pde, parameters=theta, spectrum=own, **settings)
     _, unravel = ravel_pytree(theta)
     return ParameterPosterior(
@@ -148,8 +158,8 @@ def _steps(system: System, z: Any, theta: Any) -> tuple[Any, Any, Any]:
     def advance(state: Any) -> Any:
         steps, flat, z, left, _, _ = state
         H, _ = jax.jacfwd(errors, has_aux=True)(flat, z)
-        Q, R = jnp.linalg.qr(H)
-        step = -solve_triangular(R, Q.T @ left)
+        U, s, Vt = _determined(H)
+        step = -Vt.T @ ((U.T @ left) * _reciprocal(s))
         norm = jnp.linalg.norm(left)
 
         def is_too_long(trial: Any) -> Any:
@@ -166,13 +176,41 @@ def _steps(system: System, z: Any, theta: Any) -> tuple[Any, Any, Any]:
         moved, z, after = jax.tree.map(
             lambda new, old: jnp.where(is_better, new, old), trial[1:], (flat, z, left)
         )
-        is_settled = (jnp.linalg.norm(R @ (moved - flat)) < SETTLED) | ~is_better
-        return steps + 1, moved, z, after, R, is_settled
+        change = jnp.linalg.norm(H @ (moved - flat))
+        return steps + 1, moved, z, after, H, (change < SETTLED) | ~is_better
 
     left, z = errors(flat, z)
-    start = (jnp.zeros((), jnp.int32), flat, z, left, jnp.eye(len(flat)))
-    _, flat, _, _, R, is_settled = while_loop(
+    H = jnp.zeros((len(left), len(flat)))
+    start = (jnp.zeros((), jnp.int32), flat, z, left, H)
+    _, flat, _, _, H, is_settled = while_loop(
         lambda s: ~s[-1] & (s[0] < MAX_STEPS), advance, (*start, jnp.zeros((), bool))
     )
-    inverse = solve_triangular(R, jnp.eye(len(flat)))
-    return unravel(flat), inverse @ inverse.T, is_settled
+    return unravel(flat), _covariance(H), is_settled
+
+
+def _determined(H: Any) -> tuple[Any, Any, Any]:
+    """U, s, Vᵀ of H = U diag(s) Vᵀ, zero where H is so but for rounding.
+
+    In units in which all parameters have the same effect, so that these do not matter
+    for what is rounding.
+    """
+    sizes = jnp.linalg.norm(H, axis=0)
+    sizes = jnp.where(sizes > 0, sizes, 1.0)
+    U, s, Vt = jnp.linalg.svd(H / sizes, full_matrices=False)
+    return U, jnp.where(s > ROUNDING * s[0], s, 0.0), Vt / sizes
+
+
+def _reciprocal(s: Any) -> Any:
+    return jnp.where(s > 0, 1 / jnp.where(s > 0, s, 1.0), 0.0)
+
+
+def _covariance(H: Any) -> Any:
+    """(HᵀH)⁻¹, infinite for parameters that H does not determine."""
+    _, s, Vt = _determined(H)
+    known = (_reciprocal(s)[:, None] * Vt).T
+    # Of a vector outside of the rows of H nothing is known.
+    sizes = jnp.linalg.norm(H, axis=0)
+    rows = jnp.where(s > 0, 1.0, 0.0)[:, None] * Vt * jnp.where(sizes > 0, sizes, 1.0)
+    unknown = jnp.eye(len(sizes)) - rows.T @ rows
+    infinite = jnp.where(unknown > 0, jnp.inf, -jnp.inf)
+    return jnp.where(jnp.abs(unknown) > 1e-6, infinite, known @ known.T)
