@@ -12,7 +12,6 @@ implicit function theorem, the posterior of θ is normal with covariance (HᵀH)
 Laplace's approximation. A prior on θ is not assumed.
 """
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,16 +26,15 @@ from ...operators._control_flow import while_loop
 from ._gauss_newton import SHORTEST, System, solve_system
 from ._pde import PDE
 from ._posterior import observed_amplitude
-from ._solution import PDESolution, Spectrum
+from ._solution import PDESolution, Spectrum, warn
 from ._solve_pde import solve_pde
 
 MAX_STEPS = 50
+ROUNDING = 1e-8
+"""Singular values below this part of the largest are not known: derivatives of a
+solution have errors of this size."""
 SETTLED = 1e-3
 """Change of the parameters, in their standard deviations, that ends the steps."""
-UNKNOWN = 1e-7
-"""Part of the largest derivative below which one is rounding."""
-ROUNDS = 2
-"""The second one with a spectrum of the solution that the first one finds."""
 
 
 class ParameterPosterior(eqx.Module):
@@ -47,7 +45,7 @@ class ParameterPosterior(eqx.Module):
         std: their standard deviations, of the same structure.
         covariance: of all parameters in the order of `jax.tree.leaves`.
         solution: the equation's solution at the mean.
-        is_settled: whether the steps came to an end.
+        is_settled: whether the steps came to an end within 50.
     """
 
     mean: Any
@@ -67,7 +65,8 @@ def infer_parameters(
 ) -> ParameterPosterior:
     """Return the posterior of an equation's parameters, given `pde.data`.
 
-    Conditions may be missing: the observations then determine them too.
+    Conditions may be missing: the observations then determine them too. Parameters that
+    the observations do not tell apart have an infinite `std`, and are a warning.
 
     Args:
         pde: with `parameters`, floating-point arrays, and `data`.
@@ -111,21 +110,25 @@ def infer_parameters(
         )
     theta = jax.tree.map(lambda a: jnp.asarray(a, float), theta)
     settings = {"throw": False, **options}
-    found: Any = None
-    for _ in range(1 if spectrum is not None else ROUNDS):
+
+    def improved(theta: Any) -> tuple[Any, Any, Any, Spectrum]:
         start = solve_pde(
             pde, num_points, parameters=theta, spectrum=spectrum, **settings
         )
-        found = _steps(start.system, start.z, theta)
-        theta = found[0]
-    theta, covariance, is_settled, is_known = found
-    if not is_known:
-        warnings.warn(
-            "the observations leave the parameters, or a combination of them, "
-            "undetermined: it keeps the value of the start, and see std",
-            stacklevel=2,
+        return *_steps(start.system, start.z, theta), start.spectrum
+
+    theta, covariance, is_settled, own = improved(theta)
+    if spectrum is None:
+        # With a spectrum of the solution that the first one finds.
+        theta, covariance, is_settled, own = improved(theta)
+    if not jnp.all(jnp.isfinite(covariance)):
+        warn(
+            [
+                "the observations do not determine all parameters: those whose std is "
+                "infinite depend on the start; give more data, or fewer parameters"
+            ]
         )
-    solution = solve_pde(pde, parameters=theta, spectrum=start.spectrum, **settings)
+    solution = solve_pde(pde, parameters=theta, spectrum=own, **settings)
     _, unravel = ravel_pytree(theta)
     return ParameterPosterior(
         mean=theta,
@@ -137,7 +140,7 @@ def infer_parameters(
 
 
 @eqx.filter_jit
-def _steps(system: System, z: Any, theta: Any) -> tuple[Any, Any, Any, Any]:
+def _steps(system: System, z: Any, theta: Any) -> tuple[Any, Any, Any]:
     """Gauss-Newton steps for θ, each with the z that are best for it."""
     flat, unravel = ravel_pytree(theta)
     count = len(system.collocation.pde.observations)
@@ -155,7 +158,8 @@ def _steps(system: System, z: Any, theta: Any) -> tuple[Any, Any, Any, Any]:
     def advance(state: Any) -> Any:
         steps, flat, z, left, _, _ = state
         H, _ = jax.jacfwd(errors, has_aux=True)(flat, z)
-        R, step, is_known = _step(H, left)
+        U, s, Vt = _determined(H)
+        step = -Vt.T @ ((U.T @ left) * _reciprocal(s))
         norm = jnp.linalg.norm(left)
 
         def is_too_long(trial: Any) -> Any:
@@ -172,32 +176,41 @@ def _steps(system: System, z: Any, theta: Any) -> tuple[Any, Any, Any, Any]:
         moved, z, after = jax.tree.map(
             lambda new, old: jnp.where(is_better, new, old), trial[1:], (flat, z, left)
         )
-        is_settled = (jnp.linalg.norm(R @ (moved - flat)) < SETTLED) | ~is_better
-        return steps + 1, moved, z, after, (R, is_known), is_settled
+        change = jnp.linalg.norm(H @ (moved - flat))
+        return steps + 1, moved, z, after, H, (change < SETTLED) | ~is_better
 
     left, z = errors(flat, z)
-    nothing = (jnp.eye(len(flat)), jnp.zeros((), bool))
-    start = (jnp.zeros((), jnp.int32), flat, z, left, nothing)
-    _, flat, _, _, (R, is_known), is_settled = while_loop(
+    H = jnp.zeros((len(left), len(flat)))
+    start = (jnp.zeros((), jnp.int32), flat, z, left, H)
+    _, flat, _, _, H, is_settled = while_loop(
         lambda s: ~s[-1] & (s[0] < MAX_STEPS), advance, (*start, jnp.zeros((), bool))
     )
-    inverse = jnp.linalg.inv(R)
-    return unravel(flat), inverse @ inverse.T, is_settled, is_known
+    return unravel(flat), _covariance(H), is_settled
 
 
-def _step(H: Any, left: Any) -> tuple[Any, Any, Any]:
-    """Return a root of the information, the least step, and whether it has full rank.
+def _determined(H: Any) -> tuple[Any, Any, Any]:
+    """U, s, Vᵀ of H = U diag(s) Vᵀ, zero where H is so but for rounding.
 
-    Of what the observations do not determine nothing is changed.
+    In units in which all parameters have the same effect, so that these do not matter
+    for what is rounding.
     """
-    count = H.shape[1]
-    units = jnp.linalg.norm(H, axis=0)
-    units = jnp.where(units > 0, units, 1)
-    H = jnp.pad(H / units[None, :], ((0, max(count - len(H), 0)), (0, 0)))
-    left = jnp.pad(left, (0, len(H) - len(left)))
-    U, s, Vt = jnp.linalg.svd(H, full_matrices=False)
-    least = jnp.where(s[0] > 0, UNKNOWN * s[0], UNKNOWN)
-    is_kept = s > least
-    along = jnp.where(is_kept, U.T @ left / jnp.where(is_kept, s, 1), 0)
-    R = jnp.maximum(s, least)[:, None] * Vt * units[None, :]
-    return R, -(Vt.T @ along) / units, jnp.all(is_kept)
+    sizes = jnp.linalg.norm(H, axis=0)
+    sizes = jnp.where(sizes > 0, sizes, 1.0)
+    U, s, Vt = jnp.linalg.svd(H / sizes, full_matrices=False)
+    return U, jnp.where(s > ROUNDING * s[0], s, 0.0), Vt / sizes
+
+
+def _reciprocal(s: Any) -> Any:
+    return jnp.where(s > 0, 1 / jnp.where(s > 0, s, 1.0), 0.0)
+
+
+def _covariance(H: Any) -> Any:
+    """(HᵀH)⁻¹, infinite for parameters that H does not determine."""
+    _, s, Vt = _determined(H)
+    known = (_reciprocal(s)[:, None] * Vt).T
+    # Of a vector outside of the rows of H nothing is known.
+    sizes = jnp.linalg.norm(H, axis=0)
+    rows = jnp.where(s > 0, 1.0, 0.0)[:, None] * Vt * jnp.where(sizes > 0, sizes, 1.0)
+    unknown = jnp.eye(len(sizes)) - rows.T @ rows
+    infinite = jnp.where(unknown > 0, jnp.inf, -jnp.inf)
+    return jnp.where(jnp.abs(unknown) > 1e-6, infinite, known @ known.T)

@@ -51,7 +51,7 @@ def solve_pde(
         pde: the equation.
         num_points: of the grid, per axis or for all; by default doubled from 128 in
             one, 64 in more dimensions, until the residual between the points is below
-            `rtol`.
+            `rtol`. With `spectrum` it is the spectrum's.
         kernel: envelope of the kernels, "gaussian" or "matern" (7/2), or a kernel for
             all axes.
         boundary: "exact", or "penalty": conditions hold up to 1e-11 of their size.
@@ -70,13 +70,14 @@ def solve_pde(
         x0: a start for nonlinear equations: a number, a function of all coordinates, or
             a solution; with several fields a sequence of these. By default the lift of
             the conditions.
-        key: of the random numbers of `std` where the unknowns are many.
+        key: a `jax.random.key`, for `std` where the unknowns are many.
         throw: raise where the steps do not settle or end in NaN. A large residual that
             is left is a warning, and the status `stagnated`.
 
     Returns:
-        The solution: `mean`, `std`, `derivative`, `on_grid`, `sample`, `report`. Status
-        `converged` for a residual below rtol, `attained` above, `stagnated` above 1e-3.
+        The solution: `mean`, `std`, `derivative`, `on_grid`, `sample`, `suggest`,
+        `inverse`, `spectrum`, `report`. Status `converged` for a residual between the
+        points below rtol, `attained` above, `stagnated` above 1e-3.
 
     Raises:
         ValueError: float32, conditions that contradict each other, a residual that asks

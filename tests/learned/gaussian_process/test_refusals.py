@@ -36,9 +36,9 @@ def sound_but(**change: Any) -> PDE:
     [
         (
             {"residual": lambda x, u: jax.lax.complex(u(2), u())},
-            "floating-point numbers, got complex",
+            "must be real, got complex",
         ),
-        ({"residual": lambda x, u: u(2) > 0}, "floating-point numbers, got bool"),
+        ({"residual": lambda x, u: u(2) > 0}, "must be real, got bool"),
         (
             {"conditions": [Dirichlet(lambda x: jax.lax.complex(x, x))]},
             "must be real numbers",
