@@ -197,13 +197,9 @@ def solve_system(
     # Steps of which the right-hand sides depend on the parameters.
     c = collocation.coefficients(z, *frozen)
     if not system.is_dense:
-
-        def again(z: Any, _: Any) -> Any:
+        for _ in range(DIFFERENTIABLE):
             dz = _iterative_step(system, c[0][0], live(z)[0][0])
-            return (z[0] + dz,), None
-
-        # A scan, as LSMR takes seconds to compile.
-        z, _ = lax.scan(again, z, length=DIFFERENTIABLE)
+            z = (z[0] + dz,)
     elif collocation.pde.is_determined:
         factors = _factors(system, weights, c)
         for _ in range(DIFFERENTIABLE):

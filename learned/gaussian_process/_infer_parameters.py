@@ -140,7 +140,7 @@ def infer_parameters(
 
 
 @eqx.filter_jit
-def _steps(system: System, z: Any, theta: Any) -> tuple[Any, Any, Any, Any]:
+def _steps(system: System, z: Any, theta: Any) -> tuple[Any, Any, Any]:
     """Gauss-Newton steps for θ, each with the z that are best for it."""
     flat, unravel = ravel_pytree(theta)
     count = len(system.collocation.pde.observations)

@@ -388,7 +388,7 @@ class Search(eqx.Module):
 
 def _sizes(num_points: Any, num_axes: int) -> tuple[int, ...]:
     is_one = isinstance(num_points, int | np.integer)
-    sizes = [num_points] * num_axes if is_one else num_points
+    sizes: Any = [num_points] * num_axes if is_one else num_points
     if np.ndim(sizes) != 1 or len(sizes) != num_axes:
         raise ValueError(
             f"num_points must be one number or one per axis, here {num_axes}, got "

@@ -38,12 +38,10 @@ CHUNK = 8192
 NUM_SAMPLES = 32
 """Of which the standard deviation is taken where there are too many unknowns for that
 of their joint distribution; its relative error is 1/√64, 13 %."""
-
-
-OUTSIDE = 1e-9
-"""Part of an axis by which coordinates may be outside of it, by rounding."""
 KEYS = "threefry2x32"
 """The generator whose raw keys a solution holds, as arrays can be written to files."""
+OUTSIDE = 1e-9
+"""Part of an axis by which coordinates may be outside of it, by rounding."""
 NUM_CANDIDATES = 512
 """Points among which `suggest` chooses."""
 
@@ -327,10 +325,10 @@ class PDESolution(eqx.Module):
                 f"points must have shape (number, {self.pde.num_axes}), got "
                 f"{points.shape}"
             )
-        if not len(points):
-            return jnp.zeros((0, len(self.z)) if len(self.z) > 1 else 0)
         for index in range(self.pde.num_axes):
             self._require_inside(index, points[:, index])
+        if not len(points):
+            return jnp.zeros((0, len(self.z)) if len(self.z) > 1 else 0)
         starts = range(0, len(points), CHUNK)
         return jnp.concatenate([function(points[i : i + CHUNK]) for i in starts])
 

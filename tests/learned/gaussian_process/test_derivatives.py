@@ -14,6 +14,7 @@ from krylax.learned.gaussian_process import (
     Dirichlet,
     Observations,
     SpectralMixture,
+    _gauss_newton,
     solve_pde,
 )
 
@@ -88,3 +89,31 @@ def test_solution_is_written_to_a_file_and_read():
     empty = jax.tree.map(lambda a: 0 * a, solution)
     read = eqx.tree_deserialise_leaves(file, empty)
     assert relative_error(read.mean(X), solution.mean(X)) == 0
+
+
+@pytest.mark.filterwarnings("ignore:.*functions on")
+def test_derivative_where_unknowns_are_many(monkeypatch: pytest.MonkeyPatch):
+    """Fewer are made to count as many, so that steps are by LSMR."""
+    monkeypatch.setattr(_gauss_newton, "MOST_PREFERRED", 10)
+    pde = PDE(
+        [(0.0, 1.0), (0.0, 1.0)],
+        lambda x, u, theta: (
+            u(2, 0)
+            + (1 + 0.3 * theta * x[0]) * u(0, 2)
+            - u() ** 3
+            + 20 * jnp.sin(np.pi * x[0]) * jnp.sin(np.pi * x[1]) * (1 + theta * x[1])
+        ),
+        [Dirichlet(0.0)],
+        parameters=1.0,
+    )
+    kernel = SpectralMixture([1.0], [0.0], 0.4)
+    spectrum = solve_pde(pde, 20, kernel=kernel).spectrum
+
+    def middle(theta: Any) -> Any:
+        solution = solve_pde(pde, parameters=theta, spectrum=spectrum)
+        return solution.mean(jnp.array([[0.3, 0.6]]))[0]
+
+    values, slopes = jax.jit(jax.vmap(jax.value_and_grad(middle)))(
+        jnp.array([0.999, 1.0, 1.001])
+    )
+    assert relative_error(slopes[1], (values[2] - values[0]) / 2e-3) <= 1e-5
