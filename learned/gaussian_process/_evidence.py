@@ -18,7 +18,7 @@ Differs from the sources:
    many maxima as there are frequencies between two components.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -85,7 +85,7 @@ def axis_data(axis: Axis, factors: dict[int, Any], values: Any) -> AxisData:
 def covariance(kernel: SpectralMixture, data: AxisData) -> Float[Array, "rows rows"]:
     """Return A K Aᵀ."""
     N = len(data.values)
-    lags = data.spacing * jnp.arange(1 - N, N)
+    lags = data.spacing * jnp.arange(1.0 - N, N)
     places = np.arange(N)[:, None] - np.arange(N)[None, :] + N - 1
     total = jnp.zeros((N, N))
     for a, left in data.factors.items():
@@ -195,7 +195,7 @@ def learned(
 
         def value(flat: np.ndarray) -> tuple[float, np.ndarray]:
             found, slope = _value_and_slope(
-                unravel(flat), data, axis.length, kernel.envelope, is_log
+                unravel(jnp.asarray(flat)), data, axis.length, kernel.envelope, is_log
             )
             slope = np.asarray(ravel_pytree(slope)[0])
             if not (np.isfinite(found) and np.all(np.isfinite(slope))):
@@ -255,20 +255,38 @@ def pruned(kernel: SpectralMixture, is_seen: Any) -> SpectralMixture:
         np.asarray(a)[is_kept]
         for a in (kernel.weights, kernel.frequencies, kernel.lengths)
     )
-    kept: list[list[float]] = []
+    peaks: list[_Peak] = []
     for q in np.argsort(-weights):
-        width = 1 / (2 * np.pi * lengths[q])
-        for one in kept:
-            if abs(frequencies[q] - one[1]) < 0.5 * min(
-                width, 1 / (2 * np.pi * one[2])
-            ):
-                total = one[0] + weights[q]
-                one[1] += weights[q] / total * (frequencies[q] - one[1])
-                one[2] = (
-                    min(one[2], lengths[q]) if weights[q] > 0.01 * total else one[2]
-                )
-                one[0] = total
+        own = _Peak(float(weights[q]), float(frequencies[q]), float(lengths[q]))
+        for index, other in enumerate(peaks):
+            distance = abs(own.frequency - other.frequency)
+            if distance < 0.5 * min(own.width, other.width):
+                peaks[index] = other.with_neighbour(own)
                 break
         else:
-            kept.append([weights[q], frequencies[q], lengths[q]])
-    return SpectralMixture(*np.array(kept).T, kernel.envelope)
+            peaks.append(own)
+    columns = zip(*peaks, strict=True)
+    return SpectralMixture(*map(np.asarray, columns), envelope=kernel.envelope)
+
+
+class _Peak(NamedTuple):
+    """One component."""
+
+    weight: float
+    frequency: float
+    length: float
+
+    @property
+    def width(self) -> float:
+        """The standard deviation of its spectral density."""
+        return 1 / (2 * np.pi * self.length)
+
+    def with_neighbour(self, other: "_Peak") -> "_Peak":
+        """Return one component in place of this one and a lighter one."""
+        total = self.weight + other.weight
+        part = other.weight / total
+        return _Peak(
+            total,
+            self.frequency + part * (other.frequency - self.frequency),
+            min(self.length, other.length) if part > 0.01 else self.length,
+        )

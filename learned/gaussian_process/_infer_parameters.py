@@ -35,8 +35,6 @@ ROUNDING = 1e-8
 solution have errors of this size."""
 SETTLED = 1e-3
 """Change of the parameters, in their standard deviations, that ends the steps."""
-ROUNDS = 2
-"""The second one with a spectrum of the solution that the first one finds."""
 
 
 class ParameterPosterior(eqx.Module):
@@ -112,15 +110,17 @@ def infer_parameters(
         )
     theta = jax.tree.map(lambda a: jnp.asarray(a, float), theta)
     settings = {"throw": False, **options}
-    found: Any = None
-    start: Any = None
-    for _ in range(1 if spectrum is not None else ROUNDS):
+
+    def improved(theta: Any) -> tuple[Any, Any, Any, Spectrum]:
         start = solve_pde(
             pde, num_points, parameters=theta, spectrum=spectrum, **settings
         )
-        found = _steps(start.system, start.z, theta)
-        theta = found[0]
-    theta, covariance, is_settled = found
+        return *_steps(start.system, start.z, theta), start.spectrum
+
+    theta, covariance, is_settled, own = improved(theta)
+    if spectrum is None:
+        # With a spectrum of the solution that the first one finds.
+        theta, covariance, is_settled, own = improved(theta)
     if not jnp.all(jnp.isfinite(covariance)):
         warn(
             [
@@ -128,7 +128,7 @@ def infer_parameters(
                 "infinite depend on the start; give more data, or fewer parameters"
             ]
         )
-    solution = solve_pde(pde, parameters=theta, spectrum=start.spectrum, **settings)
+    solution = solve_pde(pde, parameters=theta, spectrum=own, **settings)
     _, unravel = ravel_pytree(theta)
     return ParameterPosterior(
         mean=theta,
@@ -140,7 +140,7 @@ def infer_parameters(
 
 
 @eqx.filter_jit
-def _steps(system: System, z: Any, theta: Any) -> tuple[Any, Any, Any]:
+def _steps(system: System, z: Any, theta: Any) -> tuple[Any, Any, Any, Any]:
     """Gauss-Newton steps for θ, each with the z that are best for it."""
     flat, unravel = ravel_pytree(theta)
     count = len(system.collocation.pde.observations)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...operators._field import is_traced
 from ...solvers import SolveError, Status
-from ._checks import is_resonant, missing_conditions, require_agreement
+from ._checks import is_resonant, missing_conditions, require_agreement, require_real
 from ._kernels import AbstractKernel
 from ._pde import PDE
 from ._search import Learn, Search, with_warnings
@@ -17,6 +17,10 @@ from ._solution import PDESolution, Spectrum, warn
 from ._solve_spectrum import solve_spectrum
 
 BOUNDARIES = ("exact", "penalty")
+TRACED = (
+    "under a transformation solve_pde cannot look for frequencies in what depends on "
+    "traced values; solve once outside of it, and give spectrum=solution.spectrum"
+)
 RAISED = (Status.nonfinite_input, Status.nonfinite, Status.max_steps_reached)
 
 
@@ -112,17 +116,22 @@ def solve_pde(
     if boundary not in BOUNDARIES:
         raise ValueError(f'boundary must be "exact" or "penalty", got {boundary!r}')
     is_exact = boundary == "exact"
-    # Arrays, so that other values are the same program.
+    # Arrays without weak types, so that other values are the same program.
     parameters = jax.tree.map(
-        jnp.asarray, pde.parameters if parameters is None else parameters
+        lambda a: jnp.asarray(a, jnp.asarray(a).dtype),
+        pde.parameters if parameters is None else parameters,
     )
+    try:
+        require_real(pde, parameters)
+    except jax.errors.TracerArrayConversionError as error:
+        raise ValueError(
+            "residual or a condition calls NumPy on values that are traced; write it "
+            "with jax.numpy"
+        ) from error
     if spectrum is not None:
         solution = solve_spectrum(pde, spectrum, parameters, rtol, is_exact, x0, key)
     elif is_traced(parameters):
-        raise ValueError(
-            "under a transformation solve_pde cannot look for frequencies in traced "
-            "parameters; solve once outside of it, and give spectrum=solution.spectrum"
-        )
+        raise ValueError(TRACED)
     else:
         if is_exact:
             require_agreement(pde, parameters)
@@ -130,7 +139,10 @@ def solve_pde(
         search = Search(
             pde, kernel, learn, is_exact, highest, parameters, rtol, x0, key
         )
-        solution = search.run(num_points, max_points)
+        try:
+            solution = search.run(num_points, max_points)
+        except jax.errors.TracerArrayConversionError as error:
+            raise ValueError(TRACED) from error
         solution = with_warnings(
             solution, *missing_conditions(pde), *_doubts(solution, highest)
         )
@@ -146,7 +158,8 @@ def _per_axis(highest: Any, num_axes: int) -> tuple[float | None, ...]:
     if highest is None:
         return (None,) * num_axes
     values = np.asarray(highest, float)
-    if values.shape not in ((), (num_axes,)) or not np.all(values > 0):
+    is_sound = np.all((values > 0) & np.isfinite(values))
+    if values.shape not in ((), (num_axes,)) or not is_sound:
         raise ValueError(
             f"max_frequency must be a positive number, or one per axis, here "
             f"{num_axes}, got {highest!r}"
