@@ -107,13 +107,11 @@ def test_derivative_where_unknowns_are_many(monkeypatch: pytest.MonkeyPatch):
         parameters=1.0,
     )
     kernel = SpectralMixture([1.0], [0.0], 0.4)
-    spectrum = solve_pde(pde, 20, kernel=kernel).spectrum
+    spectrum = Spectrum((kernel, kernel), (16, 16))
 
     def middle(theta: Any) -> Any:
         solution = solve_pde(pde, parameters=theta, spectrum=spectrum)
         return solution.mean(jnp.array([[0.3, 0.6]]))[0]
 
-    values, slopes = jax.jit(jax.vmap(jax.value_and_grad(middle)))(
-        jnp.array([0.999, 1.0, 1.001])
-    )
-    assert relative_error(slopes[1], (values[2] - values[0]) / 2e-3) <= 1e-5
+    value, slope = jax.jit(middle), jax.jit(jax.grad(middle))(1.0)
+    assert relative_error(slope, (value(1.001) - value(0.999)) / 2e-3) <= 1e-5
