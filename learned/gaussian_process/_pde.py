@@ -184,7 +184,8 @@ class PDE:
     @property
     def free_constants(self) -> list[int]:
         """Fields of which equations and conditions have derivatives alone."""
-        points = tuple(np.meshgrid(*self.domain, indexing="ij", sparse=True))
+        ends = np.asarray(self.domain, float)
+        points = tuple(np.meshgrid(*ends, indexing="ij", sparse=True))
         asked = self.orders(points, self.parameters)
         return [
             field
