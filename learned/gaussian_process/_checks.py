@@ -52,8 +52,7 @@ def missing_conditions(pde: PDE) -> list[str]:
 
 def require_real(pde: PDE, parameters: Any) -> None:
     """Raise where equations or conditions are not real numbers at each point."""
-    ends = [np.asarray(interval, float) for interval in pde.domain]
-    points = tuple(np.meshgrid(*ends, indexing="ij", sparse=True))
+    points = pde.corners
     pde.orders(points, parameters)
     for field in range(pde.fields):
         for condition in pde.conditions_of(field):
