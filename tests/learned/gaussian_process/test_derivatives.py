@@ -14,6 +14,7 @@ from krylax.learned.gaussian_process import (
     Dirichlet,
     Observations,
     SpectralMixture,
+    Spectrum,
     _gauss_newton,
     solve_pde,
 )
