@@ -48,8 +48,8 @@ def sound_but(**change: Any) -> PDE:
             r"got float64 of shape \(3,\)",
         ),
         ({"conditions": [Dirichlet(np.sin)]}, "write it with jax.numpy"),
-        ({"conditions": [Dirichlet(0.0, LOW)]}, "faces is a list of pairs"),
-        ({"conditions": [Dirichlet(0.0, PAIR)]}, "faces is a list of pairs"),
+        ({"conditions": [Dirichlet(0.0, LOW)]}, "faces must be pairs"),
+        ({"conditions": [Dirichlet(0.0, PAIR)]}, "faces must be pairs"),
     ],
 )
 def test_equations_that_are_not_real_are_refused(change: Any, message: str):
