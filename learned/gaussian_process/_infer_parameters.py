@@ -94,7 +94,7 @@ def infer_parameters(
         ...     parameters=1.0,
         ...     data=Observations(t[:, None], np.exp(-2 * t), noise=0.01),
         ... )
-        >>> posterior = infer_parameters(pde, 32)
+        >>> posterior = infer_parameters(pde, 64)
         >>> bool(abs(posterior.mean - 2.0) < 0.01), bool(posterior.std < 0.1)
         (True, True)
 
