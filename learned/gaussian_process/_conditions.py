@@ -263,8 +263,3 @@ def _first_derivative(function: Any, axis: int) -> Any:
         return jax.jvp(moved, (coordinate,), (jnp.ones_like(coordinate),))[1]
 
     return along
-
-
-def end_of(axis_interval: tuple[float, float], functional: Functional) -> np.ndarray:
-    """The coordinate of a functional's end, as an array that broadcasts."""
-    return np.asarray(axis_interval[functional.side])

@@ -148,16 +148,13 @@ def _gains(kernel: SpectralMixture, data: AxisData) -> Float[Array, " q"]:
     return jax.vmap(gain)(kernel.frequencies, kernel.lengths)
 
 
-def learned(
-    kernel: SpectralMixture, axis: Axis, data: AxisData, is_log: bool = True
-) -> SpectralMixture:
+def learned(kernel: SpectralMixture, axis: Axis, data: AxisData) -> SpectralMixture:
     """Return the kernel of largest evidence, from a start; on concrete values.
 
     Args:
         kernel: the start.
         axis: bounds frequencies and length-scales.
         data: what is known.
-        is_log: whether logarithms of the weights are the variables.
 
     Cost: about 300 times a Cholesky factorisation of the rows and its derivative.
     """
@@ -166,7 +163,7 @@ def learned(
     gains = _gains(kernel, data)
     weights = np.asarray(kernel.weights / jnp.sum(gains * kernel.weights))
     start = {
-        "weights": np.log(weights) if is_log else weights,
+        "weights": np.log(weights),
         "frequencies": np.asarray(kernel.frequencies) * axis.length,
         "lengths": np.log(np.asarray(kernel.lengths) / axis.length),
         "sigma": np.asarray(np.log(10 * STAGES[0])),
@@ -174,11 +171,11 @@ def learned(
     flat, unravel = ravel_pytree(start)
     point = np.asarray(flat)
     for floor in STAGES:
-        at = _kernel(unravel(jnp.asarray(point)), axis.length, kernel.envelope, is_log)
+        at = _kernel(unravel(jnp.asarray(point)), axis.length, kernel.envelope)
         least = np.asarray(VISIBLE * floor**2 / _gains(at, data))
         lower, _ = ravel_pytree(
             {
-                "weights": np.log(least) if is_log else 0 * least,
+                "weights": np.log(least),
                 "frequencies": np.zeros(count),
                 "lengths": np.full(count, np.log(SHORTEST)),
                 "sigma": np.log(floor),
@@ -195,7 +192,7 @@ def learned(
 
         def value(flat: np.ndarray) -> tuple[float, np.ndarray]:
             found, slope = _value_and_slope(
-                unravel(jnp.asarray(flat)), data, axis.length, kernel.envelope, is_log
+                unravel(jnp.asarray(flat)), data, axis.length, kernel.envelope
             )
             slope = np.asarray(ravel_pytree(slope)[0])
             if not (np.isfinite(found) and np.all(np.isfinite(slope))):
@@ -210,7 +207,7 @@ def learned(
             bounds=np.stack([np.asarray(lower), np.asarray(upper)], axis=1),
             options={"maxiter": MAX_STEPS, "maxfun": 2 * MAX_STEPS, "maxcor": 20},
         ).x
-    found = _kernel(unravel(jnp.asarray(point)), axis.length, kernel.envelope, is_log)
+    found = _kernel(unravel(jnp.asarray(point)), axis.length, kernel.envelope)
     return pruned(found, found.weights * _gains(found, data) > (LOST * STAGES[-1]) ** 2)
 
 
@@ -220,21 +217,20 @@ def _value_and_slope(
     data: AxisData,
     length: float,
     envelope: Any,
-    is_log: bool,
 ) -> Any:
     def value(variables: dict[str, Any]) -> Any:
-        kernel = _kernel(variables, length, envelope, is_log)
+        kernel = _kernel(variables, length, envelope)
         return negative_log_evidence(kernel, data, jnp.exp(variables["sigma"]))
 
     return jax.value_and_grad(value)(variables)
 
 
 def _kernel(
-    variables: dict[str, Any], length: float, envelope: Envelope, is_log: bool
+    variables: dict[str, Any], length: float, envelope: Envelope
 ) -> SpectralMixture:
     weights = variables["weights"]
     return SpectralMixture(
-        jnp.exp(weights) if is_log else weights,
+        jnp.exp(weights),
         variables["frequencies"] / length,
         jnp.exp(variables["lengths"]) * length,
         envelope,

@@ -358,16 +358,6 @@ def _stack(weights: Weights, z: Unknowns, residuals: Any, misfit: Any) -> Any:
     return jnp.concatenate([*rows, weights.prior * ravel_pytree(z)[0]])
 
 
-def stacked(
-    system: System, weights: Weights, z: Unknowns, lifted: Values, parameters: Any
-) -> Float[Array, " rows"]:
-    """Return all that is to be small, over its standard deviation."""
-    collocation = system.collocation
-    wanted = [m.wanted(collocation, parameters) for m in system.measurements]
-    residuals = collocation.residual(z, lifted, parameters)
-    return _stack(weights, z, residuals, misfits(system, z, wanted))
-
-
 def _dense_step(
     system: System, weights: Weights, c: tuple[Values, ...], z: Unknowns, errors: Any
 ) -> Any:
