@@ -11,6 +11,10 @@
   to.
 - `_pde.py`: A partial differential equation on a box, as a function of u and its
   derivatives.
+- `_slab_equation.py`: The equation of one slab of time, and what it hands to the next.
+- `_slab_posterior.py`: How errors go from slab to slab.
+- `_slab_solution.py`: The solution in slabs of time.
+- `_slabs.py`: Long times, solved slab by slab.
 - `_solution.py`: The solution of an equation, anywhere in its domain.
 - `_solve_pde.py`: Solving an equation: what is chosen from its data, and what is then
   computed.
@@ -25,6 +29,7 @@ from ._conditions import Periodic as Periodic
 from ._kernels import AbstractKernel as AbstractKernel
 from ._kernels import SpectralMixture as SpectralMixture
 from ._pde import PDE as PDE
+from ._slab_solution import SlabSolution as SlabSolution
 from ._solution import PDESolution as PDESolution
 from ._solution import Report as Report
 from ._solution import Spectrum as Spectrum

@@ -143,7 +143,7 @@ def solve_system(
         c = collocation.coefficients(z, *frozen)
         if system.is_dense:
             return _dense_step(system, weights, c, z, errors)
-        return (_galerkin_step(system, c[0][0], errors[0][0]),)
+        return (galerkin_step(system, c[0][0], errors[0][0]),)
 
     def advance(state: Any) -> Any:
         count, z, errors, norm, _ = state
@@ -271,7 +271,7 @@ def _dense_step(
     return unravel(-solve_triangular(R, Q.T @ _stack(weights, z, *errors)))
 
 
-def _galerkin_step(system: System, c: dict[Any, Any], F: Any) -> Any:
+def galerkin_step(system: System, c: dict[Any, Any], F: Any) -> Any:
     """Solve the projected equation of one field, without measurements."""
     (matrices,), (sizes,) = system.collocation.matrices, system.sizes
     scaled = [
@@ -335,6 +335,6 @@ def perturbed(
 
     def draw(key: Any) -> Any:
         error = noise * terms * jax.random.normal(key, collocation.grid)
-        return (z[0] + _galerkin_step(system, c[0], error),)
+        return (z[0] + galerkin_step(system, c[0], error),)
 
     return jax.lax.map(draw, keys)

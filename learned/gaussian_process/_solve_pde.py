@@ -13,6 +13,8 @@ from ._checks import is_resonant, missing_conditions, require_agreement
 from ._kernels import AbstractKernel
 from ._pde import PDE
 from ._search import Learn, Search, with_warnings
+from ._slab_solution import SlabSolution
+from ._slabs import NumSlabs, solve_slabs
 from ._solution import PDESolution, Spectrum, warn
 from ._solve_spectrum import solve_spectrum
 
@@ -34,8 +36,9 @@ def solve_pde(
     max_points: int = 1_000_000,
     x0: Any = None,
     key: Any = None,
+    num_slabs: NumSlabs = 1,
     throw: bool = True,
-) -> PDESolution:
+) -> PDESolution | SlabSolution:
     """Solve a partial differential equation on a box by Gaussian-process collocation.
 
     The solution is a sum of functions that a stationary kernel per axis prefers, meets
@@ -66,6 +69,10 @@ def solve_pde(
             a solution; with several fields a sequence of these. By default the lift of
             the conditions.
         key: of the random numbers of `std` where the unknowns are many.
+        num_slabs: how many equal parts of time, the last axis, are solved one after the
+            other, each from the end of the one before; or "auto": as many as make the
+            residual small. Grid, spectrum, `max_points` and `x0`'s grid are those of
+            one. The solution is then a `SlabSolution`.
         throw: raise where the steps do not settle or end in NaN. A large residual that
             is left is a warning, and the status `stagnated`.
 
@@ -114,26 +121,26 @@ def solve_pde(
     parameters = jax.tree.map(
         jnp.asarray, pde.parameters if parameters is None else parameters
     )
-    if spectrum is not None:
-        solution = solve_spectrum(pde, spectrum, parameters, rtol, is_exact, x0, key)
-    elif is_traced(parameters):
+    if spectrum is None and is_traced(parameters):
         raise ValueError(
             "under a transformation solve_pde cannot look for frequencies in traced "
             "parameters; solve once outside of it, and give spectrum=solution.spectrum"
         )
+    if spectrum is None and is_exact:
+        require_agreement(pde, parameters)
+    highest = _per_axis(max_frequency, pde.num_axes)
+    search = Search(pde, kernel, learn, is_exact, highest, parameters, rtol, x0, key)
+    if num_slabs != 1:
+        solution = solve_slabs(search, num_slabs, num_points, max_points, spectrum)
+    elif spectrum is not None:
+        solution = solve_spectrum(pde, spectrum, parameters, rtol, is_exact, x0, key)
     else:
-        if is_exact:
-            require_agreement(pde, parameters)
-        highest = _per_axis(max_frequency, pde.num_axes)
-        search = Search(
-            pde, kernel, learn, is_exact, highest, parameters, rtol, x0, key
-        )
         solution = search.run(num_points, max_points)
         solution = with_warnings(
             solution, *missing_conditions(pde), *_doubts(solution, highest)
         )
-        warn(solution.report.warnings)
-    if throw and not is_traced(solution.z):
+    warn(solution.report.warnings)
+    if throw and not is_traced(solution.report.status):
         status = Status(solution.report.status)
         if status in RAISED:
             raise SolveError(f"{status.sentence} ({solution.report})", solution)

@@ -57,6 +57,29 @@ def solve_spectrum(
             several fields a sequence of these.
         key: of random numbers for the error bars of many unknowns.
     """
+    return solve_prepared(
+        prepare(pde, spectrum, is_exact), spectrum, parameters, rtol, x0, key
+    )
+
+
+class Prepared(eqx.Module):
+    """What depends on the equation's form and on a spectrum, and not on parameters.
+
+    Attributes:
+        bases: the functions on the axes of each field.
+        system: the equations on the grid.
+        check: the equations between its points.
+        axes: per field.
+    """
+
+    bases: tuple[tuple[GridBasis, ...], ...]
+    system: System
+    check: Collocation
+    axes: tuple[tuple[Axis, ...], ...] = eqx.field(static=True)
+
+
+def prepare(pde: PDE, spectrum: Spectrum, is_exact: bool) -> Prepared:
+    """Return the functions, and the equations on the grid and between its points."""
     axes, bases = axes_and_bases(pde, spectrum, is_exact)
     if not can_solve(pde, is_exact, bases):
         counts = [" x ".join(str(b.rank) for b in field) for field in bases]
@@ -65,11 +88,27 @@ def solve_spectrum(
             f'observations or boundary="penalty", at most {MOST_POSSIBLE}; take a '
             "kernel of lower frequencies or longer length-scales"
         )
-    system = system_of(pde, axes, bases, is_exact)
     between = [_between(axis.points) for axis in axes[0]]
-    check = collocate(pde, axes, bases, between, is_exact)
+    return Prepared(
+        bases=bases,
+        system=system_of(pde, axes, bases, is_exact),
+        check=collocate(pde, axes, bases, between, is_exact),
+        axes=axes,
+    )
+
+
+def solve_prepared(
+    prepared: Prepared,
+    spectrum: Spectrum,
+    parameters: Any,
+    rtol: float,
+    x0: Any = None,
+    key: Any = None,
+) -> PDESolution:
+    """Return the solution for some parameters; see `solve_spectrum`."""
+    system, bases = prepared.system, prepared.bases
     z0 = _start(system, x0, parameters)
-    z, report = _compute(system, check, parameters, z0, rtol)
+    z, report = _compute(system, prepared.check, parameters, z0, rtol)
     ranks = tuple(tuple(basis.rank for basis in field) for field in bases)
     return PDESolution(
         z=z,
@@ -84,9 +123,9 @@ def solve_spectrum(
             warnings=(),
         ),
         key=jax.random.key(0) if key is None else key,
-        pde=pde,
-        axes=axes,
-        is_lifted=is_exact,
+        pde=system.collocation.pde,
+        axes=prepared.axes,
+        is_lifted=system.collocation.is_lifted,
     )
 
 
