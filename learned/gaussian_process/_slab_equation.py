@@ -17,6 +17,7 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from ._basis import GridBasis
 from ._collocation import Unknowns
@@ -171,3 +172,22 @@ def state_rows(state: State, functions: Sequence[Any], times: Any) -> Any:
         found.append(jnp.pad(columns, ((0, 0), (before, after))))
     return found
 
+
+
+def state_sizes(
+    state: State, bases: Sequence[Sequence[GridBasis]], length: float
+) -> Float[Array, " state"]:
+    """Return the norm on the grid of what each number of the flat state stands for.
+
+    Args:
+        state: of which the shape is used.
+        bases: per field, of all axes but time.
+        length: of a slab, which is the time that a derivative has.
+    """
+    found = [jnp.zeros(0)]
+    for own, others in zip(state, bases, strict=True):
+        sizes = jnp.ones(1)
+        for basis in others:
+            sizes = (sizes[:, None] * basis.sizes[None, :]).ravel()
+        found += [length**order * sizes for order in range(len(own))]
+    return jnp.concatenate(found)

@@ -6,6 +6,14 @@ The unknowns z of a slab depend on its initial data c, so that errors are
 
 with RᵀR the information of equations and prior in the slab alone, and A, B the linear
 map from a slab to the next one's initial data. The covariance of c is kept as L Lᵀ.
+
+The errors of slabs are not independent: a wave that lags in one lags in the next. So
+own errors O = B R⁻¹ η and those from before, P = (A + B T) δc, add like norms. Of any
+two, whatever their correlation,
+
+    Cov(P + O) ≤ (1 + o/p) Cov(P) + (1 + p/o) Cov(O),
+
+and the ratio of their norms on the grid, o and p, makes its trace there least, (p + o)².
 """
 
 from typing import Any, NamedTuple
@@ -20,7 +28,13 @@ from jaxtyping import Array, Float
 
 from ._collocation import Unknowns
 from ._gauss_newton import System, galerkin_step, weighted_jacobian, weights_of
-from ._slab_equation import SlabParameters, State, at_state, state_after
+from ._slab_equation import (
+    SlabParameters,
+    State,
+    at_state,
+    state_after,
+    state_sizes,
+)
 
 
 class SlabPosterior(NamedTuple):
@@ -92,33 +106,66 @@ def slab_posterior(
     A = jax.jacfwd(after)(state, flat)
     B = jax.jacrev(after, argnums=1)(state, flat)
     own = solve_triangular(R, B.T, trans=1).T
-    factor = jnp.concatenate([(A + B @ T) @ initial, own], axis=1)
+    before = (A + B @ T) @ initial
+    sizes = state_sizes(parameters.state, parameters.bases, length)
+    factor = jnp.concatenate(added(before, own, sizes), axis=1)
     following = jnp.linalg.qr(factor.T, mode="r").T
     return SlabPosterior(R, T, initial), following
 
 
-@eqx.filter_jit
-def drawn(
-    posterior: SlabPosterior, z: Unknowns, changes: State, keys: Any
-) -> Unknowns:
-    """Return draws of δz, one per draw of δc."""
-    flat, unravel = ravel_pytree(z)
-    c = jax.vmap(lambda s: ravel_pytree(s)[0], out_axes=1)(changes)
-    draws = jax.vmap(lambda key: jax.random.normal(key, flat.shape), out_axes=1)(keys)
-    moved = solve_triangular(posterior.own, draws) + posterior.response @ c
-    return jax.vmap(unravel, in_axes=1)(moved)
+def added(before: Any, own: Any, sizes: Any) -> tuple[Any, Any]:
+    """Return factors of two covariances, grown as the bound asks for.
+
+    Args:
+        before: L of the errors before, one row per number of the state.
+        own: the same of the slab's errors.
+        sizes: norms on the grid of what these numbers are coefficients of.
+    """
+    p, o = (jnp.linalg.norm(sizes[:, None] * e) for e in (before, own))
+    grown = jnp.sqrt(p + o)
+    return (
+        before * jnp.where(p > 0, grown / jnp.sqrt(jnp.where(p > 0, p, 1)), 1),
+        own * jnp.where(o > 0, grown / jnp.sqrt(jnp.where(o > 0, o, 1)), 1),
+    )
+
+
+class SlabDraws(NamedTuple):
+    """Draws of errors in one slab, along the leading axis.
+
+    Attributes:
+        own: δz of the errors of the slab.
+        response: δz of those of the initial data.
+        initial: δc.
+    """
+
+    own: Unknowns
+    response: Unknowns
+    initial: State
 
 
 @eqx.filter_jit
-def perturbed_slab(
+def slab_draws(
     system: System,
     z: Unknowns,
     parameters: SlabParameters,
     noise: Any,
-    changes: State,
+    initial: State,
     keys: Any,
-) -> Unknowns:
-    """Return draws of δz of the projected equation, one per draw of δc."""
+    ends: Any,
+    length: float,
+) -> tuple[SlabDraws, State]:
+    """Return draws of a slab, by the projected equation, and δc of the next one.
+
+    Args:
+        system: without measurements.
+        z: the solution.
+        parameters: of the slab.
+        noise: standard deviation of the equation's errors.
+        initial: draws of δc.
+        keys: one per draw.
+        ends: functions of time at the end.
+        length: of the slab.
+    """
     collocation = system.collocation
     lifted = collocation.lifted(parameters)
     (c,) = collocation.coefficients(z, lifted, parameters)
@@ -131,7 +178,19 @@ def perturbed_slab(
     def draw(given: Any) -> Any:
         key, change = given
         error = noise * terms * jax.random.normal(key, collocation.grid)
-        error = error + jax.jvp(residual, (parameters.state,), (change,))[1]
-        return (galerkin_step(system, c[0], error),)
+        own = galerkin_step(system, c[0], error)
+        moved = jax.jvp(residual, (parameters.state,), (change,))[1]
+        response = galerkin_step(system, c[0], moved)
+        none = jax.tree.map(jnp.zeros_like, change)
+        before = state_after(change, (response,), ends, length)
+        after = state_after(none, (own,), ends, length)
+        return SlabDraws((own,), (response,), change), before, after
 
-    return lax.map(draw, (keys, changes))
+    draws, before, own = lax.map(draw, (keys, initial))
+    sizes = state_sizes(parameters.state, parameters.bases, length)
+    _, unravel = ravel_pytree(parameters.state)
+    columns = [
+        jax.vmap(lambda s: ravel_pytree(s)[0], out_axes=1)(e) for e in (before, own)
+    ]
+    following = sum(added(*columns, sizes))
+    return draws, jax.vmap(unravel, in_axes=1)(following)

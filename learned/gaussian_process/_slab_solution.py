@@ -11,12 +11,13 @@ from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float
 
 from ...operators._field import is_traced
+from ._measurements import contract
 from ._pde import PDE
 from ._slab_equation import ends_of, no_state, state_after, state_rows
 from ._slab_posterior import (
+    SlabDraws,
     SlabPosterior,
-    drawn,
-    perturbed_slab,
+    slab_draws,
     slab_posterior,
 )
 from ._solution import CHUNK, NUM_SAMPLES, PDESolution, Report, Spectrum
@@ -97,12 +98,13 @@ class SlabSolution(eqx.Module):
     def std(self, points: Any) -> Float[Array, " number"] | Float[Array, "number f"]:
         """Return the standard deviation of u at points of shape (number, axes).
 
-        Of the posterior with estimated scales in each slab, and of what the errors of
-        those before become in it. Where the unknowns are too many for their joint
-        distribution it is that of 32 samples.
+        That of the posterior in its slab, with estimated scales, and that which the
+        errors of the slabs before have there, which add up: a wave that lags in one
+        slab lags in the next. Where the unknowns are too many for their joint
+        distribution, of 32 samples.
 
         Cost: that of a Gauss-Newton step per slab, and per point the square of the
-        number of unknowns; or 32 solutions of the linearised equation per slab.
+        number of unknowns; or 64 solutions of the linearised equation per slab.
         """
         x = self._points(points)
         if self.slabs[0].system.is_dense:
@@ -113,26 +115,12 @@ class SlabSolution(eqx.Module):
                 ),
                 x,
             )
-        draws = self._draws(self.key, NUM_SAMPLES)
+        draws = list(self._draws())
 
         def spread(k: int, at: Any) -> Any:
-            found = _mean_of_draws(self.slabs[k], draws[k], at)
-            return jnp.sqrt(jnp.mean((found - self.slabs[k].mean(at)) ** 2, axis=0))
+            return _in_chunks(lambda part: _spread(self.slabs[k], draws[k], part), at)
 
         return self._by_slab(spread, x)
-
-    def sample(
-        self, key: Any, points: Any, num_samples: int = 1
-    ) -> Float[Array, "samples number"] | Float[Array, "samples number f"]:
-        """Return draws of u from the posterior, at points of shape (number, axes)."""
-        draws = self._draws(key, num_samples)
-        found = self._by_slab(
-            lambda k, at: jnp.moveaxis(
-                _mean_of_draws(self.slabs[k], draws[k], at), 0, 1
-            ),
-            self._points(points),
-        )
-        return jnp.moveaxis(found, 1, 0)
 
     def _posteriors(self) -> Iterator[SlabPosterior]:
         system, ends = self.slabs[0].system, self._ends()
@@ -150,31 +138,25 @@ class SlabSolution(eqx.Module):
             )
             yield posterior
 
-    def _draws(self, key: Any, num_samples: int) -> list[Any]:
-        """Draws of z and the initial data of each slab, from those of the one before."""
+    def _draws(self) -> Iterator[SlabDraws]:
         system, ends = self.slabs[0].system, self._ends()
-        changes: Any = jax.tree.map(
-            lambda a: jnp.zeros((num_samples, *a.shape)), self._no_state()
+        initial: Any = jax.tree.map(
+            lambda a: jnp.zeros((NUM_SAMPLES, *a.shape)), self._no_state()
         )
-        posteriors = self._posteriors() if system.is_dense else None
-        found = []
         for own_key, slab in zip(
-            jax.random.split(key, self.num_slabs), self.slabs, strict=True
+            jax.random.split(self.key, self.num_slabs), self.slabs, strict=True
         ):
-            keys = jax.random.split(own_key, num_samples)
-            if posteriors is None:
-                noise = slab.report.noise
-                dz = perturbed_slab(
-                    system, slab.z, slab.parameters, noise, changes, keys
-                )
-            else:
-                dz = drawn(next(posteriors), slab.z, changes, keys)
-            means = (slab.z, slab.parameters.state)
-            found.append(jax.tree.map(jnp.add, means, (dz, changes)))
-            changes = jax.vmap(
-                lambda state, z: state_after(state, z, ends, self.length)
-            )(changes, dz)
-        return found
+            draws, initial = slab_draws(
+                system,
+                slab.z,
+                slab.parameters,
+                slab.report.noise,
+                initial,
+                jax.random.split(own_key, NUM_SAMPLES),
+                ends,
+                self.length,
+            )
+            yield draws
 
     def _ends(self) -> Any:
         return ends_of(self.slabs[0].bases, self.length)
@@ -231,17 +213,6 @@ class SlabSolution(eqx.Module):
         return jnp.moveaxis(values[back], 0, along)
 
 
-def _mean_of_draws(slab: PDESolution, draws: Any, points: Any) -> Any:
-    """The means of draws of the unknowns and of the initial data, one row each."""
-
-    def mean(z: Any, state: Any) -> Any:
-        return eqx.tree_at(
-            lambda s: (s.z, s.parameters.state), slab, (z, state)
-        ).mean(points)
-
-    return jax.vmap(mean)(*draws)
-
-
 def _in_chunks(function: Callable[[Any], Any], points: Any) -> Any:
     starts = range(0, max(len(points), 1), CHUNK)
     return jnp.concatenate([function(points[i : i + CHUNK]) for i in starts])
@@ -267,7 +238,27 @@ def _std(slab: PDESolution, posterior: SlabPosterior, points: Any) -> Any:
         start = end
         here = solve_triangular(posterior.own, padded.T, trans=1)
         before = posterior.initial.T @ (c + padded @ posterior.response).T
-        both = jnp.concatenate([here, before])
-        found.append(jnp.linalg.norm(both, axis=0))
+        found.append(
+            jnp.linalg.norm(here, axis=0) + jnp.linalg.norm(before, axis=0)
+        )
     return found[0] if len(found) == 1 else jnp.stack(found, axis=-1)
+
+
+@eqx.filter_jit
+def _spread(slab: PDESolution, draws: SlabDraws, points: Any) -> Any:
+    """The same of one field, from draws."""
+    coordinates = tuple(jnp.moveaxis(points, 1, 0))
+    (bases,), times = slab.bases, coordinates[-1]
+    factors = [b.evaluate(x) for b, x in zip(bases, coordinates, strict=True)]
+
+    def of_state(own: tuple[Any, ...]) -> Any:
+        values = [contract(factors[:-1], a) for a in own]
+        return sum(v * times**order for order, v in enumerate(values))
+
+    def of_z(z: Any) -> Any:
+        return contract(factors, z)
+
+    here = jax.vmap(of_z)(draws.own[0])
+    before = jax.vmap(of_z)(draws.response[0]) + jax.vmap(of_state)(draws.initial[0])
+    return jnp.sqrt(jnp.mean(here**2, axis=0)) + jnp.sqrt(jnp.mean(before**2, axis=0))
 
