@@ -366,9 +366,7 @@ def with_warnings(solution: PDESolution, *sentences: str) -> PDESolution:
     """Return a solution with more warnings in its report."""
     report = solution.report
     warnings = tuple(dict.fromkeys([*report.warnings, *sentences]))
-    return eqx.tree_at(
-        lambda s: s.report, solution, changed(report, warnings=warnings)
-    )
+    return eqx.tree_at(lambda s: s.report, solution, changed(report, warnings=warnings))
 
 
 def changed(report: Report, **static: Any) -> Report:

@@ -7,9 +7,9 @@ the conditions on the other axes, a slab that begins at t_k has the initial valu
 
 where the first slab has a_0 = 0 and the bracket has the data g of the user. At its end
 the process has the value Φ_x (Z φ(τ)), with φ the functions of time at the length τ of
-a slab, and the lift the value of the initial data; so a_{k+1} = a_k + Z φ(τ). Nothing is
-projected, and nothing grows. With a first derivative in time, b likewise, a has τ b more
-and the bracket of g the elapsed time times that of the derivative.
+a slab, and the lift that of the initial data; so a_{k+1} = a_k + Z φ(τ). Nothing is
+projected, and nothing grows. With initial derivatives in time these have b likewise, a
+has τ b more, and the bracket of g the elapsed time times that of its derivative.
 """
 
 from collections.abc import Sequence
@@ -69,11 +69,12 @@ def slab_equation(pde: PDE, length: float) -> PDE:
 
         return condition._replace(g=g_then)
 
+    low = jnp.asarray(float(pde.domain[-1][0]))
     return PDE(
         domain=[*pde.domain[:-1], (0.0, length)],
         residual=residual,
         conditions=[moved(c) for c in pde.conditions],
-        parameters=SlabParameters(pde.parameters, jnp.asarray(float(pde.domain[-1][0]))),
+        parameters=SlabParameters(pde.parameters, low),
         fields=pde.fields,
     )
 
@@ -101,16 +102,16 @@ def _initial_data(pde: PDE, field: int, order: int) -> Any:
         if order == 0 and 1 in data:
             value = value + (p.start - low) * beyond(x, p.theta, 1)
         if p.state:
-            value = value + _on_functions(p.bases[field], x, p.state[field][order])
+            value = value + on_functions(p.bases[field], x, p.state[field][order])
         return value
 
     return g
 
 
-def _on_functions(
+def on_functions(
     bases: Sequence[GridBasis], x: tuple[Any, ...], coefficients: Any
 ) -> Any:
-    """(⊗ Φ_d) c at coordinates that broadcast."""
+    """Return (⊗ Φ_d) c at coordinates that broadcast."""
     value = coefficients
     for index, (basis, coordinate) in enumerate(zip(bases, x, strict=True)):
         c = jnp.asarray(coordinate, float)
@@ -171,7 +172,6 @@ def state_rows(state: State, functions: Sequence[Any], times: Any) -> Any:
         before, after = sum(sizes[:field]), sum(sizes[field + 1 :])
         found.append(jnp.pad(columns, ((0, 0), (before, after))))
     return found
-
 
 
 def state_sizes(

@@ -13,7 +13,7 @@ two, whatever their correlation,
 
     Cov(P + O) ≤ (1 + o/p) Cov(P) + (1 + p/o) Cov(O),
 
-and the ratio of their norms on the grid, o and p, makes its trace there least, (p + o)².
+and o/p the ratio of their norms on the grid makes its trace there least, (p + o)².
 """
 
 from typing import Any, NamedTuple
@@ -85,7 +85,9 @@ def slab_posterior(
         jnp.where(amplitude > 0, amplitude, 1.0),
         noise,
     )
-    J = weighted_jacobian(system, weights, collocation.coefficients(z, lifted, parameters))
+    J = weighted_jacobian(
+        system, weights, collocation.coefficients(z, lifted, parameters)
+    )
 
     def weighted_residual(c: Any) -> Any:
         p = at_state(parameters, unravel_state(c))
@@ -192,5 +194,5 @@ def slab_draws(
     columns = [
         jax.vmap(lambda s: ravel_pytree(s)[0], out_axes=1)(e) for e in (before, own)
     ]
-    following = sum(added(*columns, sizes))
-    return draws, jax.vmap(unravel, in_axes=1)(following)
+    of_before, of_own = added(columns[0], columns[1], sizes)
+    return draws, jax.vmap(unravel, in_axes=1)(of_before + of_own)

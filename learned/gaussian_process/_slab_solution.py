@@ -11,9 +11,9 @@ from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float
 
 from ...operators._field import is_traced
-from ._measurements import contract
+from ._collocation import Unknowns
 from ._pde import PDE
-from ._slab_equation import ends_of, no_state, state_after, state_rows
+from ._slab_equation import ends_of, no_state, on_functions, state_rows
 from ._slab_posterior import (
     SlabDraws,
     SlabPosterior,
@@ -54,6 +54,11 @@ class SlabSolution(eqx.Module):
         """Of a slab, in time."""
         low, high = map(float, self.pde.domain[-1])
         return (high - low) / self.num_slabs
+
+    @property
+    def z(self) -> tuple[Unknowns, ...]:
+        """The unknowns of each slab."""
+        return tuple(slab.z for slab in self.slabs)
 
     @property
     def parameters(self) -> Any:
@@ -225,11 +230,9 @@ def _std(slab: PDESolution, posterior: SlabPosterior, points: Any) -> Any:
     for bases in slab.bases:
         product = jnp.ones((len(points), 1))
         for basis, x in zip(bases[:-1], coordinates[:-1], strict=True):
-            factor = basis.evaluate(x)
-            product = (product[:, :, None] * factor[:, None, :]).reshape(len(points), -1)
+            product = _row_products(product, basis.evaluate(x))
         others.append(product)
-        factor = bases[-1].evaluate(coordinates[-1])
-        rows.append((product[:, :, None] * factor[:, None, :]).reshape(len(points), -1))
+        rows.append(_row_products(product, bases[-1].evaluate(coordinates[-1])))
     of_state = state_rows(slab.parameters.state, others, coordinates[-1])
     found, start = [], 0
     for own, c in zip(rows, of_state, strict=True):
@@ -238,27 +241,28 @@ def _std(slab: PDESolution, posterior: SlabPosterior, points: Any) -> Any:
         start = end
         here = solve_triangular(posterior.own, padded.T, trans=1)
         before = posterior.initial.T @ (c + padded @ posterior.response).T
-        found.append(
-            jnp.linalg.norm(here, axis=0) + jnp.linalg.norm(before, axis=0)
-        )
+        found.append(jnp.linalg.norm(here, axis=0) + jnp.linalg.norm(before, axis=0))
     return found[0] if len(found) == 1 else jnp.stack(found, axis=-1)
+
+
+def _row_products(left: Any, right: Any) -> Any:
+    """All products of two numbers in the same row."""
+    return (left[:, :, None] * right[:, None, :]).reshape(len(left), -1)
 
 
 @eqx.filter_jit
 def _spread(slab: PDESolution, draws: SlabDraws, points: Any) -> Any:
     """The same of one field, from draws."""
     coordinates = tuple(jnp.moveaxis(points, 1, 0))
-    (bases,), times = slab.bases, coordinates[-1]
-    factors = [b.evaluate(x) for b, x in zip(bases, coordinates, strict=True)]
+    (bases,), (*x, times) = slab.bases, coordinates
 
     def of_state(own: tuple[Any, ...]) -> Any:
-        values = [contract(factors[:-1], a) for a in own]
+        values = [on_functions(bases[:-1], tuple(x), a) for a in own]
         return sum(v * times**order for order, v in enumerate(values))
 
     def of_z(z: Any) -> Any:
-        return contract(factors, z)
+        return on_functions(bases, coordinates, z)
 
     here = jax.vmap(of_z)(draws.own[0])
     before = jax.vmap(of_z)(draws.response[0]) + jax.vmap(of_state)(draws.initial[0])
     return jnp.sqrt(jnp.mean(here**2, axis=0)) + jnp.sqrt(jnp.mean(before**2, axis=0))
-

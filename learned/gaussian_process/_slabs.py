@@ -11,7 +11,6 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
-from ...operators._field import is_traced
 from ...solvers import Status
 from ...solvers.core._status import first_of
 from ._checks import missing_conditions
@@ -37,6 +36,8 @@ MOST_SLABS = 256
 """Up to which "auto" halves them."""
 MOST_RENEWALS = 4
 """How often frequencies are looked for in later slabs."""
+FULL = 0.8
+"""Functions per point above which there are too few points."""
 GROWTH = 100.0
 """Residual of a later slab over that of the first, above which its frequencies are
 looked for again."""
@@ -73,9 +74,7 @@ def solve_slabs(
     return _automatic(search, num_points, max_points)
 
 
-def _require_marching(
-    search: Search, num_slabs: Any, *, has_spectrum: bool
-) -> None:
+def _require_marching(search: Search, num_slabs: Any, *, has_spectrum: bool) -> None:
     pde, last = search.pde, search.pde.num_axes - 1
     is_count = isinstance(num_slabs, int | np.integer) and not isinstance(
         num_slabs, bool
@@ -93,8 +92,8 @@ def _require_marching(
         raise ValueError('slabs of time need boundary="exact"')
     if pde.observations:
         raise ValueError(
-            "slabs of time are solved one after the other, and data of later ones would "
-            "not reach the first; take num_slabs=1 with observations"
+            "slabs of time are solved one after the other, and data in later ones "
+            "would not reach the first; take num_slabs=1 with observations"
         )
     conditions = [
         [c.functional for c in pde.conditions_of(field) if c.axis == last]
@@ -150,11 +149,12 @@ def _halved(
     found = best
     while _residual(found[1]) > search.rtol:
         growing = axes_to_refine(found[1])
-        if num_axes - 1 in growing and 2 * num_slabs <= MOST_SLABS:
-            num_slabs *= 2
-        wanted = [2 * n if d in growing else n for d, n in enumerate(sizes[:-1])]
-        if is_free and np.prod([*wanted, sizes[-1]]) <= max_points:
-            sizes[:-1] = wanted
+        if num_axes - 1 in growing:
+            num_slabs = min(2 * num_slabs, MOST_SLABS)
+        else:
+            wanted = [2 * n if d in growing else n for d, n in enumerate(sizes)]
+            if is_free and np.prod(wanted) <= max_points:
+                sizes = wanted
         size = found[1].spectrum.num_points
         if num_slabs == found[0] and tuple(sizes) == size:
             break
@@ -162,9 +162,16 @@ def _halved(
         before, after = _residual(best[1]), _residual(found[1])
         if after < before:
             best = found
-        if before <= UNRESOLVED and not after < before / 2:
+        is_gain = after < before / 2
+        if not is_gain and before <= UNRESOLVED and not _is_full(found[1]):
             break
     return best
+
+
+def _is_full(solution: PDESolution) -> bool:
+    """Whether time has nearly as many functions as points; shorter slabs have fewer."""
+    num_points = solution.spectrum.num_points[-1]
+    return any(own[-1].rank > FULL * num_points for own in solution.bases)
 
 
 def _renewed(
@@ -184,9 +191,7 @@ def _renewed(
         if not len(above) or not np.all(np.isfinite(solution.residuals)):
             break
         slab = solution.slabs[above[0]]
-        own = dataclasses.replace(
-            search, pde=slab.pde, parameters=slab.parameters, x0=None
-        ).run(num_points, max_points)
+        own = _again(search, slab, limit, max_points if num_points is None else 0)
         merged = _merged(spectrum, own.spectrum)
         if merged is None or not _residual(own) < 0.5 * _residual(slab):
             break
@@ -196,6 +201,28 @@ def _renewed(
             break
         best = solution
     return _with_doubts(best, first)
+
+
+def _again(
+    search: Search, slab: PDESolution, limit: float, max_points: int
+) -> PDESolution:
+    """Look for frequencies in a slab, and refine its grid as long as that helps."""
+    own = dataclasses.replace(search, pde=slab.pde, parameters=slab.parameters, x0=None)
+    sizes = slab.spectrum.num_points
+    best = own.on_grid(sizes)
+    while _residual(best) > limit:
+        growing = axes_to_refine(best)
+        if len(growing) == len(sizes):
+            # No axis in particular: it is not the points that are too few.
+            break
+        sizes = tuple(2 * n if d in growing else n for d, n in enumerate(sizes))
+        if np.prod(sizes) > max_points:
+            break
+        finer = own.on_grid(sizes)
+        if not _residual(finer) < 0.5 * _residual(best):
+            break
+        best = finer
+    return best
 
 
 def _merged(left: Spectrum, right: Spectrum) -> Spectrum | None:
@@ -232,7 +259,9 @@ def _march(search: Search, num_slabs: int, spectrum: Spectrum) -> SlabSolution:
     slabs, residuals = [], []
     for k in range(num_slabs):
         start = low + k * length
-        parameters = SlabParameters(search.parameters, jnp.asarray(start), others, state)
+        parameters = SlabParameters(
+            search.parameters, jnp.asarray(start), others, state
+        )
         slab = solve_prepared(
             prepared,
             spectrum,
@@ -320,12 +349,12 @@ def _with_doubts(solution: SlabSolution, first: PDESolution) -> SlabSolution:
     sentences += missing_conditions(solution.pde)
     if len(bad):
         more = f" and {len(bad) - 1} later ones" if len(bad) > 1 else ""
+        start = float(solution.slabs[bad[0]].parameters.start)
         sentences.append(
             f"slab {bad[0]} of {len(residuals)}{more}: the residual between the points "
             f"is up to {residuals[bad].max():.1e} of the largest term, so that the "
-            f"solution may be wrong from time "
-            f"{float(solution.slabs[bad[0]].parameters.start):.3g} on; take more slabs, "
-            "or more points"
+            f"solution may be wrong from time {start:.3g} on; take more slabs, or more "
+            "points"
         )
     report = changed(
         solution.report,
@@ -348,5 +377,3 @@ def _first(search: Search, num_slabs: int) -> Search:
 
 def _residual(solution: PDESolution | SlabSolution) -> float:
     return float(solution.report.residual_off_grid)
-
-
