@@ -54,3 +54,14 @@ def test_learning_to_relax_has_a_line_per_tuner_and_a_picture(tmp_path: Path):
     text = (tmp_path / "results.md").read_text()
     assert text.count("| ChebCB |") == 3
     assert (tmp_path / "regret.png").stat().st_size > 1000
+
+
+@pytest.mark.slow
+def test_gaussian_process_has_a_line_per_row_and_a_rival_that_agrees(tmp_path: Path):
+    run(tmp_path, "--only", "paper", script=SCRIPT.with_name("gaussian_process"))
+    assert (tmp_path / "results.md").read_text().count("| P2 sin 1 |") == 3
+    parts = [
+        json.loads((tmp_path / f"paper-{part}.json").read_text())["rows"]
+        for part in ("gaussian", "chebyshev")
+    ]
+    assert all(rows["P2 sin 1"]["error"] <= 1e-9 for rows in parts)

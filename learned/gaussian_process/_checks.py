@@ -9,7 +9,12 @@ import numpy as np
 from jaxtyping import Float
 
 from ._conditions import SIDES, FaceCondition, derivative
-from ._gauss_newton import System, weighted_jacobian, weights_of
+from ._gauss_newton import (
+    System,
+    smallest_mean_response,
+    weighted_jacobian,
+    weights_of,
+)
 from ._pde import PDE
 
 TOLERANCE = 1e-6
@@ -107,8 +112,11 @@ def is_resonant(system: System, z: Any, parameters: Any) -> bool:
 
     Only where it has a term in u itself, against which its derivatives can cancel.
     """
-    if not system.is_dense or len(system.sizes) > 1:
+    if len(system.sizes) > 1:
         return False
+    if not system.is_dense:
+        least, size = smallest_mean_response(system, z, parameters)
+        return bool(least < RESONANT * size)
     rows, size = _response(system, z, parameters)
     if not (np.all(np.isfinite(rows)) and size > 0):
         return False

@@ -76,7 +76,7 @@ class Collocation(eqx.Module):
         return tuple(found)
 
     def lift_of(self, field: int) -> Any:
-        """Return the lift of a field, a function (coordinates, parameters) -> values."""
+        """Return a field's lift, a function (coordinates, parameters) -> values."""
         conditions = self.pde.conditions_of(field) if self.is_lifted else []
         return lift(self.axes[field], conditions)
 

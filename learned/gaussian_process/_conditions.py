@@ -19,9 +19,11 @@ class Dirichlet(NamedTuple):
     """u = g on faces.
 
     Args:
-        g: a number, or a function of all coordinates, that of the face included.
-        faces: pairs of an axis and "low" or "high"; by default all faces of axes that
-            have neither an `Initial` nor a `Periodic` condition.
+        g: a number, or a function of all coordinates, that of the face included, as
+            separate arguments: `lambda x, y: x * y`.
+        faces: pairs of an axis and "low" or "high", as in `[(0, "low")]`; by default
+            all faces of axes that have neither an `Initial` nor a `Periodic` condition.
+            A time axis without an `Initial` is one of these.
         field: of which it is, counted from 0.
     """
 
@@ -34,7 +36,7 @@ class Neumann(NamedTuple):
     """∂u/∂n = g on faces, n the outward normal.
 
     Args:
-        g: a number, or a function of all coordinates, that of the face included.
+        g: as in `Dirichlet`; at the low end of an axis it is minus the derivative.
         faces: as in `Dirichlet`.
         field: of which it is, counted from 0.
     """
@@ -48,7 +50,7 @@ class Initial(NamedTuple):
     """The value, or the first derivative, at the low end of an axis.
 
     Args:
-        g: a number, or a function of the remaining coordinates.
+        g: a number, or a function of the remaining coordinates: without time.
         axis: that of time, by default the last one.
         order: 0 for the value, 1 for the derivative along the axis.
         field: of which it is, counted from 0.
@@ -169,8 +171,8 @@ def face_conditions(
             faces = condition.faces
             if faces is None:
                 faces = [(axis, side) for axis in sorted(open_axes) for side in SIDES]
-            for axis, side in faces:
-                found.append(_on_face(condition, axis, side, num_axes, has_parameters))
+            for face in faces:
+                found.append(_on_face(condition, face, num_axes, has_parameters))
     _require_distinct(found, own, num_axes)
     return sorted(found, key=lambda c: (c.axis, c.functional))
 
@@ -181,15 +183,16 @@ def periodic_axes(conditions: Sequence[Condition], num_axes: int) -> set[int]:
 
 
 def _on_face(
-    condition: Dirichlet | Neumann,
-    axis: int,
-    side: str,
-    num_axes: int,
-    has_parameters: bool,
+    condition: Dirichlet | Neumann, face: Any, num_axes: int, has_parameters: bool
 ) -> FaceCondition:
-    if side not in SIDES:
-        raise ValueError(f'a face is (axis, "low" or "high"), got {(axis, side)!r}')
-    axis = _axis_of(axis, num_axes)
+    is_pair = isinstance(face, tuple | list) and len(face) == 2
+    if not is_pair or face[1] not in SIDES:
+        raise ValueError(
+            'faces is a list of pairs (axis, "low" or "high"), such as [(0, "low")]; '
+            f"got {face!r} in it"
+        )
+    side = face[1]
+    axis = _axis_of(face[0], num_axes)
     is_normal = isinstance(condition, Neumann)
     # The outward normal points down at the low end.
     sign = -1.0 if is_normal and side == "low" else 1.0
@@ -204,6 +207,11 @@ def _on_face(
 def as_function(g: Any, has_parameters: bool) -> Any:
     """Return (coordinates, parameters) -> values, for a number or a function."""
     if not callable(g):
+        if np.ndim(g):
+            raise ValueError(
+                "g of a condition must be a number or a function of the coordinates, "
+                f"got an array of shape {np.shape(g)}"
+            )
         constant = jnp.asarray(g, float)
         return lambda x, parameters: constant
     if has_parameters:

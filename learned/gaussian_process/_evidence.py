@@ -18,7 +18,7 @@ Differs from the sources:
    many maxima as there are frequencies between two components.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -41,7 +41,7 @@ PRUNED = 1e-8
 LOST = 10.0
 """Standard deviation in the data, over that of the last stage's errors, below which a
 component is left out."""
-SHORTEST, LONGEST = 0.02, 2.0
+SHORTEST, LONGEST = 0.02, 4.0
 """Bounds of the length-scales, in lengths of the axis. A wave in a longer envelope is
 the same wave on it."""
 VISIBLE = 1e-3
@@ -85,7 +85,7 @@ def axis_data(axis: Axis, factors: dict[int, Any], values: Any) -> AxisData:
 def covariance(kernel: SpectralMixture, data: AxisData) -> Float[Array, "rows rows"]:
     """Return A K Aᵀ."""
     N = len(data.values)
-    lags = data.spacing * jnp.arange(1 - N, N)
+    lags = data.spacing * jnp.arange(1.0 - N, N)
     places = np.arange(N)[:, None] - np.arange(N)[None, :] + N - 1
     total = jnp.zeros((N, N))
     for a, left in data.factors.items():
@@ -255,20 +255,38 @@ def pruned(kernel: SpectralMixture, is_seen: Any) -> SpectralMixture:
         np.asarray(a)[is_kept]
         for a in (kernel.weights, kernel.frequencies, kernel.lengths)
     )
-    kept: list[list[float]] = []
+    peaks: list[_Peak] = []
     for q in np.argsort(-weights):
-        width = 1 / (2 * np.pi * lengths[q])
-        for one in kept:
-            if abs(frequencies[q] - one[1]) < 0.5 * min(
-                width, 1 / (2 * np.pi * one[2])
-            ):
-                total = one[0] + weights[q]
-                one[1] += weights[q] / total * (frequencies[q] - one[1])
-                one[2] = (
-                    min(one[2], lengths[q]) if weights[q] > 0.01 * total else one[2]
-                )
-                one[0] = total
+        own = _Peak(float(weights[q]), float(frequencies[q]), float(lengths[q]))
+        for index, other in enumerate(peaks):
+            distance = abs(own.frequency - other.frequency)
+            if distance < 0.5 * min(own.width, other.width):
+                peaks[index] = other.with_neighbour(own)
                 break
         else:
-            kept.append([weights[q], frequencies[q], lengths[q]])
-    return SpectralMixture(*np.array(kept).T, kernel.envelope)
+            peaks.append(own)
+    columns = zip(*peaks, strict=True)
+    return SpectralMixture(*map(np.asarray, columns), envelope=kernel.envelope)
+
+
+class _Peak(NamedTuple):
+    """One component."""
+
+    weight: float
+    frequency: float
+    length: float
+
+    @property
+    def width(self) -> float:
+        """The standard deviation of its spectral density."""
+        return 1 / (2 * np.pi * self.length)
+
+    def with_neighbour(self, other: "_Peak") -> "_Peak":
+        """Return one component in place of this one and a lighter one."""
+        total = self.weight + other.weight
+        part = other.weight / total
+        return _Peak(
+            total,
+            self.frequency + part * (other.frequency - self.frequency),
+            min(self.length, other.length) if part > 0.01 else self.length,
+        )

@@ -1,10 +1,11 @@
 """Gauss-Newton steps for the unknowns of a collocation.
 
-Each step solves the linearised equations. Few unknowns: by least squares over all
-points of the grid and all measurements, with the prior as a weak last term, dense and
-by a QR factorisation. Many: projected on the functions themselves, (⊗ Uᵀ) J (⊗ S⁻¹) y =
--(⊗ Uᵀ) F with U = Φ S⁻¹, by GMRES, preconditioned by the Sylvester equation that has
-the mean of each coefficient; with constant coefficients that is the equation itself.
+Each step solves the linearised equations by least squares over all points of the grid.
+Few unknowns: with all measurements, and the prior as a weak last term, dense and by a
+QR factorisation. Many: J (⊗ S⁻¹) y = -F for y of functions of unit norm, by LSMR. Its
+preconditioner is the Sylvester equation of the mean of each coefficient, projected on
+the functions U = Φ S⁻¹ themselves, (⊗ Uᵀ) J̄ (⊗ S⁻¹): for constant coefficients and a
+span of U that is closed under derivatives, J times its inverse is ⊗ U, orthonormal.
 
 The last step is differentiable in the parameters at the solution, which is the implicit
 function theorem: z* - J⁻¹ F(z*, θ) has the derivative -J⁻¹ ∂F/∂θ.
@@ -17,13 +18,14 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.flatten_util import ravel_pytree
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float, Int
 
 from ... import solvers
-from ...operators import Dense, Function, KroneckerSum
+from ...operators import AbstractLinearOperator, Dense, Function, KroneckerSum
 from ...operators._control_flow import while_loop
 from ._basis import mode_products
 from ._collocation import Collocation, Unknowns, Values
@@ -35,22 +37,22 @@ SHORTEST = 1e-3
 """Part of a step below which the residual is taken to be least."""
 SETTLED = 0.99
 """How much of the residual a step must leave for the steps to have settled."""
+MAX_LSMR_STEPS = 100
 MOST_PREFERRED = 1500
-"""Unknowns up to which a step is dense least squares, where the projected equation is
-another way."""
+"""Unknowns up to which a step is dense least squares, where LSMR is another way."""
 MOST_POSSIBLE = 2500
-"""The same for several fields or measurements, which have no projected equation."""
+"""The same for several fields or measurements, which have no preconditioner."""
 MOST_ENTRIES = 16_000_000
 """Entries of the matrix of dense least squares, of which there are a few copies."""
 NOISE = 1e-13
 """Standard deviation of the equations' errors, relative to their largest terms."""
 UNDETERMINED_NOISE = 1e-9
 """The same where the equations leave something open. Functions that solve an equation
-are in the span of others only up to 1e-12, which is then no reason to leave them out."""
+are in the span of others only up to 1e-12, which does not exclude them."""
 
 
 def needs_dense(pde: PDE, is_exact: bool) -> bool:
-    """Whether an equation is more than the projected one can be."""
+    """Whether an equation has no preconditioner for LSMR."""
     return pde.fields > 1 or not is_exact or bool(pde.observations)
 
 
@@ -83,7 +85,7 @@ class System(eqx.Module):
 
     @property
     def is_dense(self) -> bool:
-        """Whether a step is dense least squares; else it is the projected equation."""
+        """Whether a step is dense least squares; else it is by LSMR."""
         return is_dense(
             self.collocation.pde,
             self.collocation.is_lifted,
@@ -115,7 +117,11 @@ class Found(eqx.Module):
 
 
 def solve_system(
-    system: System, parameters: Any, z0: Unknowns, amplitude: Any = 1.0
+    system: System,
+    parameters: Any,
+    z0: Unknowns,
+    amplitude: Any = 1.0,
+    noise: Any = 0.0,
 ) -> Found:
     """Return the unknowns that make the residual least.
 
@@ -124,13 +130,14 @@ def solve_system(
         parameters: of the equations.
         z0: a start.
         amplitude: the prior standard deviation of the unknowns.
+        noise: that of the equations' errors, as in `weights_of`.
     """
     collocation = system.collocation
     lifted = collocation.lifted(parameters)
     frozen = lax.stop_gradient((lifted, parameters))
     wanted = [m.wanted(collocation, parameters) for m in system.measurements]
     aim = lax.stop_gradient(wanted)
-    weights = weights_of(system, z0, *frozen, amplitude)
+    weights = weights_of(system, z0, *frozen, amplitude, noise)
 
     def left(z: Any) -> Any:
         return collocation.residual(z, *frozen), misfits(system, z, aim)
@@ -143,7 +150,7 @@ def solve_system(
         c = collocation.coefficients(z, *frozen)
         if system.is_dense:
             return _dense_step(system, weights, c, z, errors)
-        return (galerkin_step(system, c[0][0], errors[0][0]),)
+        return (iterative_step(system, c[0][0], errors[0][0]),)
 
     def advance(state: Any) -> Any:
         count, z, errors, norm, _ = state
@@ -260,6 +267,16 @@ def _stack(weights: Weights, z: Unknowns, residuals: Any, misfit: Any) -> Any:
     return jnp.concatenate([*rows, weights.prior * ravel_pytree(z)[0]])
 
 
+def stacked(
+    system: System, weights: Weights, z: Unknowns, lifted: Values, parameters: Any
+) -> Float[Array, " rows"]:
+    """Return all that is to be small, over its standard deviation."""
+    collocation = system.collocation
+    wanted = [m.wanted(collocation, parameters) for m in system.measurements]
+    residuals = collocation.residual(z, lifted, parameters)
+    return _stack(weights, z, residuals, misfits(system, z, wanted))
+
+
 def _dense_step(
     system: System, weights: Weights, c: tuple[Values, ...], z: Unknowns, errors: Any
 ) -> Any:
@@ -271,35 +288,96 @@ def _dense_step(
     return unravel(-solve_triangular(R, Q.T @ _stack(weights, z, *errors)))
 
 
-def galerkin_step(system: System, c: dict[Any, Any], F: Any) -> Any:
-    """Solve the projected equation of one field, without measurements."""
-    (matrices,), (sizes,) = system.collocation.matrices, system.sizes
-    scaled = [
-        {order: matrix / size[None, :] for order, matrix in by_order.items()}
-        for by_order, size in zip(matrices, sizes, strict=True)
-    ]
-    tests = [by_order[0].T for by_order in scaled]
+def iterative_step(system: System, c: dict[Any, Any], F: Any) -> Any:
+    """Return the least-squares step of one field without measurements, by LSMR."""
+    scaled, _ = _projection(system)
 
     def mv(y: Any) -> Any:
         total = 0.0
         for orders, coefficient in c.items():
             factors = [m[o] for m, o in zip(scaled, orders, strict=True)]
             total = total + coefficient * mode_products(factors, y)
-        return mode_products(tests, jnp.asarray(total))
+        return jnp.asarray(total)
 
-    shape = system.collocation.shapes[0]
-    A = Function(mv, jax.ShapeDtypeStruct(shape, F.dtype))
-    mean = KroneckerSum(*map(Dense, _mean_lines(c, scaled, tests)))
     y = solvers.solve(
-        A,
-        -mode_products(tests, F),
-        solvers.GMRES(rtol=1e-10, restart=30, max_steps=120),
-        preconditioner=solvers.Sylvester()(mean),
+        Function(mv, jax.ShapeDtypeStruct(system.collocation.shapes[0], F.dtype)),
+        -F,
+        solvers.LSMR(rtol=1e-11, max_steps=MAX_LSMR_STEPS),
+        preconditioner=solvers.Sylvester()(_mean_operator(system, c)),
         throw=False,
     ).value
-    for axis, size in enumerate(sizes):
+    return _unscaled(system, y)
+
+
+def _unscaled(system: System, y: Any) -> Any:
+    """The coefficients of the functions, from those of functions of unit norm."""
+    for axis, size in enumerate(system.sizes[0]):
         y = y / size.reshape([-1 if d == axis else 1 for d in range(y.ndim)])
     return y
+
+
+def _projection(system: System) -> tuple[list[dict[int, Any]], list[Any]]:
+    """Per axis, functions of unit norm with their derivatives, and their transposes."""
+    (matrices,), (sizes,) = system.collocation.matrices, system.sizes
+    scaled = [
+        {order: matrix / size[None, :] for order, matrix in by_order.items()}
+        for by_order, size in zip(matrices, sizes, strict=True)
+    ]
+    return scaled, [by_order[0].T for by_order in scaled]
+
+
+def _mean_operator(system: System, c: dict[Any, Any]) -> KroneckerSum:
+    """The projected equation with the mean of each coefficient."""
+    return KroneckerSum(*map(Dense, _mean_lines(c, *_projection(system))))
+
+
+def smallest_mean_response(system: System, z: Unknowns, parameters: Any) -> Any:
+    """Return the smallest |Aw|/|w| of the mean operator, by its eigenvalues, and |c_0|.
+
+    c_0 is the mean of the coefficient of u. On concrete values.
+    """
+    c = _coefficients(system, z, parameters)
+    lines = _mean_lines(c, *_projection(system))
+    total = np.zeros(())
+    for line in lines:
+        total = total[..., None] + np.linalg.eigvals(np.asarray(line))
+    zero = (0,) * len(lines)
+    return np.min(np.abs(total)), float(jnp.abs(jnp.mean(c[zero])))
+
+
+@eqx.filter_jit
+def _coefficients(system: System, z: Unknowns, parameters: Any) -> Any:
+    lifted = system.collocation.lifted(parameters)
+    return system.collocation.coefficients(z, lifted, parameters)[0][0]
+
+
+def inverse_operator(
+    system: System, z: Unknowns, parameters: Any
+) -> AbstractLinearOperator:
+    """Return the operator from sources on the grid to solutions on it."""
+    collocation = system.collocation
+    (matrices,) = collocation.matrices
+    grid = jax.ShapeDtypeStruct(collocation.grid, jnp.float64)
+    lifted = collocation.lifted(parameters)
+    c = collocation.coefficients(z, lifted, parameters)
+    if system.is_dense:
+        weights = weights_of(system, z, lifted, parameters, 1.0)
+        Q, R = jnp.linalg.qr(weighted_jacobian(system, weights, c))
+        rows = Q[: math.prod(collocation.grid)]
+
+        def apply(f: Any) -> Any:
+            y = rows.T @ (weights.equations[0] * f.ravel())
+            own = solve_triangular(R, y).reshape(z[0].shape)
+            return mode_products([m[0] for m in matrices], own)
+
+        return Function(apply, grid)
+    scaled, tests = _projection(system)
+    M = solvers.Sylvester()(_mean_operator(system, c[0][0]))
+
+    def project(f: Any) -> Any:
+        return mode_products([m[0] for m in scaled], M.mv(mode_products(tests, f)))
+
+    return Function(project, grid)
 
 
 def _mean_lines(
@@ -320,21 +398,33 @@ def _mean_lines(
     return lines
 
 
+def mean_response(system: System, c: dict[Any, Any]) -> Any:
+    """Return the function from an error of the equation to that of z.
+
+    By the projected equation with the mean of each coefficient.
+    """
+    M = solvers.Sylvester()(_mean_operator(system, c))
+    _, tests = _projection(system)
+    return lambda error: _unscaled(system, M.mv(mode_products(tests, error)))
+
+
 @eqx.filter_jit
 def perturbed(
     system: System, z: Unknowns, parameters: Any, noise: Any, keys: Any
 ) -> Unknowns:
-    """Return solutions of the projected equation with errors drawn for it.
+    """Return solutions with errors drawn for the equation.
 
-    Where the equation determines the unknowns, these are draws of the posterior.
+    Where the equation determines the unknowns, these are draws of the posterior; that
+    of the projected equation with the mean of each coefficient.
     """
     collocation = system.collocation
     lifted = collocation.lifted(parameters)
     (c,) = collocation.coefficients(z, lifted, parameters)
-    (terms,) = collocation.largest_terms(z, lifted, parameters)
+    terms = collocation.largest_terms(z, lifted, parameters)
+    respond = mean_response(system, c[0])
 
     def draw(key: Any) -> Any:
-        error = noise * terms * jax.random.normal(key, collocation.grid)
-        return (z[0] + galerkin_step(system, c[0], error),)
+        error = noise * terms[0] * jax.random.normal(key, collocation.grid)
+        return (z[0] + respond(error),)
 
     return jax.lax.map(draw, keys)

@@ -25,6 +25,8 @@ import numpy as np
 from jaxtyping import Array, Float
 from typing_extensions import override
 
+from ...operators._field import is_traced
+
 Envelope = Literal["gaussian", "matern52", "matern72", "matern92"]
 SMOOTHNESS: dict[str, float] = {"matern52": 2.5, "matern72": 3.5, "matern92": 4.5}
 
@@ -65,7 +67,8 @@ class SpectralMixture(AbstractKernel):
         envelope: g, "gaussian" exp(-r²/2), or Matérn of smoothness 5/2, 7/2 or 9/2.
 
     Raises:
-        ValueError: an unknown envelope, or arrays of different lengths.
+        ValueError: an unknown envelope, arrays of different lengths, weights that are
+            negative, lengths that are not positive.
 
     Examples:
         >>> import jax.numpy as jnp
@@ -89,9 +92,13 @@ class SpectralMixture(AbstractKernel):
     ) -> None:
         self.weights = jnp.atleast_1d(jnp.asarray(weights, float))
         self.frequencies = jnp.atleast_1d(jnp.asarray(frequencies, float))
-        self.lengths = jnp.broadcast_to(
-            jnp.asarray(lengths, float), self.frequencies.shape
-        )
+        lengths = jnp.asarray(lengths, float)
+        if lengths.shape not in ((), self.frequencies.shape):
+            raise ValueError(
+                "lengths must be one number or as many as frequencies, here "
+                f"{self.frequencies.shape}, got {lengths.shape}"
+            )
+        self.lengths = jnp.broadcast_to(lengths, self.frequencies.shape)
         self.envelope = envelope
 
     def __check_init__(self) -> None:
@@ -103,6 +110,14 @@ class SpectralMixture(AbstractKernel):
             raise ValueError(
                 "weights and frequencies must be vectors of one length, got shapes "
                 f"{self.weights.shape} and {self.frequencies.shape}"
+            )
+        if is_traced(self):
+            return
+        weights, lengths = np.asarray(self.weights), np.asarray(self.lengths)
+        if not (np.all(weights >= 0) and np.any(weights > 0) and np.all(lengths > 0)):
+            raise ValueError(
+                "weights must not be negative, nor all zero, and lengths must be "
+                f"positive, got {weights} and {lengths}"
             )
 
     @override
@@ -162,7 +177,7 @@ class SpectralMixture(AbstractKernel):
             comb(order, j)
             * self._envelope_derivative(d, lengths, j)
             * omega ** (order - j)
-            * jnp.cos(omega * d + (order - j) * pi / 2)
+            * _turned_cosine(omega * d, order - j)
             for j in range(order + 1)
         ]
         return jnp.sum(sum(terms[1:], terms[0]) * weights, axis=-1)
@@ -198,6 +213,16 @@ class SpectralMixture(AbstractKernel):
         value = sum(c * r**n for n, c in enumerate(powers))
         side = jnp.where(d < 0, -1.0, 1.0) ** order
         return side * rate**order * jnp.exp(-r) * value
+
+
+def _turned_cosine(phase: Float[Array, "..."], quarters: int) -> Float[Array, "..."]:
+    """Return cos(phase + quarters π/2), without the rounding of π/2.
+
+    What is even in a frequency then has the derivative zero at zero, and not one of
+    rounding errors, of which Adam would make full steps.
+    """
+    value = jnp.cos(phase) if quarters % 2 == 0 else jnp.sin(phase)
+    return value if quarters % 4 in (0, 3) else -value
 
 
 def _matern_polynomial(p: int) -> list[float]:

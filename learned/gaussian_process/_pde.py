@@ -1,5 +1,6 @@
 """A partial differential equation on a box, as a function of u and its derivatives."""
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,9 @@ from ._basis import Axis
 from ._conditions import (
     Condition,
     FaceCondition,
+    Initial,
     Observations,
+    Periodic,
     face_conditions,
     periodic_axes,
 )
@@ -29,21 +32,22 @@ class PDE:
 
     Args:
         domain: an interval per axis, (low, high); by custom time is the last one.
-        residual: of coordinate arrays x, one per axis, that broadcast, and of u:
-            `u()` is the unknown on the grid and `u(2, 0)` its derivative of these
-            orders, one per axis, each at most 4. It works point by point. With several
-            fields it gets one such function for each, and returns one array per
-            equation, at least as many as fields.
-        conditions: `Dirichlet`, `Neumann`, `Initial`, `Periodic`.
+        residual: what is to vanish, a function of x and u. x is a tuple of coordinate
+            arrays, one per axis, that broadcast: x[0] is the first coordinate. `u()` is
+            the unknown on the grid and `u(2, 0)` its derivative of these orders, one
+            per axis, each at most 4. It works point by point. With several fields it
+            gets one such function for each, `residual(x, u, v)`, and returns one array
+            per equation, at least as many as fields.
+        conditions: a sequence of `Dirichlet`, `Neumann`, `Initial`, `Periodic`.
         parameters: a pytree of arrays; residual, and each function in a condition, then
             gets it as its last argument.
         data: `Observations`, or several.
         fields: how many unknown functions there are.
 
     Raises:
-        ValueError: an interval that is none, a field that does not exist, fewer
-            equations than fields.
-        TypeError: a condition or data of another kind.
+        ValueError: an interval that is none, or a field that does not exist.
+        TypeError: a condition or data of another kind, or a function of another number
+            of arguments.
 
     Examples:
         >>> import jax.numpy as jnp
@@ -77,10 +81,13 @@ class PDE:
                     f"axis {index} of the domain must be an interval (low, high) with "
                     f"low < high, got {interval}"
                 )
-        for condition in self.conditions:
-            if not isinstance(condition, Condition):
+        # A condition is itself a tuple.
+        is_one = isinstance(self.conditions, Condition)
+        for condition in [self.conditions] if is_one else self.conditions:
+            if is_one or not isinstance(condition, Condition):
                 raise TypeError(
-                    "a condition is a Dirichlet, Neumann, Initial or Periodic, got "
+                    "conditions must be a list of Dirichlet, Neumann, Initial or "
+                    f"Periodic, got {'one' if is_one else 'in it a'} "
                     f"{type(condition).__name__}"
                 )
         if not isinstance(self.fields, int) or self.fields < 1:
@@ -95,6 +102,37 @@ class PDE:
                     f"there are {self.fields} fields, counted from 0, got a "
                     f"{type(part).__name__} of field {part.field}"  # type: ignore[union-attr]
                 )
+        fields = ["u"] if self.fields == 1 else [f"u_{f}" for f in range(self.fields)]
+        self._require_arguments("residual", self.residual, ["x", *fields])
+        coordinates = [f"x_{axis}" for axis in range(self.num_axes)]
+        for condition in self.conditions:
+            if not isinstance(condition, Periodic):
+                own = list(coordinates)
+                if isinstance(condition, Initial) and self.num_axes > 0:
+                    del own[condition.axis % self.num_axes]
+                name = f"g of {type(condition).__name__}"
+                self._require_arguments(name, condition.g, own)
+
+    def _require_arguments(
+        self, name: str, function: Any, arguments: list[str]
+    ) -> None:
+        """Raise where a function cannot be called with what it gets."""
+        given = [*arguments, *(["parameters"] if self.has_parameters else [])]
+        try:
+            signature = inspect.signature(function)
+        except (TypeError, ValueError):
+            # A number, or a function that does not say what it takes.
+            return
+        try:
+            signature.bind(*given)
+        except TypeError as error:
+            remedy = (
+                "" if self.has_parameters else ", and parameters if the PDE has any"
+            )
+            raise TypeError(
+                f"{name} is called with ({', '.join(given)}){remedy}, and takes "
+                f"{signature}"
+            ) from error
 
     @property
     def num_axes(self) -> int:
@@ -125,7 +163,8 @@ class PDE:
 
     def missing(self, axis: int) -> tuple[int, int]:
         """Return how many conditions an axis has, and how many its derivatives want."""
-        points = tuple(np.meshgrid(*self.domain, indexing="ij", sparse=True))
+        ends = np.asarray(self.domain, float)
+        points = tuple(np.meshgrid(*ends, indexing="ij", sparse=True))
         asked = self.orders(points, self.parameters)
         wanted = sum(max((o[axis] for o in own), default=0) for own in asked)
         faces = [c for f in range(self.fields) for c in self.conditions_of(f)]
@@ -179,8 +218,8 @@ class PDE:
         """Return the derivatives that the equations ask for, per field.
 
         Raises:
-            ValueError: an order above 4, a residual of another shape than the grid, or
-                fewer equations than fields.
+            ValueError: an order above 4, a residual that is complex or has another
+                shape than the grid, or fewer equations than fields.
         """
         asked: list[set[Orders]] = [set() for _ in range(self.fields)]
         shape = jnp.broadcast_shapes(*(jnp.shape(c) for c in x))
@@ -204,6 +243,11 @@ class PDE:
                     f"residual must return an array of the grid's shape {shape}, or "
                     f"one per equation, got {got}"
                 )
+            if not jnp.issubdtype(equation.dtype, jnp.floating):
+                raise ValueError(
+                    f"residual must be real, got {equation.dtype}; write a complex "
+                    "field as two real ones, PDE(..., fields=2)"
+                )
         if len(equations) < self.fields:
             raise ValueError(
                 f"{self.fields} fields need as many equations, got {len(equations)}; "
@@ -217,7 +261,9 @@ class PDE:
         Raises:
             ValueError: too many of them, or one that is not available.
         """
-        if not orders:
+        if np.ndim(orders) != 1:
+            raise ValueError(f"orders must be one per axis, as in (2,), got {orders!r}")
+        if not len(orders):
             return (0,) * self.num_axes
         if len(orders) != self.num_axes:
             raise ValueError(

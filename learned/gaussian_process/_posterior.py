@@ -73,7 +73,7 @@ def information_factor(
 
 
 def observed_amplitude(
-    system: System, z: Unknowns, parameters: Any
+    system: System, z: Unknowns, parameters: Any, noise: Any = 0.0
 ) -> Float[Array, ""]:
     """Return the prior standard deviation of z of largest evidence.
 
@@ -84,11 +84,12 @@ def observed_amplitude(
         system: with observations, which are its first measurements.
         z: at which the equations are linearised.
         parameters: of the equations.
+        noise: standard deviation of their errors, as in `weights_of`.
     """
     collocation = system.collocation
     count = len(collocation.pde.observations)
     lifted = collocation.lifted(parameters)
-    weights = weights_of(system, z, lifted, parameters, jnp.inf)
+    weights = weights_of(system, z, lifted, parameters, jnp.inf, noise)
     c = collocation.coefficients(z, lifted, parameters)
     measured = measurement_rows(system, weights)
     E = jnp.concatenate([*equation_rows(system, weights, c), *measured[count:]])
@@ -135,6 +136,6 @@ def posterior_factor(
     flat, _ = ravel_pytree(z)
     amplitude = jnp.linalg.norm(flat)
     if system.collocation.pde.observations:
-        amplitude = observed_amplitude(system, z, parameters)
+        amplitude = observed_amplitude(system, z, parameters, noise)
     amplitude = jnp.where(amplitude > 0, amplitude, 1.0)
     return information_factor(system, z, parameters, noise, amplitude)

@@ -10,12 +10,21 @@ import numpy as np
 from ._basis import Axis
 from ._collocation import Collocation, collocate
 from ._evidence import axis_data, learned
+from ._gauss_newton import Found
+from ._joint import train_joint
 from ._kernels import AbstractKernel, Envelope, SpectralMixture
 from ._pde import PDE
 from ._posterior import UNRESOLVED
 from ._solution import PDESolution, Report, Spectrum
 from ._solve_spectrum import axes_and_bases, can_solve, solve_spectrum
-from ._spectrum import LENGTHS, broadband, merge, mixture, peaks
+from ._spectrum import (
+    LENGTHS,
+    broadband,
+    merge,
+    mixture,
+    peaks,
+    with_slow_part,
+)
 
 Learn = Literal["auto", "evidence", "peaks", "joint"] | None
 KERNELS: dict[str, Envelope] = {"gaussian": "gaussian", "matern": "matern72"}
@@ -23,6 +32,12 @@ MAX_ROUNDS = 4
 EVIDENCE_ROUNDS = 2
 """The second one at the solution of the first, which is what a nonlinear equation is
 linearised at."""
+WIDER = (0.1, 0.05, 0.025)
+"""Length-scales, in lengths of the axis, where peaks leave too much."""
+RESOLVED = 1e-5
+"""A residual off the grid that needs no shorter ones."""
+JOINT_STEPS = 1000
+"""Of Adam, of which the published runs have 10⁵ to 3·10⁶."""
 FEWEST = 8
 """Points along an axis, of which the periodogram needs a few."""
 ROUNDING = 1e-11
@@ -73,6 +88,8 @@ class Search(eqx.Module):
     ) -> PDESolution:
         """Solve on a given grid, or double the axes that need it."""
         num_axes = self.pde.num_axes
+        if num_points is None and self.learn == "joint":
+            raise ValueError('learn="joint" needs num_points')
         if num_points is not None:
             return self.on_grid(sizes_of(num_points, num_axes))
         sizes = [128 if num_axes == 1 else 64] * num_axes
@@ -101,15 +118,48 @@ class Search(eqx.Module):
             return self._solved(self._broadband(axes), num_points, 1)
         if self.learn == "evidence":
             return self._by_evidence(axes, num_points)
-        best = self._by_peaks(axes, num_points)
+        if self.learn == "joint":
+            return self._by_joint_training(num_points)
+        best, frequencies = self._by_peaks(axes, num_points)
+        if self.learn == "auto" and best.report.residual_off_grid > UNRESOLVED:
+            best = self._wider(best, frequencies, axes, num_points)
         if best.report.residual_off_grid > UNRESOLVED:
             wide = self._solved(self._broadband(axes), num_points, MAX_ROUNDS + 1)
             best = wide if _is_better(wide, best) else best
         return best
 
+    def _wider(
+        self,
+        best: PDESolution,
+        frequencies: Sequence[np.ndarray],
+        axes: Sequence[Axis],
+        num_points: tuple[int, ...],
+    ) -> PDESolution:
+        """A steep front has no peaks but many frequencies: shorter envelopes."""
+        for index, length in enumerate(WIDER):
+            kernels = [
+                mixture(f, axis, KERNELS[str(self.kernel)], length)
+                for f, axis in zip(frequencies, axes, strict=True)
+            ]
+            if not self._can_solve(kernels, num_points):
+                break
+            solution = self._solved(kernels, num_points, MAX_ROUNDS + index, x0=best)
+            best = solution if _is_better(solution, best) else best
+            if best.report.residual_off_grid <= max(self.rtol, RESOLVED):
+                break
+        return best
+
+    def _can_solve(
+        self, kernels: Sequence[AbstractKernel], num_points: tuple[int, ...]
+    ) -> bool:
+        _, bases = axes_and_bases(
+            self.pde, Spectrum(tuple(kernels), num_points), self.is_exact
+        )
+        return can_solve(self.pde, self.is_exact, bases)
+
     def _by_peaks(
         self, axes: Sequence[Axis], num_points: tuple[int, ...]
-    ) -> PDESolution:
+    ) -> tuple[PDESolution, list[np.ndarray]]:
         """Those of the source, then those of the solution and of what it leaves."""
         found = self._source_peaks(axes, num_points)
         best: PDESolution | None = None
@@ -131,7 +181,7 @@ class Search(eqx.Module):
                 break
             found = merged
         assert best is not None
-        return best
+        return best, found
 
     def _mixtures(
         self,
@@ -146,10 +196,7 @@ class Search(eqx.Module):
                 mixture(f, axis, KERNELS[str(self.kernel)], length)
                 for f, axis in zip(frequencies, axes, strict=True)
             ]
-            _, bases = axes_and_bases(
-                self.pde, Spectrum(tuple(kernels), num_points), self.is_exact
-            )
-            if can_solve(self.pde, self.is_exact, bases):
+            if self._can_solve(kernels, num_points):
                 break
         return kernels
 
@@ -171,6 +218,14 @@ class Search(eqx.Module):
                     for d, (axis, kernel) in enumerate(zip(axes, kernels, strict=True))
                 ]
             solution = self._solved(kernels, num_points, num_rounds)
+            if solution.report.residual_off_grid > UNRESOLVED:
+                # u less its lift has a slow part that the equation hardly shows.
+                slower = [
+                    with_slow_part(kernel, axis)
+                    for kernel, axis in zip(kernels, axes, strict=True)
+                ]
+                again = self._solved(slower, num_points, num_rounds)
+                solution = again if _is_better(again, solution) else solution
             if best is not None and not _is_better(solution, best):
                 break
             best = solution
@@ -179,6 +234,29 @@ class Search(eqx.Module):
             kernels = self._broadband(axes)
         assert best is not None
         return best
+
+    def _by_joint_training(self, num_points: tuple[int, ...]) -> PDESolution:
+        """The published training, whose mean is one of the functions of its kernels."""
+        envelope = "gaussian" if self.kernel == "gaussian" else "matern52"
+        given = [f for f in self.max_frequency if f is not None]
+        trained = train_joint(
+            self.pde,
+            num_points,
+            envelope=envelope,
+            max_frequency=max(given) if given else None,
+            num_steps=JOINT_STEPS,
+            parameters=self.parameters,
+        )
+        spectrum = Spectrum(trained.kernels, num_points)
+        _, (bases,) = axes_and_bases(self.pde, spectrum, is_exact=False)
+        # k(x, X) (K + εI)⁻¹ U = Φ(x) Φᵀ (ΦΦᵀ + εI)⁻¹ U, and ΦᵀΦ = S².
+        z = trained.values
+        for d, (n, basis) in enumerate(zip(num_points, bases, strict=True)):
+            axis = self.pde.axis(d, n, is_exact=False)
+            rows = basis.evaluate(axis.points) / (basis.sizes**2 + trained.jitter)
+            z = jnp.moveaxis(jnp.tensordot(rows.T, z, axes=(1, d)), 0, d)
+        found = Found((z,), jnp.asarray(JOINT_STEPS), jnp.ones((), bool))
+        return self._solved(trained.kernels, num_points, 1, found, is_exact=False)
 
     def _learned_from_equation(
         self, axis: Axis, start: SpectralMixture, solution: PDESolution | None
@@ -231,15 +309,19 @@ class Search(eqx.Module):
         kernels: Sequence[AbstractKernel],
         num_points: tuple[int, ...],
         num_rounds: int,
+        found: Found | None = None,
+        is_exact: bool | None = None,
+        x0: Any = None,
     ) -> PDESolution:
         solution = solve_spectrum(
             self.pde,
             Spectrum(tuple(kernels), num_points),
             self.parameters,
             self.rtol,
-            self.is_exact,
-            self.x0,
+            self.is_exact if is_exact is None else is_exact,
+            self.x0 if x0 is None else x0,
             self.key,
+            found,
         )
         solution = eqx.tree_at(
             lambda s: s.report,

@@ -27,7 +27,13 @@ from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float
 
 from ._collocation import Unknowns
-from ._gauss_newton import System, galerkin_step, weighted_jacobian, weights_of
+from ._gauss_newton import (
+    System,
+    iterative_step,
+    mean_response,
+    weighted_jacobian,
+    weights_of,
+)
 from ._slab_equation import (
     SlabParameters,
     State,
@@ -156,7 +162,7 @@ def slab_draws(
     ends: Any,
     length: float,
 ) -> tuple[SlabDraws, State]:
-    """Return draws of a slab, by the projected equation, and δc of the next one.
+    """Return draws of a slab, and δc of the next one.
 
     Args:
         system: without measurements.
@@ -171,7 +177,8 @@ def slab_draws(
     collocation = system.collocation
     lifted = collocation.lifted(parameters)
     (c,) = collocation.coefficients(z, lifted, parameters)
-    (terms,) = collocation.largest_terms(z, lifted, parameters)
+    terms = collocation.largest_terms(z, lifted, parameters)
+    respond = mean_response(system, c[0])
 
     def residual(state: State) -> Any:
         p = at_state(parameters, state)
@@ -179,10 +186,10 @@ def slab_draws(
 
     def draw(given: Any) -> Any:
         key, change = given
-        error = noise * terms * jax.random.normal(key, collocation.grid)
-        own = galerkin_step(system, c[0], error)
+        error = noise * terms[0] * jax.random.normal(key, collocation.grid)
+        own = respond(error)
         moved = jax.jvp(residual, (parameters.state,), (change,))[1]
-        response = galerkin_step(system, c[0], moved)
+        response = iterative_step(system, c[0], moved)
         none = jax.tree.map(jnp.zeros_like, change)
         before = state_after(change, (response,), ends, length)
         after = state_after(none, (own,), ends, length)

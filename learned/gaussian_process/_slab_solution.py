@@ -20,7 +20,7 @@ from ._slab_posterior import (
     slab_draws,
     slab_posterior,
 )
-from ._solution import CHUNK, NUM_SAMPLES, PDESolution, Report, Spectrum
+from ._solution import CHUNK, NUM_SAMPLES, OUTSIDE, PDESolution, Report, Spectrum
 
 
 class SlabSolution(eqx.Module):
@@ -43,6 +43,9 @@ class SlabSolution(eqx.Module):
     report: Report
     key: Any
     pde: PDE = eqx.field(static=True)
+
+    def __str__(self) -> str:
+        return f"{self.num_slabs} slabs, of which the worst: {self.report}"
 
     @property
     def num_slabs(self) -> int:
@@ -178,6 +181,16 @@ class SlabSolution(eqx.Module):
             )
         return points
 
+    def _require_inside(self, times: np.ndarray) -> None:
+        low, high = map(float, self.pde.domain[-1])
+        slack = OUTSIDE * (high - low)
+        outside = (times < low - slack) | (times > high + slack)
+        if np.any(outside):
+            raise ValueError(
+                f"coordinates along axis {self.pde.num_axes - 1} must be in its "
+                f"interval [{low:g}, {high:g}], got {times[outside][0]:g}"
+            )
+
     def _by_slab(
         self, function: Callable[[int, Any], Any], points: Any, along: int = 0
     ) -> Any:
@@ -191,7 +204,8 @@ class SlabSolution(eqx.Module):
         low = float(self.pde.domain[-1][0])
         times = points[:, -1] - low
         index = jnp.clip(times // self.length, 0, self.num_slabs - 1)
-        local = points.at[:, -1].set(times - index * self.length)
+        within = jnp.clip(times - index * self.length, 0, self.length)
+        local = points.at[:, -1].set(within)
         if is_traced(points):
             found: Any = 0.0
             for k in range(self.num_slabs):
@@ -201,6 +215,7 @@ class SlabSolution(eqx.Module):
                 own = (index == k).reshape(-1, *[1] * (values.ndim - 1))
                 found = found + jnp.where(own, values, 0.0)
             return jnp.moveaxis(found, 0, along)
+        self._require_inside(np.asarray(points[:, -1]))
         order = np.argsort(index, kind="stable")
         counts = np.bincount(np.asarray(index, int), minlength=self.num_slabs)
         # Slabs have the same program where they have the same number of points.
@@ -210,7 +225,8 @@ class SlabSolution(eqx.Module):
             own = order[start : start + count]
             start += count
             if count or (not len(points) and not k):
-                padded = jnp.pad(local[own], ((0, most - count), (0, 0)))
+                mode = "edge" if count else "constant"
+                padded = jnp.pad(local[own], ((0, most - count), (0, 0)), mode=mode)
                 found.append(function(k, padded)[:count])
         values = jnp.concatenate(found)
         back = np.empty(len(order), int)

@@ -90,6 +90,10 @@ def _require_marching(search: Search, num_slabs: Any, *, has_spectrum: bool) -> 
         )
     if not search.is_exact:
         raise ValueError('slabs of time need boundary="exact"')
+    if search.learn == "joint":
+        raise ValueError(
+            'learn="joint" trains on the whole of time; take another with num_slabs'
+        )
     if pde.observations:
         raise ValueError(
             "slabs of time are solved one after the other, and data in later ones "

@@ -1,7 +1,7 @@
 """Solving an equation: what is chosen from its data, and what is then computed."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, overload
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,42 @@ BOUNDARIES = ("exact", "penalty")
 RAISED = (Status.nonfinite_input, Status.nonfinite, Status.max_steps_reached)
 
 
+@overload
+def solve_pde(
+    pde: PDE,
+    num_points: int | Sequence[int] | None = None,
+    *,
+    kernel: str | AbstractKernel = "gaussian",
+    boundary: str = "exact",
+    learn: Learn = "auto",
+    spectrum: Spectrum | None = None,
+    max_frequency: float | Sequence[float] | None = None,
+    parameters: Any = None,
+    rtol: float = 1e-8,
+    max_points: int = 1_000_000,
+    x0: Any = None,
+    key: Any = None,
+    num_slabs: Literal[1] = 1,
+    throw: bool = True,
+) -> PDESolution: ...
+@overload
+def solve_pde(
+    pde: PDE,
+    num_points: int | Sequence[int] | None = None,
+    *,
+    kernel: str | AbstractKernel = "gaussian",
+    boundary: str = "exact",
+    learn: Learn = "auto",
+    spectrum: Spectrum | None = None,
+    max_frequency: float | Sequence[float] | None = None,
+    parameters: Any = None,
+    rtol: float = 1e-8,
+    max_points: int = 1_000_000,
+    x0: Any = None,
+    key: Any = None,
+    num_slabs: NumSlabs,
+    throw: bool = True,
+) -> PDESolution | SlabSolution: ...
 def solve_pde(
     pde: PDE,
     num_points: int | Sequence[int] | None = None,
@@ -50,13 +86,14 @@ def solve_pde(
         pde: the equation.
         num_points: of the grid, per axis or for all; by default doubled from 128 in
             one, 64 in more dimensions, until the residual between the points is below
-            `rtol`.
+            `rtol`. With `spectrum` it is the spectrum's.
         kernel: envelope of the kernels, "gaussian" or "matern" (7/2), or a kernel for
             all axes.
         boundary: "exact", or "penalty": conditions hold up to 1e-11 of their size.
         learn: "auto", peaks of periodograms; or "peaks" of the source alone; or
             "evidence", from 30 frequencies evenly up to `max_frequency`, whose weights,
-            places and length-scales the evidence finds; or `None`, these as they are.
+            places and length-scales the evidence finds; or `None`, these as they are;
+            or "joint", 1000 steps of the published training.
         spectrum: that of an earlier solution. Nothing is then chosen from data, so that
             it works under `jit`, `vmap` and derivatives with respect to `parameters`.
         max_frequency: in cycles per unit, one number or one per axis, for
@@ -68,7 +105,7 @@ def solve_pde(
         x0: a start for nonlinear equations: a number, a function of all coordinates, or
             a solution; with several fields a sequence of these. By default the lift of
             the conditions.
-        key: of the random numbers of `std` where the unknowns are many.
+        key: a `jax.random.key`, for `std` where the unknowns are many.
         num_slabs: how many equal parts of time, the last axis, are solved one after the
             other, each from the end of the one before; or "auto": as many as make the
             residual small. Grid, spectrum, `max_points` and `x0`'s grid are those of
@@ -77,8 +114,9 @@ def solve_pde(
             is left is a warning, and the status `stagnated`.
 
     Returns:
-        The solution: `mean`, `std`, `derivative`, `on_grid`, `sample`, `report`. Status
-        `converged` for a residual below rtol, `attained` above, `stagnated` above 1e-3.
+        The solution: `mean`, `std`, `derivative`, `on_grid`, `sample`, `suggest`,
+        `inverse`, `spectrum`, `report`. Status `converged` for a residual between the
+        points below rtol, `attained` above, `stagnated` above 1e-3.
 
     Raises:
         ValueError: float32, conditions that contradict each other, a residual that asks

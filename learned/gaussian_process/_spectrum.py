@@ -68,6 +68,16 @@ def mixture(
     return SpectralMixture(weights, merged, length * axis.length, envelope)
 
 
+def with_slow_part(kernel: SpectralMixture, axis: Axis) -> SpectralMixture:
+    """Return a kernel with a component of frequency zero, as heavy as the heaviest."""
+    return SpectralMixture(
+        [*kernel.weights, np.max(kernel.weights)],
+        [*kernel.frequencies, 0.0],
+        [*kernel.lengths, LENGTHS[1] * axis.length],
+        kernel.envelope,
+    )
+
+
 def merge(frequencies: Sequence[float], distance: float) -> np.ndarray:
     """Return frequencies without those that are near an earlier one."""
     kept: list[float] = []
