@@ -163,9 +163,20 @@ def _quadrature(
     # The highest frequency of a periodic grid is its alternating mode.
     highest = axis.nyquist * (1 if axis.is_periodic else 1 - 1e-9)
     reached = kernel.highest_frequency
+    if not (kernel.reach > 0 and reached > 0):
+        raise ValueError(
+            "the kernel must have length-scales that are positive and finite, got "
+            f"{kernel}"
+        )
     num_frequencies = int(min(highest, reached) * period) + 1
     frequencies = np.arange(num_frequencies) / period
     variances = kernel.density(frequencies) / period
+    is_density = np.all(np.isfinite(variances) & (variances >= 0))
+    if not (is_density and np.any(variances > 0)):
+        raise ValueError(
+            "the kernel's density must be positive and finite on the grid's "
+            f"frequencies, 0 to {highest:.3g} cycles per unit; got {kernel}"
+        )
     variances[0] /= 2
     beyond = np.arange(num_frequencies, 4 * int(highest * period) + 2) / period
     lost = float(np.sum(kernel.density(beyond)) / period)

@@ -4,6 +4,7 @@ from itertools import combinations
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
@@ -27,11 +28,17 @@ _SAMPLES = 9
 def missing_conditions(pde: PDE) -> list[str]:
     """Return a sentence for each axis with fewer conditions than derivatives.
 
+    And for each field to which a constant may be added.
+
     Observations may stand for conditions, so that with these there is none.
     """
     if pde.observations:
         return []
-    sentences = []
+    sentences = [
+        f"equations and conditions have derivatives of field {field} alone: of all "
+        "constants that may be added that of least prior norm is; see its std"
+        for field in pde.free_constants
+    ]
     for axis in range(pde.num_axes):
         given, wanted = pde.missing(axis)
         if given < wanted:
@@ -41,6 +48,36 @@ def missing_conditions(pde: PDE) -> list[str]:
                 "prior norm is returned; see its std"
             )
     return sentences
+
+
+def require_real(pde: PDE, parameters: Any) -> None:
+    """Raise where equations or conditions are not real numbers at each point."""
+    points = tuple(np.meshgrid(*pde.domain, indexing="ij", sparse=True))
+    pde.orders(points, parameters)
+    for field in range(pde.fields):
+        for condition in pde.conditions_of(field):
+            side = condition.functional.side
+            at = list(points)
+            at[condition.axis] = np.take(points[condition.axis], [side], condition.axis)
+            shape = np.broadcast_shapes(*(c.shape for c in at))
+            # Traced, as the coordinates are where the condition is imposed.
+            found = jax.eval_shape(
+                lambda x, value=condition.value: value(x, parameters), tuple(at)
+            )
+            is_real = not jnp.issubdtype(found.dtype, jnp.complexfloating)
+            if not (is_real and _fits(found.shape, shape)):
+                raise ValueError(
+                    f"the condition on the {_face(condition)} must be real numbers of "
+                    f"the shape of its coordinates, {shape}, got {found.dtype} of "
+                    f"shape {found.shape}"
+                )
+
+
+def _fits(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
+    try:
+        return np.broadcast_shapes(shape, to) == to
+    except ValueError:
+        return False
 
 
 def require_agreement(pde: PDE, parameters: Any) -> None:

@@ -128,20 +128,25 @@ class Collocation(eqx.Module):
         self, z: Unknowns, lifted: Values, parameters: Any
     ) -> Float[Array, " equations"]:
         """Return the largest term of each equation on the grid, 1 where all are 0."""
+        c = self.coefficients(z, lifted, parameters)
+        largest = self.terms(c, z, lifted, parameters)
+        return jnp.where(largest > 0, largest, 1)
+
+    def terms(
+        self, c: tuple[Values, ...], z: Unknowns, lifted: Values, parameters: Any
+    ) -> Float[Array, " equations"]:
+        """Return the same, and 0 where all are, given the coefficients at z."""
         values = self.values(z, lifted)
         # At u = 0: what depends on no derivative, such as a source.
         at_zero = self.pde.residual_of(
             self.points, jax.tree.map(jnp.zeros_like, values), parameters
         )
         found = []
-        for c, source in zip(
-            self.coefficients(z, lifted, parameters), at_zero, strict=True
-        ):
-            terms = jax.tree.map(lambda a, b: jnp.max(jnp.abs(a * b)), c, values)
+        for own, source in zip(c, at_zero, strict=True):
+            terms = jax.tree.map(lambda a, b: jnp.max(jnp.abs(a * b)), own, values)
             leaves = [*jax.tree.leaves(terms), jnp.max(jnp.abs(source))]
             found.append(jnp.max(jnp.stack(leaves)))
-        largest = jnp.stack(found)
-        return jnp.where(largest > 0, largest, 1)
+        return jnp.stack(found)
 
     def relative_residual(
         self, z: Unknowns, parameters: Any

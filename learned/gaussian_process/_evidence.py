@@ -195,7 +195,7 @@ def learned(
 
         def value(flat: np.ndarray) -> tuple[float, np.ndarray]:
             found, slope = _value_and_slope(
-                unravel(flat), data, axis.length, kernel.envelope, is_log
+                unravel(jnp.asarray(flat)), data, axis.length, kernel.envelope, is_log
             )
             slope = np.asarray(ravel_pytree(slope)[0])
             if not (np.isfinite(found) and np.all(np.isfinite(slope))):

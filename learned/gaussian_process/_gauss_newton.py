@@ -7,8 +7,11 @@ preconditioner is the Sylvester equation of the mean of each coefficient, projec
 the functions U = Φ S⁻¹ themselves, (⊗ Uᵀ) J̄ (⊗ S⁻¹): for constant coefficients and a
 span of U that is closed under derivatives, J times its inverse is ⊗ U, orthonormal.
 
-The last step is differentiable in the parameters at the solution, which is the implicit
-function theorem: z* - J⁻¹ F(z*, θ) has the derivative -J⁻¹ ∂F/∂θ.
+The last two steps are differentiable in the parameters, which is the implicit function
+theorem: with J at the solution z* kept, z* - J⁻¹ F(z*, θ) has the derivative
+-J⁻¹ ∂F/∂θ, and one step more the second derivative too. Where the equations leave
+something open what is left is not zero: Jᵀr = 0 is then what is solved, whose own
+derivative has those of J.
 """
 
 import math
@@ -35,6 +38,11 @@ from ._pde import PDE
 MAX_STEPS = 50
 SHORTEST = 1e-3
 """Part of a step below which the residual is taken to be least."""
+DIFFERENTIABLE = 2
+"""Steps at the end that have derivatives, each for one order of these."""
+BALANCING = 4
+"""Corrections, of which each leaves the square of what other rows have of a direction
+that the equations determine."""
 SETTLED = 0.99
 """How much of the residual a step must leave for the steps to have settled."""
 MAX_LSMR_STEPS = 100
@@ -182,9 +190,29 @@ def solve_system(
         lambda s: ~s[-1] & (s[0] < MAX_STEPS), advance, start
     )
     z = lax.stop_gradient(z)
-    # One step more, of which the right-hand side depends on the parameters.
-    errors = collocation.residual(z, lifted, parameters), misfits(system, z, wanted)
-    z = jax.tree.map(jnp.add, z, correction(z, errors))
+
+    def live(z: Any) -> Any:
+        return collocation.residual(z, lifted, parameters), misfits(system, z, wanted)
+
+    # Steps of which the right-hand sides depend on the parameters.
+    c = collocation.coefficients(z, *frozen)
+    if not system.is_dense:
+        for _ in range(DIFFERENTIABLE):
+            dz = iterative_step(system, c[0][0], live(z)[0][0])
+            z = (z[0] + dz,)
+    elif collocation.pde.is_determined:
+        factors = _factors(system, weights, c)
+        for _ in range(DIFFERENTIABLE):
+            dz = _least_squares(factors, _stack(weights, z, *live(z)), z)
+            z = jax.tree.map(jnp.add, z, dz)
+    else:
+        z = _open_steps(
+            _factors(system, weights, c),
+            lambda z: _stack(weights, z, *live(z)),
+            lambda z: _stack(weights, z, *left(z)),
+            z,
+            math.prod(collocation.grid) * len(c),
+        )
     return Found(z, num_steps, is_settled)
 
 
@@ -217,10 +245,18 @@ def weights_of(
     collocation = system.collocation
     is_determined = collocation.pde.is_determined
     noise = jnp.maximum(noise, NOISE if is_determined else UNDETERMINED_NOISE)
-    terms = collocation.largest_terms(z, lifted, parameters)
+    c = collocation.coefficients(z, lifted, parameters)
+    terms = collocation.terms(c, z, lifted, parameters)
     wanted = [m.wanted(collocation, parameters) for m in system.measurements]
+    responses = _responses(system, c)
+    # Of what has no term or value, as before the first step: what the prior has.
+    natural = _amplitude(system, terms, responses, wanted)
+    expected = jnp.where(jnp.isfinite(amplitude), amplitude, natural)
+    terms = jnp.where(terms > 0, terms, expected * responses)
+    terms = jnp.where(terms > 0, terms, 1)
     deviations = [
-        m.deviation(aim) for m, aim in zip(system.measurements, wanted, strict=True)
+        m.deviation(aim, expected)
+        for m, aim in zip(system.measurements, wanted, strict=True)
     ]
     return lax.stop_gradient(
         Weights(
@@ -228,6 +264,55 @@ def weights_of(
             measurements=tuple(1 / d for d in deviations),
             prior=1 / jnp.asarray(amplitude),
         )
+    )
+
+
+def natural_amplitude(system: System, z: Unknowns, parameters: Any) -> Any:
+    """Return the standard deviation of z that has the size of sources and conditions.
+
+    The prior is weak, but not whatever the unit of u.
+    """
+    collocation = system.collocation
+    lifted = collocation.lifted(parameters)
+    c = collocation.coefficients(z, lifted, parameters)
+    terms = collocation.terms(c, z, lifted, parameters)
+    wanted = [m.wanted(collocation, parameters) for m in system.measurements]
+    found = _amplitude(system, terms, _responses(system, c), wanted)
+    return lax.stop_gradient(found)
+
+
+def _amplitude(system: System, terms: Any, responses: Any, wanted: Any) -> Any:
+    sizes = [*terms, *(jnp.max(jnp.abs(aim)) for aim in wanted)]
+    units = [*responses, *(m.largest for m in system.measurements)]
+    size, unit = jnp.stack(sizes), jnp.stack(units)
+    ratio = jnp.max(jnp.where(unit > 0, size / jnp.where(unit > 0, unit, 1), 0))
+    return jnp.where((ratio > 0) & jnp.isfinite(ratio), ratio, 1)
+
+
+def _responses(system: System, c: tuple[Values, ...]) -> Float[Array, " equations"]:
+    """Bounds of the standard deviations of the equations' values for z ~ N(0, I)."""
+
+    def response(matrices: Any, orders: Any, coefficient: Any) -> Any:
+        total = jnp.max(jnp.abs(coefficient))
+        for by_order, order in zip(matrices, orders, strict=True):
+            total = total * jnp.max(jnp.linalg.norm(by_order[order], axis=1))
+        return total
+
+    return jnp.stack(
+        [
+            jnp.sum(
+                jnp.stack(
+                    [
+                        response(matrices, orders, coefficient)
+                        for matrices, own in zip(
+                            system.collocation.matrices, by_field, strict=True
+                        )
+                        for orders, coefficient in own.items()
+                    ]
+                )
+            )
+            for by_field in c
+        ]
     )
 
 
@@ -281,11 +366,72 @@ def _dense_step(
     system: System, weights: Weights, c: tuple[Values, ...], z: Unknowns, errors: Any
 ) -> Any:
     """The least-squares step, by QR; the rows descend in size as it asks for."""
-    J = weighted_jacobian(system, weights, c)
-    Q, R = lax.stop_gradient(jnp.linalg.qr(J))
-    flat, unravel = ravel_pytree(z)
-    del flat
-    return unravel(-solve_triangular(R, Q.T @ _stack(weights, z, *errors)))
+    factors = _factors(system, weights, c)
+    return _least_squares(factors, _stack(weights, z, *errors), z)
+
+
+def _factors(system: System, weights: Weights, c: tuple[Values, ...]) -> Any:
+    """Q and R of the Jacobian."""
+    return lax.stop_gradient(jnp.linalg.qr(weighted_jacobian(system, weights, c)))
+
+
+def _least_squares(factors: Any, errors: Any, z: Unknowns) -> Any:
+    Q, R = factors
+    _, unravel = ravel_pytree(z)
+    return unravel(-solve_triangular(R, Q.T @ errors))
+
+
+def _balanced(Q: Any, r: Any, num_equations: int) -> Any:
+    """Return r with what the equations must leave for Jᵀr = 0.
+
+    What they leave is small and lost in rounding. By least norm it follows from the
+    other rows, whose part of Jᵀr it balances.
+    """
+    top, rest = Q[:num_equations], Q[num_equations:]
+    aim = rest.T @ r[num_equations:]
+    y = aim
+    for _ in range(BALANCING):
+        y = y + aim - top.T @ (top @ y)
+    return r.at[:num_equations].set(-top @ y)
+
+
+def _open_steps(
+    factors: Any, live: Any, frozen: Any, z: Unknowns, num_equations: int
+) -> Unknowns:
+    """The differentiable steps for Jᵀr = 0 where r is not zero.
+
+    With H = RᵀR + Σ_i r_i ∇²r_i and R⁻ᵀJᵀr = Qᵀr + R⁻ᵀ(J - QR)ᵀr, where the difference
+    of J from that at z is zero but for its derivatives.
+
+    Args:
+        factors: Q and R of J at z.
+        live: r as a function of z.
+        frozen: the same, whose parameters have no derivatives.
+        z: the solution, without derivatives.
+        num_equations: rows of r that are equations, which come first.
+    """
+    Q, R = factors
+    start, unravel = ravel_pytree(z)
+    r = lax.stop_gradient(_balanced(Q, frozen(z), num_equations))
+
+    def slope(function: Any, flat: Any, cotangent: Any) -> Any:
+        return jax.vjp(lambda f: function(unravel(f)), flat)[1](cotangent)[0]
+
+    curvature = lax.stop_gradient(
+        jax.jacfwd(lambda flat: slope(frozen, flat, r))(start)
+    )
+    half = solve_triangular(R, curvature, trans=1)
+    curved = jnp.eye(len(start)) + solve_triangular(R, half.T, trans=1)
+    curved = lax.stop_gradient(curved)
+    flat = start
+    for _ in range(DIFFERENTIABLE):
+        errors = live(unravel(flat))
+        # The derivative of r is in Qᵀr already; twice, with two signs, it is rounding.
+        change = slope(live, flat, r) - slope(frozen, start, r)
+        q = Q.T @ errors + solve_triangular(R, change, trans=1)
+        kept = lax.stop_gradient(q)
+        flat = flat - solve_triangular(R, kept + jnp.linalg.solve(curved, q - kept))
+    return unravel(flat)
 
 
 def iterative_step(system: System, c: dict[Any, Any], F: Any) -> Any:
@@ -361,7 +507,8 @@ def inverse_operator(
     lifted = collocation.lifted(parameters)
     c = collocation.coefficients(z, lifted, parameters)
     if system.is_dense:
-        weights = weights_of(system, z, lifted, parameters, 1.0)
+        amplitude = natural_amplitude(system, z, parameters)
+        weights = weights_of(system, z, lifted, parameters, amplitude)
         Q, R = jnp.linalg.qr(weighted_jacobian(system, weights, c))
         rows = Q[: math.prod(collocation.grid)]
 

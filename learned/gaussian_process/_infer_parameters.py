@@ -199,8 +199,8 @@ def _determined(H: Any) -> tuple[Any, Any, Any]:
     """
     sizes = jnp.linalg.norm(H, axis=0)
     sizes = jnp.where(sizes > 0, sizes, 1.0)
-    U, s, Vt = jnp.linalg.svd(H / sizes, full_matrices=False)
-    return U, jnp.where(s > ROUNDING * s[0], s, 0.0), Vt / sizes
+    U, s, Vt = jnp.linalg.svd(H / sizes[None, :], full_matrices=False)
+    return U, jnp.where(s > ROUNDING * s[0], s, 0.0), Vt / sizes[None, :]
 
 
 def _reciprocal(s: Any) -> Any:
@@ -213,7 +213,8 @@ def _covariance(H: Any) -> Any:
     known = (_reciprocal(s)[:, None] * Vt).T
     # Of a vector outside of the rows of H nothing is known.
     sizes = jnp.linalg.norm(H, axis=0)
-    rows = jnp.where(s > 0, 1.0, 0.0)[:, None] * Vt * jnp.where(sizes > 0, sizes, 1.0)
+    sizes = jnp.where(sizes > 0, sizes, 1.0)
+    rows = jnp.where(s > 0, 1.0, 0.0)[:, None] * Vt * sizes[None, :]
     unknown = jnp.eye(len(sizes)) - rows.T @ rows
     infinite = jnp.where(unknown > 0, jnp.inf, -jnp.inf)
     return jnp.where(jnp.abs(unknown) > 1e-6, infinite, known @ known.T)

@@ -64,13 +64,18 @@ class Measurements(eqx.Module):
             m = derivative(m, axis, order)
         return self.values - m(self.coordinates, parameters)
 
-    def deviation(self, wanted: Any) -> Float[Array, " points"]:
-        """Return the standard deviation of the error."""
+    @property
+    def largest(self) -> Float[Array, ""]:
+        """The largest standard deviation of the functionals for z ~ N(0, I)."""
+        return jnp.max(jnp.linalg.norm(self.matrix, axis=1))
+
+    def deviation(self, wanted: Any, amplitude: Any) -> Float[Array, " points"]:
+        """Return the standard deviation of the error, given that of z."""
         if self.condition is None:
             return jnp.asarray(self.noise)
         largest = jnp.max(jnp.abs(wanted))
         # Of a condition that is zero: the prior's standard deviation.
-        prior = jnp.max(jnp.linalg.norm(self.matrix, axis=1))
+        prior = amplitude * self.largest
         scale = jnp.where(largest > 0, largest, jnp.where(prior > 0, prior, 1))
         return jnp.broadcast_to(PENALTY * lax.stop_gradient(scale), wanted.shape)
 

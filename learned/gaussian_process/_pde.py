@@ -175,9 +175,23 @@ class PDE:
     def is_determined(self) -> bool:
         """Whether every axis has enough conditions, so that data are not needed."""
         counts = [self.missing(axis) for axis in range(self.num_axes)]
-        return not self.observations and all(
-            given >= wanted for given, wanted in counts
+        return (
+            not self.observations
+            and not self.free_constants
+            and all(given >= wanted for given, wanted in counts)
         )
+
+    @property
+    def free_constants(self) -> list[int]:
+        """Fields of which equations and conditions have derivatives alone."""
+        points = tuple(np.meshgrid(*self.domain, indexing="ij", sparse=True))
+        asked = self.orders(points, self.parameters)
+        return [
+            field
+            for field, own in enumerate(asked)
+            if (0,) * self.num_axes not in own
+            and all(c.functional.order for c in self.conditions_of(field))
+        ]
 
     def axis(
         self, index: int, num_points: int, field: int = 0, is_exact: bool = True

@@ -387,7 +387,8 @@ class Search(eqx.Module):
 
 
 def sizes_of(num_points: Any, num_axes: int) -> tuple[int, ...]:
-    sizes = [num_points] * num_axes if isinstance(num_points, int) else num_points
+    is_one = isinstance(num_points, int | np.integer)
+    sizes: Any = [num_points] * num_axes if is_one else num_points
     if np.ndim(sizes) != 1 or len(sizes) != num_axes:
         raise ValueError(
             f"num_points must be one number or one per axis, here {num_axes}, got "

@@ -20,7 +20,7 @@ from ._slab_posterior import (
     slab_draws,
     slab_posterior,
 )
-from ._solution import CHUNK, NUM_SAMPLES, OUTSIDE, PDESolution, Report, Spectrum
+from ._solution import CHUNK, KEYS, NUM_SAMPLES, OUTSIDE, PDESolution, Report, Spectrum
 
 
 class SlabSolution(eqx.Module):
@@ -151,8 +151,9 @@ class SlabSolution(eqx.Module):
         initial: Any = jax.tree.map(
             lambda a: jnp.zeros((NUM_SAMPLES, *a.shape)), self._no_state()
         )
+        key = jax.random.wrap_key_data(self.key, impl=KEYS)
         for own_key, slab in zip(
-            jax.random.split(self.key, self.num_slabs), self.slabs, strict=True
+            jax.random.split(key, self.num_slabs), self.slabs, strict=True
         ):
             draws, initial = slab_draws(
                 system,

@@ -38,8 +38,8 @@ CHUNK = 8192
 NUM_SAMPLES = 32
 """Of which the standard deviation is taken where there are too many unknowns for that
 of their joint distribution; its relative error is 1/√64, 13 %."""
-
-
+KEYS = "threefry2x32"
+"""The generator whose raw keys a solution holds, as arrays can be written to files."""
 OUTSIDE = 1e-9
 """Part of an axis by which coordinates may be outside of it, by rounding."""
 NUM_CANDIDATES = 512
@@ -164,6 +164,11 @@ class PDESolution(eqx.Module):
                 f"{self.pde.num_axes}, got {len(axes)}"
             )
         vectors = tuple(jnp.asarray(axis, float) for axis in axes)
+        if any(vector.ndim != 1 for vector in vectors):
+            raise ValueError(
+                "on_grid takes vectors of coordinates, got shapes "
+                f"{[vector.shape for vector in vectors]}"
+            )
         for index, vector in enumerate(vectors):
             self._require_inside(index, vector)
         return _on_grid(self, vectors)
@@ -182,7 +187,8 @@ class PDESolution(eqx.Module):
         if self.system.is_dense:
             R = self._factor()
             return self._in_chunks(lambda x: _std(self, R, x), points)
-        samples = self._samples(self.key, NUM_SAMPLES)
+        key = jax.random.wrap_key_data(self.key, impl=KEYS)
+        samples = self._samples(key, NUM_SAMPLES)
 
         def spread(x: Any) -> Any:
             zero = (0,) * self.pde.num_axes
@@ -232,6 +238,11 @@ class PDESolution(eqx.Module):
             raise ValueError(
                 "suggest needs the joint distribution of the unknowns, of which there "
                 "are too many; take a kernel of fewer functions"
+            )
+        if not (noise >= 0 and 0 <= field < len(self.z)):
+            raise ValueError(
+                f"noise must be at least 0 and field one of {len(self.z)}, counted "
+                f"from 0, got {noise} and {field}"
             )
         if not 0 < num_points <= NUM_CANDIDATES:
             raise ValueError(
@@ -316,7 +327,9 @@ class PDESolution(eqx.Module):
             )
         for index in range(self.pde.num_axes):
             self._require_inside(index, points[:, index])
-        starts = range(0, max(len(points), 1), CHUNK)
+        if not len(points):
+            return jnp.zeros((0, len(self.z)) if len(self.z) > 1 else 0)
+        starts = range(0, len(points), CHUNK)
         return jnp.concatenate([function(points[i : i + CHUNK]) for i in starts])
 
 

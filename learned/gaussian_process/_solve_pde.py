@@ -9,7 +9,7 @@ import numpy as np
 
 from ...operators._field import is_traced
 from ...solvers import SolveError, Status
-from ._checks import is_resonant, missing_conditions, require_agreement
+from ._checks import is_resonant, missing_conditions, require_agreement, require_real
 from ._kernels import AbstractKernel
 from ._pde import PDE
 from ._search import Learn, Search, with_warnings
@@ -19,6 +19,10 @@ from ._solution import PDESolution, Spectrum, warn
 from ._solve_spectrum import solve_spectrum
 
 BOUNDARIES = ("exact", "penalty")
+TRACED = (
+    "under a transformation solve_pde cannot look for frequencies in what depends on "
+    "traced values; solve once outside of it, and give spectrum=solution.spectrum"
+)
 RAISED = (Status.nonfinite_input, Status.nonfinite, Status.max_steps_reached)
 
 
@@ -155,28 +159,38 @@ def solve_pde(
     if boundary not in BOUNDARIES:
         raise ValueError(f'boundary must be "exact" or "penalty", got {boundary!r}')
     is_exact = boundary == "exact"
-    # Arrays, so that other values are the same program.
+    # Arrays without weak types, so that other values are the same program.
     parameters = jax.tree.map(
-        jnp.asarray, pde.parameters if parameters is None else parameters
+        lambda a: jnp.asarray(a, jnp.asarray(a).dtype),
+        pde.parameters if parameters is None else parameters,
     )
     if spectrum is None and is_traced(parameters):
+        raise ValueError(TRACED)
+    try:
+        require_real(pde, parameters)
+    except jax.errors.TracerArrayConversionError as error:
         raise ValueError(
-            "under a transformation solve_pde cannot look for frequencies in traced "
-            "parameters; solve once outside of it, and give spectrum=solution.spectrum"
-        )
+            "residual or a condition calls NumPy on values that are traced; write it "
+            "with jax.numpy"
+        ) from error
     if spectrum is None and is_exact:
         require_agreement(pde, parameters)
     highest = _per_axis(max_frequency, pde.num_axes)
     search = Search(pde, kernel, learn, is_exact, highest, parameters, rtol, x0, key)
-    if num_slabs != 1:
-        solution = solve_slabs(search, num_slabs, num_points, max_points, spectrum)
-    elif spectrum is not None:
-        solution = solve_spectrum(pde, spectrum, parameters, rtol, is_exact, x0, key)
-    else:
-        solution = search.run(num_points, max_points)
-        solution = with_warnings(
-            solution, *missing_conditions(pde), *_doubts(solution, highest)
-        )
+    try:
+        if num_slabs != 1:
+            solution = solve_slabs(search, num_slabs, num_points, max_points, spectrum)
+        elif spectrum is not None:
+            solution = solve_spectrum(
+                pde, spectrum, parameters, rtol, is_exact, x0, key
+            )
+        else:
+            solution = search.run(num_points, max_points)
+            solution = with_warnings(
+                solution, *missing_conditions(pde), *_doubts(solution, highest)
+            )
+    except jax.errors.TracerArrayConversionError as error:
+        raise ValueError(TRACED) from error
     warn(solution.report.warnings)
     if throw and not is_traced(solution.report.status):
         status = Status(solution.report.status)
@@ -189,7 +203,8 @@ def _per_axis(highest: Any, num_axes: int) -> tuple[float | None, ...]:
     if highest is None:
         return (None,) * num_axes
     values = np.asarray(highest, float)
-    if values.shape not in ((), (num_axes,)) or not np.all(values > 0):
+    is_sound = np.all((values > 0) & np.isfinite(values))
+    if values.shape not in ((), (num_axes,)) or not is_sound:
         raise ValueError(
             f"max_frequency must be a positive number, or one per axis, here "
             f"{num_axes}, got {highest!r}"

@@ -20,6 +20,7 @@ from ._gauss_newton import (
     Found,
     System,
     is_dense,
+    natural_amplitude,
     needs_dense,
     solve_system,
 )
@@ -87,6 +88,11 @@ class Prepared(eqx.Module):
 
 def prepare(pde: PDE, spectrum: Spectrum, is_exact: bool) -> Prepared:
     """Return the functions, and the equations on the grid and between its points."""
+    if len(spectrum.num_points) != pde.num_axes:
+        raise ValueError(
+            f"spectrum has {len(spectrum.num_points)} axes, and the equation "
+            f"{pde.num_axes}; take that of a solution of this equation"
+        )
     axes, bases = axes_and_bases(pde, spectrum, is_exact)
     if not can_solve(pde, is_exact, bases):
         counts = [" x ".join(str(b.rank) for b in field) for field in bases]
@@ -131,7 +137,9 @@ def solve_prepared(
             ranks=ranks[0] if len(ranks) == 1 else ranks,
             warnings=(),
         ),
-        key=jax.random.key(0) if key is None else key,
+        key=np.zeros(2, np.uint32)
+        if key is None
+        else jax.random.bits(key, (2,), "uint32"),
         pde=system.collocation.pde,
         axes=prepared.axes,
         is_lifted=system.collocation.is_lifted,
@@ -140,7 +148,9 @@ def solve_prepared(
 
 @eqx.filter_jit
 def _found(system: System, parameters: Any, z0: Unknowns) -> Found:
-    amplitude: Any = 1.0 if system.is_dense else jnp.inf
+    amplitude: Any = jnp.inf
+    if system.is_dense:
+        amplitude = natural_amplitude(system, z0, parameters)
     if system.collocation.pde.observations:
         first = solve_system(system, parameters, z0, amplitude).z
         amplitude = observed_amplitude(system, first, parameters)
@@ -156,9 +166,14 @@ def _assessed(
     on_grid, mean_on_grid = system.collocation.relative_residual(*frozen)
     off_grid, mean_off_grid = check.relative_residual(*frozen)
     noise = equation_noise(system, mean_on_grid, mean_off_grid, off_grid)
-    is_data_finite = all_finite(system.collocation.lifted(frozen[1]))
+    lifted = system.collocation.lifted(frozen[1])
+    zeros = system.collocation.zeros()
+    source = system.collocation.residual(zeros, lifted, frozen[1])
+    is_data_finite = all_finite(lifted)
+    is_source_finite = all_finite(source)
     status = first_of(
         (~is_data_finite, Status.nonfinite_input),
+        (~jnp.isfinite(off_grid) & ~is_source_finite, Status.nonfinite_input),
         (~jnp.isfinite(off_grid), Status.nonfinite),
         (~found.is_settled, Status.max_steps_reached),
         (off_grid <= rtol, Status.converged),

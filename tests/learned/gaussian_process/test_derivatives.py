@@ -1,0 +1,119 @@
+"""Derivatives in the parameters, against closed forms and differences."""
+
+import io
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from krylax.learned.gaussian_process import (
+    PDE,
+    Dirichlet,
+    Observations,
+    SpectralMixture,
+    _gauss_newton,
+    solve_pde,
+)
+
+from ...helpers import relative_error
+
+X = jnp.array([[0.3], [0.8]])
+
+
+@pytest.mark.filterwarnings("ignore:.*functions on")
+def test_derivative_where_observations_determine_the_solution():
+    """u' + θu = 0 is c exp(-θx), and c the regression of the observations.
+
+    Their noise is said to be less than it is, so that the prior has no part.
+    """
+    t = np.linspace(0.05, 1, 12)
+    y = np.exp(-2 * t) + 0.1 * np.random.default_rng(0).normal(size=12)
+    pde = PDE(
+        [(0.0, 1.0)],
+        lambda x, u, theta: u(1) + theta * u(),
+        conditions=[],
+        parameters=2.5,
+        data=Observations(t[:, None], y, noise=0.01),
+    )
+    kernel = SpectralMixture([1.0], [0.0], 0.5)
+    spectrum = solve_pde(pde, 24, kernel=kernel).spectrum
+
+    def expected(theta: Any) -> Any:
+        wave = jnp.exp(-theta * t)
+        return jnp.sum(wave * y) / jnp.sum(wave**2) * jnp.exp(-theta * X[:, 0])
+
+    def found(theta: Any) -> Any:
+        return solve_pde(pde, parameters=theta, spectrum=spectrum).mean(X)
+
+    slope = jax.jit(jax.jacrev(found))(2.5)
+    assert relative_error(slope, jax.jacrev(expected)(2.5)) <= 0.02
+
+
+CUBIC = PDE(
+    domain=[(0.0, 1.0)],
+    residual=lambda x, u, theta: u(2) - theta * u() ** 3 - 100 * jnp.sin(10 * x[0]),
+    conditions=[Dirichlet(lambda x, theta: 0.5 * x)],
+    parameters=1.0,
+)
+
+
+def test_second_derivative_is_that_of_the_first():
+    kernel = SpectralMixture([1.0, 1.0], [0.0, 1.6], 0.25)
+    spectrum = solve_pde(CUBIC, 48, kernel=kernel).spectrum
+
+    def middle(theta: Any) -> Any:
+        return solve_pde(CUBIC, parameters=theta, spectrum=spectrum).mean(X)[0]
+
+    slopes = jax.jit(jax.vmap(jax.grad(middle)))(jnp.array([1.49, 1.51]))
+    curvature = jax.jit(jax.hessian(middle))(1.5)
+    assert relative_error(curvature, (slopes[1] - slopes[0]) / 0.02) <= 1e-4
+
+
+def test_other_kinds_of_the_same_number_compile_nothing():
+    spectrum = solve_pde(CUBIC, 48, learn="peaks").spectrum
+    kinds = [
+        solve_pde(CUBIC, parameters=theta, spectrum=spectrum).parameters
+        for theta in (1.5, np.float64(1.5), jnp.asarray(1.5))
+    ]
+    assert {(a.dtype, a.weak_type) for a in kinds} == {(np.dtype("float64"), False)}
+
+
+def test_solution_is_written_to_a_file_and_read():
+    solution = solve_pde(CUBIC, 48, learn="peaks")
+    file = io.BytesIO()
+    eqx.tree_serialise_leaves(file, solution)
+    file.seek(0)
+    empty = jax.tree.map(lambda a: 0 * a, solution)
+    read = eqx.tree_deserialise_leaves(file, empty)
+    assert relative_error(read.mean(X), solution.mean(X)) == 0
+
+
+@pytest.mark.filterwarnings("ignore:.*functions on")
+def test_derivative_where_unknowns_are_many(monkeypatch: pytest.MonkeyPatch):
+    """Fewer are made to count as many, so that steps are by LSMR."""
+    monkeypatch.setattr(_gauss_newton, "MOST_PREFERRED", 10)
+    pde = PDE(
+        [(0.0, 1.0), (0.0, 1.0)],
+        lambda x, u, theta: (
+            u(2, 0)
+            + (1 + 0.3 * theta * x[0]) * u(0, 2)
+            - u() ** 3
+            + 20 * jnp.sin(np.pi * x[0]) * jnp.sin(np.pi * x[1]) * (1 + theta * x[1])
+        ),
+        [Dirichlet(0.0)],
+        parameters=1.0,
+    )
+    kernel = SpectralMixture([1.0], [0.0], 0.4)
+    spectrum = solve_pde(pde, 20, kernel=kernel).spectrum
+
+    def middle(theta: Any) -> Any:
+        solution = solve_pde(pde, parameters=theta, spectrum=spectrum)
+        return solution.mean(jnp.array([[0.3, 0.6]]))[0]
+
+    values, slopes = jax.jit(jax.vmap(jax.value_and_grad(middle)))(
+        jnp.array([0.999, 1.0, 1.001])
+    )
+    assert relative_error(slopes[1], (values[2] - values[0]) / 2e-3) <= 1e-5

@@ -1,0 +1,45 @@
+"""Units of u change nothing but the units of the solution."""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from krylax.learned.gaussian_process import (
+    PDE,
+    Dirichlet,
+    Observations,
+    SpectralMixture,
+    solve_pde,
+)
+
+from ...helpers import relative_error
+
+KERNEL = SpectralMixture([1.0, 1.0], [0.0, 2.0], 0.25)
+X = np.linspace(0, 1, 51)
+
+
+@pytest.mark.parametrize("size", [1e-20, 1e20])
+@pytest.mark.parametrize("boundary", ["exact", "penalty"])
+def test_size_of_the_solution_does_not_matter(size: float, boundary: str):
+    """One condition is zero, whose scale is that of the others."""
+
+    def u(x: Any) -> Any:
+        return size * jnp.sin(10 * x)
+
+    pde = PDE(
+        [(0.0, 1.0)], lambda x, v: v(2) + v() + 99 * u(x[0]), conditions=[Dirichlet(u)]
+    )
+    solution = solve_pde(pde, 64, kernel=KERNEL, boundary=boundary)
+    assert relative_error(solution.on_grid(X) / size, np.sin(10 * X)) <= 1e-10
+
+
+@pytest.mark.parametrize("size", [1e-20, 1e20])
+def test_size_of_the_observations_does_not_matter(size: float):
+    points = np.linspace(0, 1, 9)
+    data = Observations(points[:, None], size * np.sin(6 * points), noise=1e-6 * size)
+    pde = PDE([(0.0, 1.0)], lambda x, u: u(2) + 36 * u(), [], data=data)
+    with pytest.warns(UserWarning, match="|".join(["resonance", "functions on"])):
+        solution = solve_pde(pde, 32, kernel=KERNEL)
+    assert relative_error(solution.on_grid(X) / size, np.sin(6 * X)) <= 1e-5
