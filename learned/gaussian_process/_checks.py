@@ -52,7 +52,7 @@ def missing_conditions(pde: PDE) -> list[str]:
 
 def require_real(pde: PDE, parameters: Any) -> None:
     """Raise where equations or conditions are not real numbers at each point."""
-    points = tuple(np.meshgrid(*pde.domain, indexing="ij", sparse=True))
+    points = pde.corners
     pde.orders(points, parameters)
     for field in range(pde.fields):
         for condition in pde.conditions_of(field):

@@ -188,8 +188,8 @@ def _on_face(
     is_pair = isinstance(face, tuple | list) and len(face) == 2
     if not is_pair or face[1] not in SIDES:
         raise ValueError(
-            'faces is a list of pairs (axis, "low" or "high"), such as [(0, "low")]; '
-            f"got {face!r} in it"
+            'faces must be pairs (axis, "low" or "high") in a list, such as '
+            f'[(0, "low")]; got {face!r} in it'
         )
     side = face[1]
     axis = _axis_of(face[0], num_axes)
@@ -207,11 +207,6 @@ def _on_face(
 def as_function(g: Any, has_parameters: bool) -> Any:
     """Return (coordinates, parameters) -> values, for a number or a function."""
     if not callable(g):
-        if np.ndim(g):
-            raise ValueError(
-                "g of a condition must be a number or a function of the coordinates, "
-                f"got an array of shape {np.shape(g)}"
-            )
         constant = jnp.asarray(g, float)
         return lambda x, parameters: constant
     if has_parameters:

@@ -46,6 +46,8 @@ that the equations determine."""
 SETTLED = 0.99
 """How much of the residual a step must leave for the steps to have settled."""
 MAX_LSMR_STEPS = 100
+MAX_DERIVATIVE_STEPS = 1000
+"""A derivative is one step, and NaN where that does not settle."""
 MOST_PREFERRED = 1500
 """Unknowns up to which a step is dense least squares, where LSMR is another way."""
 MOST_POSSIBLE = 2500
@@ -197,8 +199,12 @@ def solve_system(
     # Steps of which the right-hand sides depend on the parameters.
     c = collocation.coefficients(z, *frozen)
     if not system.is_dense:
+        z = lax.stop_gradient((z[0] + correction(z, left(z))[0],))
         for _ in range(DIFFERENTIABLE):
-            dz = iterative_step(system, c[0][0], live(z)[0][0])
+            F = live(z)[0][0]
+            # Zero, which costs nothing, but for its derivatives.
+            change = F - lax.stop_gradient(F)
+            dz = iterative_step(system, c[0][0], change, MAX_DERIVATIVE_STEPS)
             z = (z[0] + dz,)
     elif collocation.pde.is_determined:
         factors = _factors(system, weights, c)
@@ -434,7 +440,9 @@ def _open_steps(
     return unravel(flat)
 
 
-def iterative_step(system: System, c: dict[Any, Any], F: Any) -> Any:
+def iterative_step(
+    system: System, c: dict[Any, Any], F: Any, max_steps: int = MAX_LSMR_STEPS
+) -> Any:
     """Return the least-squares step of one field without measurements, by LSMR."""
     scaled, _ = _projection(system)
 
@@ -448,7 +456,7 @@ def iterative_step(system: System, c: dict[Any, Any], F: Any) -> Any:
     y = solvers.solve(
         Function(mv, jax.ShapeDtypeStruct(system.collocation.shapes[0], F.dtype)),
         -F,
-        solvers.LSMR(rtol=1e-11, max_steps=MAX_LSMR_STEPS),
+        solvers.LSMR(rtol=1e-11, max_steps=max_steps),
         preconditioner=solvers.Sylvester()(_mean_operator(system, c)),
         throw=False,
     ).value

@@ -140,6 +140,12 @@ class PDE:
         return len(self.domain)
 
     @property
+    def corners(self) -> tuple[np.ndarray, ...]:
+        """The smallest grid, of floats where the domain has integers."""
+        ends = np.asarray(self.domain, float)
+        return tuple(np.meshgrid(*ends, indexing="ij", sparse=True))
+
+    @property
     def has_parameters(self) -> bool:
         """Whether functions get `parameters`."""
         return self.parameters is not None
@@ -163,9 +169,7 @@ class PDE:
 
     def missing(self, axis: int) -> tuple[int, int]:
         """Return how many conditions an axis has, and how many its derivatives want."""
-        ends = np.asarray(self.domain, float)
-        points = tuple(np.meshgrid(*ends, indexing="ij", sparse=True))
-        asked = self.orders(points, self.parameters)
+        asked = self.orders(self.corners, self.parameters)
         wanted = sum(max((o[axis] for o in own), default=0) for own in asked)
         faces = [c for f in range(self.fields) for c in self.conditions_of(f)]
         given = sum(c.axis == axis for c in faces)
@@ -184,8 +188,7 @@ class PDE:
     @property
     def free_constants(self) -> list[int]:
         """Fields of which equations and conditions have derivatives alone."""
-        points = tuple(np.meshgrid(*self.domain, indexing="ij", sparse=True))
-        asked = self.orders(points, self.parameters)
+        asked = self.orders(self.corners, self.parameters)
         return [
             field
             for field, own in enumerate(asked)

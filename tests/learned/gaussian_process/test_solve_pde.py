@@ -206,19 +206,6 @@ def test_functions_that_cannot_be_called_are_refused(change: Any, message: str):
         PDE([(0.0, 1.0)], **(given | change))
 
 
-@pytest.mark.parametrize(
-    ("condition", "message"),
-    [
-        (Dirichlet(0.0, faces=(0, "low")), "faces is a list of pairs"),  # type: ignore[arg-type]
-        (Dirichlet(np.zeros(3)), "must be a number or a function"),
-    ],
-)
-def test_conditions_that_are_none_are_refused(condition: Any, message: str):
-    pde = PDE([(0.0, 1.0)], lambda x, u: u(2), [condition])
-    with pytest.raises(ValueError, match=message):
-        solve_pde(pde, 32)
-
-
 def test_coordinates_outside_of_the_domain_are_refused():
     pde = PDE([(0, 1)], lambda t, u: u(1) + u() * jnp.ones_like(t[0]), [Initial(1.0)])
     solution = solve_pde(pde, 64)
@@ -226,14 +213,6 @@ def test_coordinates_outside_of_the_domain_are_refused():
         solution.mean([[1.5]])
     with pytest.raises(ValueError, match="along axis 0 must be in its interval"):
         solution.on_grid([-0.1, 0.5])
-
-
-@pytest.mark.parametrize(
-    ("weights", "lengths"), [([-1.0, 1.0], 0.3), ([1.0, 1.0], [0.3, 0.0])]
-)
-def test_mixtures_that_are_no_densities_are_refused(weights: Any, lengths: Any):
-    with pytest.raises(ValueError, match="must be positive"):
-        SpectralMixture(weights, [0.0, 1.0], lengths)
 
 
 @pytest.mark.parametrize("change", ["source", "data"])
