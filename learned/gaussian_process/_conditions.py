@@ -188,7 +188,7 @@ def _on_face(
     is_pair = isinstance(face, tuple | list) and len(face) == 2
     if not is_pair or face[1] not in SIDES:
         raise ValueError(
-            'faces must be pairs (axis, "low" or "high") in a list, such as '
+            'faces is a list of pairs (axis, "low" or "high"), such as '
             f'[(0, "low")]; got {face!r} in it'
         )
     side = face[1]
