@@ -20,6 +20,10 @@
   derivatives.
 - `_posterior.py`: The posterior of the unknowns around a solution.
 - `_search.py`: Looking for the frequencies of a solution, and for a grid.
+- `_slab_equation.py`: The equation of one slab of time, and what it hands to the next.
+- `_slab_posterior.py`: How errors go from slab to slab.
+- `_slab_solution.py`: The solution in slabs of time.
+- `_slabs.py`: Long times, solved slab by slab.
 - `_solution.py`: The solution of an equation, anywhere in its domain.
 - `_solve_pde.py`: Solving an equation: what is chosen from its data, and what is then
   computed.
@@ -38,6 +42,7 @@ from ._infer_parameters import infer_parameters as infer_parameters
 from ._kernels import AbstractKernel as AbstractKernel
 from ._kernels import SpectralMixture as SpectralMixture
 from ._pde import PDE as PDE
+from ._slab_solution import SlabSolution as SlabSolution
 from ._solution import PDESolution as PDESolution
 from ._solution import Report as Report
 from ._solution import Spectrum as Spectrum

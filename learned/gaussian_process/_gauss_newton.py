@@ -160,7 +160,7 @@ def solve_system(
         c = collocation.coefficients(z, *frozen)
         if system.is_dense:
             return _dense_step(system, weights, c, z, errors)
-        return (_iterative_step(system, c[0][0], errors[0][0]),)
+        return (iterative_step(system, c[0][0], errors[0][0]),)
 
     def advance(state: Any) -> Any:
         count, z, errors, norm, _ = state
@@ -204,7 +204,7 @@ def solve_system(
             F = live(z)[0][0]
             # Zero, which costs nothing, but for its derivatives.
             change = F - lax.stop_gradient(F)
-            dz = _iterative_step(system, c[0][0], change, MAX_DERIVATIVE_STEPS)
+            dz = iterative_step(system, c[0][0], change, MAX_DERIVATIVE_STEPS)
             z = (z[0] + dz,)
     elif collocation.pde.is_determined:
         factors = _factors(system, weights, c)
@@ -430,10 +430,10 @@ def _open_steps(
     return unravel(flat)
 
 
-def _iterative_step(
+def iterative_step(
     system: System, c: dict[Any, Any], F: Any, max_steps: int = MAX_LSMR_STEPS
 ) -> Any:
-    """The least-squares step of one field without measurements, by LSMR."""
+    """Return the least-squares step of one field without measurements, by LSMR."""
     scaled, _ = _projection(system)
 
     def mv(y: Any) -> Any:
@@ -543,6 +543,16 @@ def _mean_lines(
     return lines
 
 
+def mean_response(system: System, c: dict[Any, Any]) -> Any:
+    """Return the function from an error of the equation to that of z.
+
+    By the projected equation with the mean of each coefficient.
+    """
+    M = solvers.Sylvester()(_mean_operator(system, c))
+    _, tests = _projection(system)
+    return lambda error: _unscaled(system, M.mv(mode_products(tests, error)))
+
+
 @eqx.filter_jit
 def perturbed(
     system: System, z: Unknowns, parameters: Any, noise: Any, keys: Any
@@ -556,11 +566,10 @@ def perturbed(
     lifted = collocation.lifted(parameters)
     (c,) = collocation.coefficients(z, lifted, parameters)
     terms = collocation.largest_terms(z, lifted, parameters)
-    M = solvers.Sylvester()(_mean_operator(system, c[0]))
-    _, tests = _projection(system)
+    respond = mean_response(system, c[0])
 
     def draw(key: Any) -> Any:
         error = noise * terms[0] * jax.random.normal(key, collocation.grid)
-        return (z[0] + _unscaled(system, M.mv(mode_products(tests, error))),)
+        return (z[0] + respond(error),)
 
     return jax.lax.map(draw, keys)

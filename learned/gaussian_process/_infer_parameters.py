@@ -115,6 +115,8 @@ def infer_parameters(
         start = solve_pde(
             pde, num_points, parameters=theta, spectrum=spectrum, **settings
         )
+        # With observations there are no slabs.
+        assert isinstance(start, PDESolution)
         return *_steps(start.system, start.z, theta), start.spectrum
 
     theta, covariance, is_settled, own = improved(theta)
@@ -129,6 +131,7 @@ def infer_parameters(
             ]
         )
     solution = solve_pde(pde, parameters=theta, spectrum=own, **settings)
+    assert isinstance(solution, PDESolution)
     _, unravel = ravel_pytree(theta)
     return ParameterPosterior(
         mean=theta,

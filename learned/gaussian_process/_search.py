@@ -91,13 +91,13 @@ class Search(eqx.Module):
         if num_points is None and self.learn == "joint":
             raise ValueError('learn="joint" needs num_points')
         if num_points is not None:
-            return self.on_grid(_sizes(num_points, num_axes))
+            return self.on_grid(sizes_of(num_points, num_axes))
         sizes = [128 if num_axes == 1 else 64] * num_axes
         while True:
             solution = self.on_grid(tuple(sizes))
             if solution.report.residual_off_grid <= self.rtol:
                 return solution
-            growing = _axes_to_refine(solution)
+            growing = axes_to_refine(solution)
             wanted = [2 * n if d in growing else n for d, n in enumerate(sizes)]
             if np.prod(wanted) > max_points:
                 return with_warnings(
@@ -326,7 +326,7 @@ class Search(eqx.Module):
         solution = eqx.tree_at(
             lambda s: s.report,
             solution,
-            _changed(solution.report, num_rounds=num_rounds),
+            changed(solution.report, num_rounds=num_rounds),
         )
         return with_warnings(solution, *self._doubts(solution))
 
@@ -386,7 +386,7 @@ class Search(eqx.Module):
         ]
 
 
-def _sizes(num_points: Any, num_axes: int) -> tuple[int, ...]:
+def sizes_of(num_points: Any, num_axes: int) -> tuple[int, ...]:
     is_one = isinstance(num_points, int | np.integer)
     sizes: Any = [num_points] * num_axes if is_one else num_points
     if np.ndim(sizes) != 1 or len(sizes) != num_axes:
@@ -401,7 +401,7 @@ def _sizes(num_points: Any, num_axes: int) -> tuple[int, ...]:
     return tuple(int(n) for n in sizes)
 
 
-def _axes_to_refine(solution: PDESolution) -> set[int]:
+def axes_to_refine(solution: PDESolution) -> set[int]:
     """Those whose functions are many, or whose frequencies are near Nyquist."""
     found = set()
     for axes, bases in zip(solution.axes, solution.bases, strict=True):
@@ -449,12 +449,10 @@ def with_warnings(solution: PDESolution, *sentences: str) -> PDESolution:
     """Return a solution with more warnings in its report."""
     report = solution.report
     warnings = tuple(dict.fromkeys([*report.warnings, *sentences]))
-    return eqx.tree_at(
-        lambda s: s.report, solution, _changed(report, warnings=warnings)
-    )
+    return eqx.tree_at(lambda s: s.report, solution, changed(report, warnings=warnings))
 
 
-def _changed(report: Report, **static: Any) -> Report:
+def changed(report: Report, **static: Any) -> Report:
     names = ("num_rounds", "num_points", "ranks", "warnings")
     kept = {name: getattr(report, name) for name in names}
     return Report(

@@ -1,7 +1,7 @@
 """Solving an equation: what is chosen from its data, and what is then computed."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, overload
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,8 @@ from ._checks import is_resonant, missing_conditions, require_agreement, require
 from ._kernels import AbstractKernel
 from ._pde import PDE
 from ._search import Learn, Search, with_warnings
+from ._slab_solution import SlabSolution
+from ._slabs import NumSlabs, solve_slabs
 from ._solution import PDESolution, Spectrum, warn
 from ._solve_spectrum import solve_spectrum
 
@@ -24,6 +26,7 @@ TRACED = (
 RAISED = (Status.nonfinite_input, Status.nonfinite, Status.max_steps_reached)
 
 
+@overload
 def solve_pde(
     pde: PDE,
     num_points: int | Sequence[int] | None = None,
@@ -38,8 +41,44 @@ def solve_pde(
     max_points: int = 1_000_000,
     x0: Any = None,
     key: Any = None,
+    num_slabs: Literal[1] = 1,
     throw: bool = True,
-) -> PDESolution:
+) -> PDESolution: ...
+@overload
+def solve_pde(
+    pde: PDE,
+    num_points: int | Sequence[int] | None = None,
+    *,
+    kernel: str | AbstractKernel = "gaussian",
+    boundary: str = "exact",
+    learn: Learn = "auto",
+    spectrum: Spectrum | None = None,
+    max_frequency: float | Sequence[float] | None = None,
+    parameters: Any = None,
+    rtol: float = 1e-8,
+    max_points: int = 1_000_000,
+    x0: Any = None,
+    key: Any = None,
+    num_slabs: NumSlabs,
+    throw: bool = True,
+) -> PDESolution | SlabSolution: ...
+def solve_pde(
+    pde: PDE,
+    num_points: int | Sequence[int] | None = None,
+    *,
+    kernel: str | AbstractKernel = "gaussian",
+    boundary: str = "exact",
+    learn: Learn = "auto",
+    spectrum: Spectrum | None = None,
+    max_frequency: float | Sequence[float] | None = None,
+    parameters: Any = None,
+    rtol: float = 1e-8,
+    max_points: int = 1_000_000,
+    x0: Any = None,
+    key: Any = None,
+    num_slabs: NumSlabs = 1,
+    throw: bool = True,
+) -> PDESolution | SlabSolution:
     """Solve a partial differential equation on a box by Gaussian-process collocation.
 
     The solution is a sum of functions that a stationary kernel per axis prefers, meets
@@ -71,6 +110,10 @@ def solve_pde(
             a solution; with several fields a sequence of these. By default the lift of
             the conditions.
         key: a `jax.random.key`, for `std` where the unknowns are many.
+        num_slabs: how many equal parts of time, the last axis, are solved one after the
+            other, each from the end of the one before; or "auto": as many as make the
+            residual small. Grid, spectrum, `max_points` and `x0`'s grid are those of
+            one. The solution is then a `SlabSolution`.
         throw: raise where the steps do not settle or end in NaN. A large residual that
             is left is a warning, and the status `stagnated`.
 
@@ -121,6 +164,8 @@ def solve_pde(
         lambda a: jnp.asarray(a, jnp.asarray(a).dtype),
         pde.parameters if parameters is None else parameters,
     )
+    if spectrum is None and is_traced(parameters):
+        raise ValueError(TRACED)
     try:
         require_real(pde, parameters)
     except jax.errors.TracerArrayConversionError as error:
@@ -128,26 +173,26 @@ def solve_pde(
             "residual or a condition calls NumPy on values that are traced; write it "
             "with jax.numpy"
         ) from error
-    if spectrum is not None:
-        solution = solve_spectrum(pde, spectrum, parameters, rtol, is_exact, x0, key)
-    elif is_traced(parameters):
-        raise ValueError(TRACED)
-    else:
-        if is_exact:
-            require_agreement(pde, parameters)
-        highest = _per_axis(max_frequency, pde.num_axes)
-        search = Search(
-            pde, kernel, learn, is_exact, highest, parameters, rtol, x0, key
-        )
-        try:
+    if spectrum is None and is_exact:
+        require_agreement(pde, parameters)
+    highest = _per_axis(max_frequency, pde.num_axes)
+    search = Search(pde, kernel, learn, is_exact, highest, parameters, rtol, x0, key)
+    try:
+        if num_slabs != 1:
+            solution = solve_slabs(search, num_slabs, num_points, max_points, spectrum)
+        elif spectrum is not None:
+            solution = solve_spectrum(
+                pde, spectrum, parameters, rtol, is_exact, x0, key
+            )
+        else:
             solution = search.run(num_points, max_points)
-        except jax.errors.TracerArrayConversionError as error:
-            raise ValueError(TRACED) from error
-        solution = with_warnings(
-            solution, *missing_conditions(pde), *_doubts(solution, highest)
-        )
-        warn(solution.report.warnings)
-    if throw and not is_traced(solution.z):
+            solution = with_warnings(
+                solution, *missing_conditions(pde), *_doubts(solution, highest)
+            )
+    except jax.errors.TracerArrayConversionError as error:
+        raise ValueError(TRACED) from error
+    warn(solution.report.warnings)
+    if throw and not is_traced(solution.report.status):
         status = Status(solution.report.status)
         if status in RAISED:
             raise SolveError(f"{status.sentence} ({solution.report})", solution)

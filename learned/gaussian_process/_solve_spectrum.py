@@ -65,6 +65,29 @@ def solve_spectrum(
         key: of random numbers for the error bars of many unknowns.
         found: unknowns that something else found, and that are not solved for.
     """
+    return solve_prepared(
+        prepare(pde, spectrum, is_exact), spectrum, parameters, rtol, x0, key, found
+    )
+
+
+class Prepared(eqx.Module):
+    """What depends on the equation's form and on a spectrum, and not on parameters.
+
+    Attributes:
+        bases: the functions on the axes of each field.
+        system: the equations on the grid.
+        check: the equations between its points.
+        axes: per field.
+    """
+
+    bases: tuple[tuple[GridBasis, ...], ...]
+    system: System
+    check: Collocation
+    axes: tuple[tuple[Axis, ...], ...] = eqx.field(static=True)
+
+
+def prepare(pde: PDE, spectrum: Spectrum, is_exact: bool) -> Prepared:
+    """Return the functions, and the equations on the grid and between its points."""
     if len(spectrum.num_points) != pde.num_axes:
         raise ValueError(
             f"spectrum has {len(spectrum.num_points)} axes, and the equation "
@@ -78,12 +101,29 @@ def solve_spectrum(
             f'observations or boundary="penalty", at most {MOST_POSSIBLE}; take a '
             "kernel of lower frequencies or longer length-scales"
         )
-    system = system_of(pde, axes, bases, is_exact)
     between = [_between(axis.points, d) for d, axis in enumerate(axes[0])]
-    check = collocate(pde, axes, bases, between, is_exact)
+    return Prepared(
+        bases=bases,
+        system=system_of(pde, axes, bases, is_exact),
+        check=collocate(pde, axes, bases, between, is_exact),
+        axes=axes,
+    )
+
+
+def solve_prepared(
+    prepared: Prepared,
+    spectrum: Spectrum,
+    parameters: Any,
+    rtol: float,
+    x0: Any = None,
+    key: Any = None,
+    found: Found | None = None,
+) -> PDESolution:
+    """Return the solution for some parameters; see `solve_spectrum`."""
+    system, bases = prepared.system, prepared.bases
     if found is None:
         found = _found(system, parameters, _start(system, x0, parameters))
-    report = _assessed(system, check, parameters, found, rtol)
+    report = _assessed(system, prepared.check, parameters, found, rtol)
     ranks = tuple(tuple(basis.rank for basis in field) for field in bases)
     return PDESolution(
         z=found.z,
@@ -100,9 +140,9 @@ def solve_spectrum(
         key=np.zeros(2, np.uint32)
         if key is None
         else jax.random.bits(key, (2,), "uint32"),
-        pde=pde,
-        axes=axes,
-        is_lifted=is_exact,
+        pde=system.collocation.pde,
+        axes=prepared.axes,
+        is_lifted=system.collocation.is_lifted,
     )
 
 
