@@ -6,6 +6,7 @@ matrices are of full precision on every backend.
 
 from collections.abc import Callable
 from functools import reduce
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -107,6 +108,14 @@ def conj(x: PyTree) -> PyTree:
 def zeros_like(x: PyTree) -> Field:
     """Return a field of zeros."""
     return jax.tree.map(jnp.zeros_like, x)
+
+
+def constant(tree: Any) -> Any:
+    """Return the tree, of which nothing has a derivative."""
+    return jax.tree.map(
+        lambda leaf: lax.stop_gradient(leaf) if eqx.is_inexact_array(leaf) else leaf,
+        tree,
+    )
 
 
 def select(predicate: Bool[Array, ""], x: PyTree, y: PyTree) -> PyTree:

@@ -22,17 +22,25 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Bool
 
 from ..operators import AbstractLinearOperator, Block, Identity
-from ..operators._arithmetic import add, all_finite, conj, select, subtract, zeros_like
+from ..operators._arithmetic import (
+    add,
+    all_finite,
+    conj,
+    constant,
+    select,
+    subtract,
+    zeros_like,
+)
 from ..operators._field import Field, is_traced
 from ._requirements import made, require_right_preconditioner, require_shapes
 from .core._compilation import compile_modules
 from .core._corrections import iterate
 from .core._inner_product import InnerProduct
 from .core._least_squares import AbstractLeastSquares, LeastSquaresProblem
+from .core._linear_solve import linear_solve
 from .core._raising import raise_failure, require_derivative
 from .core._solution import Solution
 from .core._stopping import Tolerance, derivative_tolerance
@@ -73,7 +81,7 @@ def _compiled(
     require_shapes(A, b, x0)
     M = made(preconditioner, A)
     require_right_preconditioner(M, A)
-    M, x0 = _constant((M, x0))
+    M, x0 = constant((M, x0))
     is_damped = damping is not None
     if is_damped:
         A, b, M, x0 = _damped(A, b, damping, M, x0)
@@ -83,7 +91,7 @@ def _compiled(
         b=b,
         M=M,
         x0=x0,
-        inverse=solver.prepare(_constant(A if M is None else A @ M)),
+        inverse=solver.prepare(constant(A if M is None else A @ M)),
         is_finite=solver.inner_product.everywhere(all_finite((A, M, x0))),
         has_full_rank=has_full_rank,
         is_damped=is_damped,
@@ -94,14 +102,6 @@ def _compiled(
     x = problem.x_of(y)
     stats = eqx.tree_at(lambda s: s.is_start_used, stats, is_start_used)
     return Solution(x[0] if is_damped else x, status, stats)
-
-
-def _constant(tree: Any) -> Any:
-    """The tree, of which nothing has a derivative."""
-    return jax.tree.map(
-        lambda leaf: lax.stop_gradient(leaf) if eqx.is_inexact_array(leaf) else leaf,
-        tree,
-    )
 
 
 def _damped(
@@ -124,8 +124,8 @@ def _useful_start(
     if x0 is None:
         return None, jnp.zeros((), bool)
     norm = inner_product.scaled_norm
-    r0 = _constant(subtract(b, A.mv(x0)))
-    is_useful = norm(r0) <= norm(_constant(b))
+    r0 = constant(subtract(b, A.mv(x0)))
+    is_useful = norm(r0) <= norm(constant(b))
     return select(is_useful, x0, zeros_like(x0)), is_useful
 
 
@@ -149,7 +149,8 @@ def _differentiate(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> Any:
     solved: Any = _solve_implicitly(*primals)
     y, rest = solved
     b_norm = solver.inner_product.scaled_norm(problem.b)
-    tolerance = derivative_tolerance(tolerance, b_norm)
+    tolerance = constant(derivative_tolerance(tolerance, b_norm))
+    solver = constant(solver)
 
     def pseudo_solve(problem: LeastSquaresProblem) -> Field:
         found, (status, _) = iterate(problem, solver, tolerance)
@@ -222,11 +223,6 @@ def _rate(
     def transpose_solve(_: Callable, rhs: Any) -> Any:
         return conj(solve(_, conj(rhs)))
 
-    rhs = _all_linear((f, zeros_like(g), g, jax.tree.map(jnp.negative, h)))
-    return lax.custom_linear_solve(matvec, rhs, solve, transpose_solve)[0]
-
-
-def _all_linear(rhs: Any) -> Any:
-    """The same: JAX transposes a solve only where all of its fields have tangents."""
-    zero = sum(0 * leaf.reshape(-1)[0] for leaf in jax.tree.leaves(rhs))
-    return jax.tree.map(lambda leaf: leaf + jnp.asarray(zero, leaf.dtype), rhs)
+    rhs = f, zeros_like(g), g, jax.tree.map(jnp.negative, h)
+    y: Any = linear_solve(matvec, rhs, solve, transpose_solve)
+    return y[0]

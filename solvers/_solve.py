@@ -13,7 +13,6 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Int
 
 from ..operators import AbstractLinearOperator, AbstractOperator
@@ -21,6 +20,7 @@ from ..operators._arguments import require_flag
 from ..operators._arithmetic import (
     all_equal,
     all_finite,
+    constant,
     divide,
     scale,
     select,
@@ -41,6 +41,7 @@ from ._requirements import (
 )
 from .core._compilation import compile_modules
 from .core._least_squares import AbstractLeastSquares
+from .core._linear_solve import linear_solve
 from .core._nullspace import as_incompatible, complement_of
 from .core._preparation import Start, prepare
 from .core._raising import raise_failure, require_derivative
@@ -242,8 +243,10 @@ def _differentiate(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> Any:
     start = Start(None, start.carry, start.is_finite)
     b_norm = solver.inner_product.scaled_norm(b)
     tolerance = derivative_tolerance(Tolerance(solver.rtol, solver.atol), b_norm)
+    solver, start, tolerance = constant((solver, start, tolerance))
 
     def run(operator: AbstractLinearOperator, M: Any) -> Any:
+        operator, M = constant((operator, M))
         complement = complement_of(operator, solver.inner_product)
 
         def solve(matvec: Callable, rhs: Field) -> Field:
@@ -256,7 +259,7 @@ def _differentiate(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> Any:
         return solve
 
     is_transposable = _is_transposable(A)
-    x_dot = lax.custom_linear_solve(
+    x_dot = linear_solve(
         _linearised(A.mv) if is_transposable else A.mv,
         _moved_rhs(A, A_dot, b, b_dot, x),
         solve=run(A, M),

@@ -199,13 +199,8 @@ def solve_system(
     # Steps of which the right-hand sides depend on the parameters.
     c = collocation.coefficients(z, *frozen)
     if not system.is_dense:
-        z = lax.stop_gradient((z[0] + correction(z, left(z))[0],))
         for _ in range(DIFFERENTIABLE):
-            F = live(z)[0][0]
-            # Zero, which costs nothing, but for its derivatives.
-            change = F - lax.stop_gradient(F)
-            dz = iterative_step(system, c[0][0], change, MAX_DERIVATIVE_STEPS)
-            z = (z[0] + dz,)
+            z = (_solving(z[0], live(z)[0][0], system, c[0][0]),)
     elif collocation.pde.is_determined:
         factors = _factors(system, weights, c)
         for _ in range(DIFFERENTIABLE):
@@ -451,6 +446,29 @@ def iterative_step(
         throw=False,
     ).value
     return _unscaled(system, y)
+
+
+@jax.custom_jvp
+def _solving(z: Any, F: Any, system: System, c: dict[Any, Any]) -> Any:
+    """Return z, whose derivative is that of z - J⁻¹F.
+
+    No step is taken, nor compiled, where there is nothing to differentiate.
+    """
+    del F, system, c
+    return z
+
+
+@_solving.defjvp
+def _(primals: Any, tangents: Any) -> Any:
+    z, F, system, c = primals
+    dz, dF, *_ = tangents
+
+    def step(change: Any) -> Any:
+        return iterative_step(system, c, change, MAX_DERIVATIVE_STEPS)
+
+    # A derivative of a solve can be transposed, the solve itself cannot.
+    _, moved = jax.jvp(step, (jnp.zeros_like(F),), (dF,))
+    return _solving(z, F, system, c), dz + moved
 
 
 def _unscaled(system: System, y: Any) -> Any:

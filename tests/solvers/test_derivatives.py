@@ -197,3 +197,53 @@ def test_gradient_of_sor_is_that_of_complex_symmetric_systems():
             relative_error(pull_back(jnp.arange(24.0).astype(complex))[0], expected)
             <= 1e-8
         )
+
+
+@pytest.mark.parametrize("kind", [kx.solvers.GMRES, kx.solvers.LSMR, kx.solvers.CG])
+def test_second_derivative_of_a_linear_functional(kind: Any):
+    """Of which the transposed solve has a constant right-hand side."""
+    half = 0.1 * np.random.default_rng(0).standard_normal((6, 6))
+    matrix = np.eye(6) + half + half.T
+    A = kx.operators.Dense(matrix, tags=["positive_definite"])
+    solver = kind(rtol=1e-11)
+    b = np.arange(1.0, 7.0)
+    weights = np.cos(b)
+    found = jax.jit(
+        jax.hessian(lambda t: functional(A, jnp.sin(t * b), solver, weights))
+    )(0.7)
+    expected = weights @ np.linalg.solve(matrix, -(b**2) * np.sin(0.7 * b))
+    assert relative_error(found, expected) <= 1e-8
+
+
+@pytest.mark.parametrize("kind", [kx.solvers.GMRES, kx.solvers.LSMR])
+def test_second_derivative_of_one_leaf_of_a_solution(kind: Any):
+    """JAX raises where a right-hand side has a tangent in some of its leaves."""
+    matrix = np.eye(6) + 0.1 * np.random.default_rng(0).standard_normal((6, 6))
+    dense = jnp.asarray(matrix)
+    part = jax.ShapeDtypeStruct((3,), jnp.float64)
+
+    def matvec(fields: Any) -> Any:
+        return tuple(jnp.split(dense @ jnp.concatenate(fields), 2))
+
+    A = kx.operators.Function(matvec, (part, part))
+    b = np.arange(1.0, 7.0)
+
+    def value(t: Any, solve: Any) -> Any:
+        first = solve(jnp.sin(t * b))
+        return jnp.sum(solve(jnp.concatenate([first[:3] ** 2, b[3:]]))[:3])
+
+    def by_solver(b: Any) -> Any:
+        return jnp.concatenate(
+            kx.solve(A, tuple(jnp.split(b, 2)), kind(rtol=1e-11)).value
+        )
+
+    def dense_solve(b: Any) -> Any:
+        return jnp.linalg.solve(dense, b)
+
+    found, expected = jax.jit(
+        lambda t: [
+            jax.hessian(lambda t: value(t, solve))(t)
+            for solve in (by_solver, dense_solve)
+        ]
+    )(0.7)
+    assert relative_error(found, expected) <= 1e-8

@@ -93,7 +93,7 @@ def test_solution_is_written_to_a_file_and_read():
 
 
 @pytest.mark.filterwarnings("ignore:.*functions on")
-def test_derivative_where_unknowns_are_many(monkeypatch: pytest.MonkeyPatch):
+def test_derivatives_where_unknowns_are_many(monkeypatch: pytest.MonkeyPatch):
     """Fewer are made to count as many, so that steps are by LSMR."""
     monkeypatch.setattr(_gauss_newton, "MOST_PREFERRED", 10)
     pde = PDE(
@@ -115,5 +115,13 @@ def test_derivative_where_unknowns_are_many(monkeypatch: pytest.MonkeyPatch):
         return solution.mean(jnp.array([[0.3, 0.6]]))[0]
 
     thetas = jnp.array([0.999, 1.0, 1.001])
-    values, slopes = jax.lax.map(jax.value_and_grad(middle), thetas)
+
+    @jax.jit
+    def derivatives(theta: Any) -> Any:
+        both = jax.value_and_grad(middle)
+        (value, slope), (_, curvature) = jax.jvp(both, (theta,), (jnp.ones(()),))
+        return value, slope, curvature
+
+    values, slopes, curvatures = zip(*map(derivatives, thetas), strict=True)
     assert relative_error(slopes[1], (values[2] - values[0]) / 2e-3) <= 1e-5
+    assert relative_error(curvatures[1], (slopes[2] - slopes[0]) / 2e-3) <= 1e-5
