@@ -8,6 +8,8 @@
 - `_conditions.py`: Conditions on the faces of a box.
 - `_evidence.py`: The kernel of an axis, learned by the evidence of a linear equation.
 - `_gauss_newton.py`: Gauss-Newton steps for the unknowns of a collocation.
+- `_implicit_derivative.py`: Derivatives of a solution, by the implicit function
+  theorem.
 - `_infer_parameters.py`: Parameters of an equation from observations, with error bars.
 - `_joint.py`: The published training: values on the grid and kernels at once, by Adam.
 - `_joint_objective.py`: The published objective, of values on the grid and kernels at
@@ -15,6 +17,7 @@
 - `_kernels.py`: Stationary kernels of one axis, given by their spectral density.
 - `_lift.py`: A function that meets all conditions of a box, which the process is added
   to.
+- `_mean_equation.py`: The projected equation with the mean of each coefficient.
 - `_measurements.py`: Linear functionals of a field that are known up to an error.
 - `_pde.py`: A partial differential equation on a box, as a function of u and its
   derivatives.
@@ -29,6 +32,8 @@
   computed.
 - `_solve_spectrum.py`: Solving with a given spectrum: nothing is chosen from data.
 - `_spectrum.py`: Where the frequencies of a solution are: peaks of a periodogram.
+- `_system.py`: The least-squares problem of a collocation: its rows, and how sure each
+  is.
 - `_toeplitz.py`: Symmetric Toeplitz matrices, which kernels are on uniform points.
 """
 

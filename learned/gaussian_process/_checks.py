@@ -10,13 +10,9 @@ import numpy as np
 from jaxtyping import Float
 
 from ._conditions import SIDES, FaceCondition, derivative
-from ._gauss_newton import (
-    System,
-    smallest_mean_response,
-    weighted_jacobian,
-    weights_of,
-)
+from ._mean_equation import smallest_mean_response
 from ._pde import PDE
+from ._system import System, weighted_jacobian, weights_of
 
 TOLERANCE = 1e-6
 """Difference of two conditions where faces meet, relative to their size."""

@@ -1,7 +1,7 @@
 """Parameters of an equation from observations of its solution, with error bars.
 
 The solution that the equations, the conditions, the observations and the prior leave
-for given parameters θ is that of `solve_system`; what it leaves of the observations,
+for given parameters θ is that of `settled`; what it leaves of the observations,
 
     r(θ) = (D u_θ - y) / σ,
 
@@ -18,21 +18,26 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax import lax
+import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from ...operators._control_flow import while_loop
-from ._gauss_newton import SHORTEST, System, solve_system
+from ._gauss_newton import SHORTEST, settled
+from ._implicit_derivative import with_derivatives
 from ._pde import PDE
 from ._posterior import observed_amplitude
 from ._solution import PDESolution, Spectrum, warn
 from ._solve_pde import solve_pde
+from ._system import System, natural_amplitude, weights_of
 
 MAX_STEPS = 50
 ROUNDING = 1e-8
 """Singular values below this part of the largest are not known: derivatives of a
 solution have errors of this size."""
+RTOL = 0.01
+"""Residual that counts as converged, over the relative error of the observations."""
+RTOL_RANGE = (1e-8, 1e-4)
 SETTLED = 1e-3
 """Change of the parameters, in their standard deviations, that ends the steps."""
 
@@ -74,7 +79,8 @@ def infer_parameters(
         parameters: a start, by default `pde.parameters`.
         spectrum: that of an earlier solution; by default found at the start, and again
             at what is found with it.
-        options: of `solve_pde`, such as `kernel` and `max_frequency`.
+        options: of `solve_pde`, such as `kernel` and `max_frequency`; `rtol` is by
+            default a hundredth of the relative error of the observations, at most 1e-4.
 
     Raises:
         ValueError: no parameters, or no data.
@@ -109,7 +115,7 @@ def infer_parameters(
             "infer_parameters needs parameters: give PDE(..., parameters=)"
         )
     theta = jax.tree.map(lambda a: jnp.asarray(a, float), theta)
-    settings = {"throw": False, **options}
+    settings = {"throw": False, "rtol": _rtol(pde), **options}
 
     def improved(theta: Any) -> tuple[Any, Any, Any, Spectrum]:
         start = solve_pde(
@@ -119,10 +125,17 @@ def infer_parameters(
         assert isinstance(start, PDESolution)
         return *_steps(start.system, start.z, theta), start.spectrum
 
+    def solved() -> PDESolution:
+        solution = solve_pde(pde, parameters=theta, spectrum=own, **settings)
+        assert isinstance(solution, PDESolution)
+        return solution
+
     theta, covariance, is_settled, own = improved(theta)
-    if spectrum is None:
+    solution = solved()
+    if spectrum is None and solution.report.residual_off_grid > settings["rtol"]:
         # With a spectrum of the solution that the first one finds.
         theta, covariance, is_settled, own = improved(theta)
+        solution = solved()
     if not jnp.all(jnp.isfinite(covariance)):
         warn(
             [
@@ -130,8 +143,6 @@ def infer_parameters(
                 "infinite depend on the start; give more data, or fewer parameters"
             ]
         )
-    solution = solve_pde(pde, parameters=theta, spectrum=own, **settings)
-    assert isinstance(solution, PDESolution)
     _, unravel = ravel_pytree(theta)
     return ParameterPosterior(
         mean=theta,
@@ -142,25 +153,45 @@ def infer_parameters(
     )
 
 
+def _rtol(pde: PDE) -> float:
+    errors = [
+        np.min(data.noise) / (np.max(np.abs(data.values), initial=0.0) or 1.0)
+        for data in pde.observations
+    ]
+    return float(np.clip(RTOL * min(errors), *RTOL_RANGE))
+
+
 @eqx.filter_jit
 def _steps(system: System, z: Any, theta: Any) -> tuple[Any, Any, Any]:
     """Gauss-Newton steps for θ, each with the z that are best for it."""
     flat, unravel = ravel_pytree(theta)
     count = len(system.collocation.pde.observations)
-    amplitude = observed_amplitude(system, z, theta)
+    if system.collocation.pde.is_determined:
+        amplitude = natural_amplitude(system, z, theta)
+    else:
+        amplitude = observed_amplitude(system, z, theta)
+
+    lifted = system.collocation.lifted(theta)
+    weights = weights_of(system, z, lifted, theta, amplitude)
+
+    def misfit(flat: Any, z: Any) -> Any:
+        rows = [
+            (m.predicted(z) - m.wanted(system.collocation, unravel(flat))) / m.noise
+            for m in system.measurements[:count]
+        ]
+        return jnp.concatenate(rows)
 
     def errors(flat: Any, z: Any) -> Any:
-        found = solve_system(system, unravel(flat), z, amplitude).z
-        own = system.measurements[:count]
-        rows = [
-            (m.predicted(found) - m.wanted(system.collocation, unravel(flat))) / m.noise
-            for m in own
-        ]
-        return jnp.concatenate(rows), lax.stop_gradient(found)
+        found = settled(system, unravel(flat), z, weights).z
+        return misfit(flat, found), found
+
+    def moving_errors(flat: Any, z: Any) -> Any:
+        moving = with_derivatives(system, unravel(flat), z, weights)
+        return misfit(flat, moving)
 
     def advance(state: Any) -> Any:
         steps, flat, z, left, _, _ = state
-        H, _ = jax.jacfwd(errors, has_aux=True)(flat, z)
+        H = jax.jacfwd(moving_errors)(flat, z)
         U, s, Vt = _determined(H)
         step = -Vt.T @ ((U.T @ left) * _reciprocal(s))
         norm = jnp.linalg.norm(left)

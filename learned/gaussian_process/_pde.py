@@ -179,10 +179,8 @@ class PDE:
     def is_determined(self) -> bool:
         """Whether every axis has enough conditions, so that data are not needed."""
         counts = [self.missing(axis) for axis in range(self.num_axes)]
-        return (
-            not self.observations
-            and not self.free_constants
-            and all(given >= wanted for given, wanted in counts)
+        return not self.free_constants and all(
+            given >= wanted for given, wanted in counts
         )
 
     @property

@@ -24,7 +24,8 @@ from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float
 
 from ._collocation import Unknowns
-from ._gauss_newton import (
+from ._gauss_newton import settled
+from ._system import (
     System,
     equation_rows,
     measurement_rows,
@@ -35,6 +36,10 @@ from ._gauss_newton import (
 UNRESOLVED = 1e-3
 """A residual off the grid above which a solution is not to be trusted."""
 SMALLEST = 1e-16
+MOST_NOISE = 1e-6
+"""Of equations that leave something open, however much data are against them."""
+SCALE_ROUNDS = 3
+"""Of solving with estimated scales, and estimating them again."""
 DECADES = (-4.0, 6.0)
 """Range of the prior's amplitude around that which the observations have."""
 
@@ -52,13 +57,54 @@ def equation_noise(
         off_grid: the same between its points.
         largest: the largest residual between its points.
     """
+    resolved = jnp.sqrt(in_sample(system, on_grid) * off_grid)
+    points = math.prod(system.collocation.grid) * len(system.collocation.shapes)
+    noise = jnp.where(largest <= UNRESOLVED, resolved, off_grid * math.sqrt(points))
+    return lax.stop_gradient(jnp.maximum(noise, SMALLEST))
+
+
+def estimated_scales(
+    system: System, parameters: Any, z: Unknowns, amplitude: Any
+) -> tuple[Unknowns, Any, Any]:
+    """Return unknowns, and scales by which the equations do not hold against the data.
+
+    Functions that solve the equations are in the span of others only up to a part that
+    depends on these. Less noise than that would be held against observations, and what
+    is then left of the equations is more than it: it is raised to that, up to a limit.
+
+    Returns:
+        The unknowns, their prior standard deviation, and the equations' noise.
+
+    Args:
+        system: of which the conditions do not determine the unknowns.
+        parameters: of the equations.
+        z: a start.
+        amplitude: a first one.
+    """
+    collocation = system.collocation
+    parameters = lax.stop_gradient(parameters)
+
+    def again(_: Any, state: Any) -> Any:
+        z, amplitude, noise = state
+        lifted = collocation.lifted(parameters)
+        weights = weights_of(system, z, lifted, parameters, amplitude, noise)
+        z = settled(system, parameters, z, weights).z
+        _, left = collocation.relative_residual(z, parameters)
+        noise = jnp.clip(in_sample(system, left), noise, MOST_NOISE)
+        if collocation.pde.observations:
+            amplitude = observed_amplitude(system, z, parameters, noise)
+        return z, amplitude, noise
+
+    start = z, jnp.asarray(amplitude), jnp.zeros(())
+    return lax.stop_gradient(lax.fori_loop(0, SCALE_ROUNDS, again, start))
+
+
+def in_sample(system: System, on_grid: Any) -> Float[Array, ""]:
+    """Return the standard deviation that a root of the mean squared residual shows."""
     collocation = system.collocation
     points = math.prod(collocation.grid) * len(collocation.shapes)
     unknowns = sum(map(math.prod, collocation.shapes))
-    in_sample = on_grid * math.sqrt(points / max(points - unknowns, 1))
-    resolved = jnp.sqrt(in_sample * off_grid)
-    noise = jnp.where(largest <= UNRESOLVED, resolved, off_grid * math.sqrt(points))
-    return lax.stop_gradient(jnp.maximum(noise, SMALLEST))
+    return on_grid * math.sqrt(points / max(points - unknowns, 1))
 
 
 def information_factor(
@@ -135,7 +181,8 @@ def posterior_factor(
     """Return R with both scales estimated."""
     flat, _ = ravel_pytree(z)
     amplitude = jnp.linalg.norm(flat)
-    if system.collocation.pde.observations:
+    pde = system.collocation.pde
+    if pde.observations and not pde.is_determined:
         amplitude = observed_amplitude(system, z, parameters, noise)
     amplitude = jnp.where(amplitude > 0, amplitude, 1.0)
     return information_factor(system, z, parameters, noise, amplitude)

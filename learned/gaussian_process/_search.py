@@ -355,10 +355,11 @@ class Search(eqx.Module):
                         f"leave little to check them by; take {2 * num_points[d]} "
                         "points"
                     )
-        if solution.report.residual_off_grid > UNRESOLVED:
+        report = solution.report
+        if np.isfinite(report.residual) and report.residual_off_grid > UNRESOLVED:
             sentences.append(
                 f"the residual between the points is "
-                f"{float(solution.report.residual_off_grid):.1e} of the largest term: "
+                f"{float(report.residual_off_grid):.1e} of the largest term: "
                 "the solution may be wrong; take more points, or another kernel"
             )
         return list(dict.fromkeys(sentences))

@@ -27,13 +27,8 @@ from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float
 
 from ._collocation import Unknowns
-from ._gauss_newton import (
-    System,
-    iterative_step,
-    mean_response,
-    weighted_jacobian,
-    weights_of,
-)
+from ._gauss_newton import iterative_step
+from ._mean_equation import mean_response
 from ._slab_equation import (
     SlabParameters,
     State,
@@ -41,6 +36,7 @@ from ._slab_equation import (
     state_after,
     state_sizes,
 )
+from ._system import System, weighted_jacobian, weights_of
 
 
 class SlabPosterior(NamedTuple):

@@ -15,7 +15,6 @@ from ...solvers import Status
 from ...solvers.core._status import first_of
 from ._checks import missing_conditions
 from ._collocation import Unknowns
-from ._gauss_newton import System
 from ._kernels import AbstractKernel, SpectralMixture
 from ._posterior import UNRESOLVED
 from ._search import Search, axes_to_refine, changed, sizes_of
@@ -29,6 +28,7 @@ from ._slab_equation import (
 from ._slab_solution import SlabSolution
 from ._solution import PDESolution, Spectrum
 from ._solve_spectrum import prepare, solve_prepared
+from ._system import System
 
 NumSlabs = int | Literal["auto"]
 

@@ -20,18 +20,14 @@ from ...solvers import Status
 from ._basis import Axis, GridBasis, mode_products
 from ._collocation import Collocation, Unknowns, collocate
 from ._conditions import derivative
-from ._gauss_newton import (
-    MOST_ENTRIES,
-    System,
-    inverse_operator,
-    needs_dense,
-    perturbed,
-)
+from ._gauss_newton import inverse_operator
 from ._kernels import AbstractKernel
 from ._lift import lift
+from ._mean_equation import perturbed
 from ._measurements import contract, measurements_of
 from ._pde import PDE, Orders
 from ._posterior import posterior_factor
+from ._system import MOST_ENTRIES, System, needs_dense
 
 CHUNK = 8192
 """Points that are evaluated at once: 10⁶ of them take less than 1 GB."""

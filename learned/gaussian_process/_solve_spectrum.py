@@ -15,18 +15,12 @@ from ...solvers import Status
 from ...solvers.core._status import first_of
 from ._basis import Axis, GridBasis, grid_basis
 from ._collocation import Collocation, Unknowns, collocate
-from ._gauss_newton import (
-    MOST_POSSIBLE,
-    Found,
-    System,
-    is_dense,
-    natural_amplitude,
-    needs_dense,
-    solve_system,
-)
+from ._gauss_newton import Found
+from ._implicit_derivative import solve_system
 from ._pde import PDE
-from ._posterior import UNRESOLVED, equation_noise, observed_amplitude
+from ._posterior import UNRESOLVED, equation_noise, estimated_scales
 from ._solution import PDESolution, Report, Spectrum, system_of
+from ._system import MOST_POSSIBLE, System, is_dense, natural_amplitude, needs_dense
 
 CUT = 1e-14
 """Relative size of the smallest function: dense least squares have the prior to keep
@@ -148,13 +142,14 @@ def solve_prepared(
 
 @eqx.filter_jit
 def _found(system: System, parameters: Any, z0: Unknowns) -> Found:
-    amplitude: Any = jnp.inf
-    if system.is_dense:
-        amplitude = natural_amplitude(system, z0, parameters)
-    if system.collocation.pde.observations:
-        first = solve_system(system, parameters, z0, amplitude).z
-        amplitude = observed_amplitude(system, first, parameters)
-    return solve_system(system, parameters, z0, amplitude)
+    if not system.is_dense:
+        return solve_system(system, parameters, z0)
+    amplitude = natural_amplitude(system, z0, parameters)
+    if system.collocation.pde.is_determined:
+        return solve_system(system, parameters, z0, amplitude)
+    return solve_system(
+        system, parameters, *estimated_scales(system, parameters, z0, amplitude)
+    )
 
 
 @eqx.filter_jit
@@ -170,11 +165,12 @@ def _assessed(
     zeros = system.collocation.zeros()
     source = system.collocation.residual(zeros, lifted, frozen[1])
     is_data_finite = all_finite(lifted)
+    is_finite = jnp.isfinite(on_grid) & jnp.isfinite(off_grid)
     is_source_finite = all_finite(source)
     status = first_of(
         (~is_data_finite, Status.nonfinite_input),
-        (~jnp.isfinite(off_grid) & ~is_source_finite, Status.nonfinite_input),
-        (~jnp.isfinite(off_grid), Status.nonfinite),
+        (~is_finite & ~is_source_finite, Status.nonfinite_input),
+        (~is_finite, Status.nonfinite),
         (~found.is_settled, Status.max_steps_reached),
         (off_grid <= rtol, Status.converged),
         (off_grid <= UNRESOLVED, Status.attained),

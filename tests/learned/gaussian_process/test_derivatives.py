@@ -15,7 +15,7 @@ from krylax.learned.gaussian_process import (
     Observations,
     SpectralMixture,
     Spectrum,
-    _gauss_newton,
+    _system,
     solve_pde,
 )
 
@@ -95,7 +95,7 @@ def test_solution_is_written_to_a_file_and_read():
 @pytest.mark.filterwarnings("ignore:.*functions on")
 def test_derivatives_where_unknowns_are_many(monkeypatch: pytest.MonkeyPatch):
     """Fewer are made to count as many, so that steps are by LSMR."""
-    monkeypatch.setattr(_gauss_newton, "MOST_PREFERRED", 10)
+    monkeypatch.setattr(_system, "MOST_PREFERRED", 10)
     pde = PDE(
         [(0.0, 1.0), (0.0, 1.0)],
         lambda x, u, theta: (
@@ -125,3 +125,30 @@ def test_derivatives_where_unknowns_are_many(monkeypatch: pytest.MonkeyPatch):
     values, slopes, curvatures = zip(*map(derivatives, thetas), strict=True)
     assert relative_error(slopes[1], (values[2] - values[0]) / 2e-3) <= 1e-5
     assert relative_error(curvatures[1], (slopes[2] - slopes[0]) / 2e-3) <= 1e-5
+
+
+@pytest.mark.filterwarnings("ignore:.*functions on", "ignore:.*fewer|missing")
+def test_data_are_met_and_move_with_parameters_where_functions_are_few():
+    """u'' = a sin 3x through two points, on which 16 functions decide up to 1e-8."""
+    pde = PDE(
+        [(0.0, 1.0)],
+        lambda x, u, a: u(2) - a * jnp.sin(3 * x[0]),
+        [],
+        parameters=1.0,
+        data=Observations([[0.2], [0.7]], [0.1, 0.2], noise=0.01),
+    )
+    spectrum = Spectrum((SpectralMixture([1.0], [0.0], 0.4),), (16,))
+
+    @jax.jit
+    def both(a: Any) -> Any:
+        def values(a: Any) -> Any:
+            solution = solve_pde(pde, parameters=a, spectrum=spectrum)
+            return solution.mean(jnp.array([[0.2], [0.4], [0.7]]))
+
+        return values(a), jax.jacfwd(values)(a)
+
+    (left, _, right), slopes = both(1.0)
+    assert max(abs(left - 0.1), abs(right - 0.2)) <= 0.002
+    source = -np.sin(3 * np.array([0.2, 0.4, 0.7])) / 9
+    expected = source[1] - (0.6 * source[0] + 0.4 * source[2])
+    assert relative_error(slopes[1], expected) <= 0.01

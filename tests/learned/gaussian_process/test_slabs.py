@@ -19,12 +19,12 @@ from krylax.learned.gaussian_process import (
     Spectrum,
     solve_pde,
 )
-from krylax.learned.gaussian_process._gauss_newton import System
 from krylax.learned.gaussian_process._slab_equation import ends_of
 from krylax.learned.gaussian_process._slab_posterior import (
     slab_draws,
     slab_posterior,
 )
+from krylax.learned.gaussian_process._system import System
 
 from ...helpers import relative_error
 
