@@ -80,10 +80,12 @@ class Search(eqx.Module):
                 'learn must be "auto", "evidence", "peaks", "joint" or None, got '
                 f"{self.learn!r}"
             )
-        if not isinstance(self.kernel, AbstractKernel) and self.kernel not in KERNELS:
+        is_named = isinstance(self.kernel, str) and self.kernel in KERNELS
+        if not is_named and not isinstance(self.kernel, AbstractKernel):
             raise ValueError(
-                f"kernel must be one of {list(KERNELS)} or a kernel, got "
-                f"{self.kernel!r}"
+                f"kernel must be one of {list(KERNELS)} or a kernel, for all axes, got "
+                f"{self.kernel!r}; with one per axis give spectrum=Spectrum(kernels, "
+                "num_points)"
             )
 
     def run(

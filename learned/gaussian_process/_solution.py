@@ -1,5 +1,6 @@
 """The solution of an equation, anywhere in its domain."""
 
+import inspect
 import math
 import warnings
 from collections.abc import Sequence
@@ -451,6 +452,9 @@ def _residual(collocation: Collocation, z: Any, parameters: Any) -> Any:
 
 
 def warn(sentences: Sequence[str]) -> None:
-    """Issue warnings that point at the caller of `solve_pde`."""
+    """Issue warnings that point at the caller of this package."""
+    level, frame = 1, inspect.currentframe()
+    while frame is not None and __package__ in frame.f_globals.get("__name__", ""):
+        level, frame = level + 1, frame.f_back
     for sentence in sentences:
-        warnings.warn(sentence, stacklevel=3)
+        warnings.warn(sentence, stacklevel=level)

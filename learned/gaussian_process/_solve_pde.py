@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ...operators._arguments import require_key
 from ...operators._field import is_traced
 from ...solvers import SolveError, Status
 from ._checks import is_resonant, missing_conditions, require_agreement, require_real
@@ -159,6 +160,13 @@ def solve_pde(
     if boundary not in BOUNDARIES:
         raise ValueError(f'boundary must be "exact" or "penalty", got {boundary!r}')
     is_exact = boundary == "exact"
+    if key is not None:
+        require_key(key)
+    if parameters is not None and not pde.has_parameters:
+        raise ValueError(
+            "this equation has no parameters; give PDE(..., parameters=), of which "
+            "residual and conditions get the value as last argument"
+        )
     # Arrays without weak types, so that other values are the same program.
     parameters = jax.tree.map(
         lambda a: jnp.asarray(a, jnp.asarray(a).dtype),

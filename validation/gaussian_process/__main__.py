@@ -19,11 +19,20 @@ sys.path.append(str(HERE.parent))
 # First, as it makes the modules of the benchmarks known.
 import stages  # isort: skip
 
+import ablations
+import calibration
 import joint
 import resolution
 from table import FURTHER, PAPER
 
-STAGES = {"paper": PAPER, "further": FURTHER, "resolution": resolution, "joint": joint}
+STAGES = {
+    "paper": PAPER,
+    "further": FURTHER,
+    "resolution": resolution,
+    "calibration": calibration,
+    "ablations": ablations,
+    "joint": joint,
+}
 
 if __name__ == "__main__":
     stages.run(HERE, STAGES)

@@ -75,6 +75,18 @@ def test_kernels_without_a_density_are_refused(
         solve_pde(sound_but(), 32, kernel=SpectralMixture(weights, frequencies, length))
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"key": 0}, "key must be one random key"),
+        ({"parameters": 1.0}, "has no parameters; give PDE"),
+    ],
+)
+def test_arguments_that_would_have_no_effect_are_refused(options: Any, message: str):
+    with pytest.raises(ValueError, match=message):
+        solve_pde(sound_but(), 32, **options)
+
+
 def test_traced_values_in_the_equation_ask_for_a_spectrum():
     def solve(a: Any) -> Any:
         return solve_pde(sound_but(residual=lambda x, u: u(2) + a), 32).z
