@@ -43,6 +43,8 @@ FEWEST = 8
 ITERATIVE_RTOL = 1e-7
 """The same for the frequencies of iterative solves: ten times the size of what is cut.
 With 1e-8 3-D Poisson on 64³ points has a second round of 145 800 functions in vain."""
+ALIASED = 0.3
+"""A residual between the points above which they are too few for any kernel."""
 ROUNDING = 1e-11
 """A source below this part of the largest term is zero."""
 CLIPPED = 0.01
@@ -131,6 +133,11 @@ class Search(eqx.Module):
         if best.report.residual_off_grid > UNRESOLVED:
             wide = self._solved(self._broadband(axes), num_points, MAX_ROUNDS + 1)
             best = wide if _is_better(wide, best) else best
+        is_near = UNRESOLVED < best.report.residual_off_grid < ALIASED
+        if self.learn == "auto" and is_near and len(axes) == self.pde.fields == 1:
+            # A spectrum without peaks, of which the equation shows the whole.
+            by_evidence = self._by_evidence(axes, num_points)
+            best = by_evidence if _is_better(by_evidence, best) else best
         return best
 
     def _wider(
