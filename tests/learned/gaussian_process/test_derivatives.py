@@ -82,6 +82,20 @@ def test_other_kinds_of_the_same_number_compile_nothing():
     assert {(a.dtype, a.weak_type) for a in kinds} == {(np.dtype("float64"), False)}
 
 
+def test_other_values_of_parameters_compile_nothing(
+    caplog: pytest.LogCaptureFixture,
+):
+    spectrum = solve_pde(CUBIC, 48, learn="peaks").spectrum
+
+    def value(theta: float) -> Any:
+        return solve_pde(CUBIC, parameters=theta, spectrum=spectrum).mean(X)
+
+    value(1.5)
+    with jax.log_compiles():
+        value(1.7)
+    assert not [r for r in caplog.records if "Compiling" in r.getMessage()]
+
+
 def test_solution_is_written_to_a_file_and_read():
     solution = solve_pde(CUBIC, 48, learn="peaks")
     file = io.BytesIO()

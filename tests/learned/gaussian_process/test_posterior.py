@@ -15,6 +15,7 @@ from krylax.learned.gaussian_process import (
     Initial,
     Observations,
     SpectralMixture,
+    _system,
     infer_parameters,
     solve_pde,
 )
@@ -145,6 +146,22 @@ def test_resonance_is_a_warning():
     )
     with pytest.warns(UserWarning, match="a resonance"):
         solve_pde(pde, 48)
+
+
+@pytest.mark.filterwarnings("ignore:.*functions on")
+@pytest.mark.parametrize("most_dense", [1500, 10])
+def test_resonance_of_a_plate_is_a_warning(
+    most_dense: int, monkeypatch: pytest.MonkeyPatch
+):
+    """By dense least squares, and by the eigenvalues of the mean equation."""
+    monkeypatch.setattr(_system, "MOST_PREFERRED", most_dense)
+    pde = PDE(
+        SQUARE,
+        lambda x, u: u(2, 0) + u(0, 2) + 5 * PI**2 * u() - jnp.exp(x[0] + 0 * x[1]),
+        [Dirichlet(0.0)],
+    )
+    with pytest.warns(UserWarning, match="a resonance"):
+        solve_pde(pde, 20, kernel=SpectralMixture([1.0], [0.0], 0.4), throw=False)
 
 
 def test_inverse_solves_for_other_sources_and_has_its_transpose():

@@ -234,3 +234,20 @@ def test_grids_that_are_none_are_refused(num_points: Any):
     pde = PDE([(0.0, 1.0)], lambda x, u: u(2) + 1.0, [Dirichlet(0.0)])
     with pytest.raises(ValueError, match="num_points must be"):
         solve_pde(pde, num_points)
+
+
+@pytest.mark.filterwarnings("ignore:.*functions on")
+def test_aliased_wave_along_two_axes_is_a_warning():
+    """On 20 intervals sin 21x is sin x, and half-way along both axes too, by two signs.
+
+    The solution of that equation has an error of 440.
+    """
+    pde = PDE(
+        [(0.0, 2 * np.pi)] * 2,
+        lambda x, u: u(2, 0) + u(0, 2) + 882 * jnp.sin(21 * x[0]) * jnp.sin(21 * x[1]),
+        [Dirichlet(0.0)],
+    )
+    kernel = SpectralMixture([1.0], [0.0], 2.0)
+    with pytest.warns(UserWarning, match="the residual between the points is"):
+        solution = solve_pde(pde, 21, kernel=kernel)
+    assert solution.report.status == Status.stagnated
