@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ...operators._arithmetic import power_of_two
 from ._kernels import AbstractKernel
 
 NEGLIGIBLE = 1e-30
@@ -213,3 +214,9 @@ def mode_products(
     for axis, factor in enumerate(factors):
         values = jnp.moveaxis(jnp.tensordot(factor, values, axes=(1, axis)), 0, axis)
     return values
+
+
+def norm(a: Float[Array, "..."], axis: int | None = None) -> Float[Array, "..."]:
+    """Return the 2-norm of entries whose squares may be beyond the dtype."""
+    unit = power_of_two(jnp.max(jnp.abs(a), initial=0.0))
+    return unit * jnp.linalg.norm(a / unit, axis=axis)

@@ -160,7 +160,8 @@ class Collocation(eqx.Module):
         terms = self.largest_terms(z, lifted, parameters)
         grid = tuple(range(1, residuals.ndim))
         largest = jnp.max(jnp.abs(residuals), axis=grid) / terms
-        mean = jnp.sqrt(jnp.mean(residuals**2, axis=grid)) / terms
+        units = terms.reshape(-1, *[1] * len(grid))
+        mean = jnp.sqrt(jnp.mean((residuals / units) ** 2, axis=grid))
         return jnp.max(largest), jnp.max(mean)
 
     def jacobian(

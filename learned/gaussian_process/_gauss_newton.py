@@ -22,7 +22,7 @@ from jaxtyping import Array, Int
 from ... import solvers
 from ...operators import AbstractLinearOperator, Function
 from ...operators._control_flow import while_loop
-from ._basis import mode_products
+from ._basis import mode_products, norm
 from ._collocation import Unknowns, Values
 from ._mean_equation import mean_operator, projection, unscaled
 from ._system import (
@@ -126,7 +126,7 @@ def _better(trial: Any, best: Any) -> list[Any]:
 
 
 def _norm(z: Unknowns) -> Any:
-    return jnp.linalg.norm(ravel_pytree(z)[0])
+    return norm(ravel_pytree(z)[0])
 
 
 def factorise(system: System, weights: Weights, c: tuple[Values, ...]) -> Any:

@@ -23,6 +23,7 @@ from jax.flatten_util import ravel_pytree
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float
 
+from ._basis import norm
 from ._collocation import Unknowns
 from ._gauss_newton import settled
 from ._system import (
@@ -159,7 +160,7 @@ def observed_amplitude(
     Q, R = jnp.linalg.qr(E)
     U, s, Vt = jnp.linalg.svd(R)
     along, G = U.T @ (Q.T @ wanted), D @ Vt.T
-    size = jnp.linalg.norm(data) / jnp.linalg.norm(D)
+    size = norm(data) / norm(D)
     amplitudes = jnp.where(size > 0, size, 1.0) * jnp.logspace(*DECADES, 41)
 
     def evidence(amplitude: Any) -> Any:
@@ -180,7 +181,7 @@ def posterior_factor(
 ) -> Float[Array, "unknowns unknowns"]:
     """Return R with both scales estimated."""
     flat, _ = ravel_pytree(z)
-    amplitude = jnp.linalg.norm(flat)
+    amplitude = norm(flat)
     pde = system.collocation.pde
     if pde.observations and not pde.is_determined:
         amplitude = observed_amplitude(system, z, parameters, noise)

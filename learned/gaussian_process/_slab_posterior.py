@@ -26,6 +26,7 @@ from jax.flatten_util import ravel_pytree
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float
 
+from ._basis import norm
 from ._collocation import Unknowns
 from ._gauss_newton import iterative_step
 from ._mean_equation import mean_response
@@ -77,7 +78,7 @@ def slab_posterior(
     collocation = system.collocation
     flat, unravel = ravel_pytree(z)
     state, unravel_state = ravel_pytree(parameters.state)
-    amplitude = jnp.linalg.norm(flat)
+    amplitude = norm(flat)
     lifted = collocation.lifted(parameters)
     weights = weights_of(
         system,
@@ -125,7 +126,7 @@ def added(before: Any, own: Any, sizes: Any) -> tuple[Any, Any]:
         own: the same of the slab's errors.
         sizes: norms on the grid of what these numbers are coefficients of.
     """
-    p, o = (jnp.linalg.norm(sizes[:, None] * e) for e in (before, own))
+    p, o = (norm(sizes[:, None] * e) for e in (before, own))
     grown = jnp.sqrt(p + o)
     return (
         before * jnp.where(p > 0, grown / jnp.sqrt(jnp.where(p > 0, p, 1)), 1),

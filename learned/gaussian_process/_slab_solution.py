@@ -1,5 +1,6 @@
 """The solution of an equation in slabs of time, anywhere in its domain."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float
 
 from ...operators._field import is_traced
+from ._basis import norm
 from ._collocation import Unknowns
 from ._pde import PDE
 from ._slab_equation import ends_of, no_state, on_functions, state_rows
@@ -185,7 +187,7 @@ class SlabSolution(eqx.Module):
     def _require_inside(self, times: np.ndarray) -> None:
         low, high = map(float, self.pde.domain[-1])
         slack = OUTSIDE * (high - low)
-        outside = (times < low - slack) | (times > high + slack)
+        outside = ~((times >= low - slack) & (times <= high + slack))
         if np.any(outside):
             raise ValueError(
                 f"coordinates along axis {self.pde.num_axes - 1} must be in its "
@@ -258,7 +260,7 @@ def _std(slab: PDESolution, posterior: SlabPosterior, points: Any) -> Any:
         start = end
         here = solve_triangular(posterior.own, padded.T, trans=1)
         before = posterior.initial.T @ (c + padded @ posterior.response).T
-        found.append(jnp.linalg.norm(here, axis=0) + jnp.linalg.norm(before, axis=0))
+        found.append(norm(here, axis=0) + norm(before, axis=0))
     return found[0] if len(found) == 1 else jnp.stack(found, axis=-1)
 
 
@@ -282,4 +284,4 @@ def _spread(slab: PDESolution, draws: SlabDraws, points: Any) -> Any:
 
     here = jax.vmap(of_z)(draws.own[0])
     before = jax.vmap(of_z)(draws.response[0]) + jax.vmap(of_state)(draws.initial[0])
-    return jnp.sqrt(jnp.mean(here**2, axis=0)) + jnp.sqrt(jnp.mean(before**2, axis=0))
+    return (norm(here, axis=0) + norm(before, axis=0)) / math.sqrt(len(here))

@@ -18,7 +18,7 @@ from scipy.stats.qmc import Sobol
 from ...operators import AbstractLinearOperator
 from ...operators._field import is_traced
 from ...solvers import Status
-from ._basis import Axis, GridBasis, mode_products
+from ._basis import Axis, GridBasis, mode_products, norm
 from ._collocation import Collocation, Unknowns, collocate
 from ._conditions import derivative
 from ._gauss_newton import inverse_operator
@@ -190,7 +190,8 @@ class PDESolution(eqx.Module):
         def spread(x: Any) -> Any:
             zero = (0,) * self.pde.num_axes
             found = jax.vmap(lambda z: _derivative(self._at(z), zero, x))(samples)
-            return jnp.sqrt(jnp.mean((found - _derivative(self, zero, x)) ** 2, axis=0))
+            changes = found - _derivative(self, zero, x)
+            return norm(changes, axis=0) / math.sqrt(len(changes))
 
         return self._in_chunks(spread, points)
 
@@ -305,7 +306,7 @@ class PDESolution(eqx.Module):
             return
         axis, own = self.axes[0][index], np.asarray(coordinates)
         slack = OUTSIDE * axis.length
-        outside = (own < axis.low - slack) | (own > axis.high + slack)
+        outside = ~((own >= axis.low - slack) & (own <= axis.high + slack))
         if np.any(outside):
             raise ValueError(
                 f"coordinates along axis {index} must be in its interval "
@@ -383,7 +384,7 @@ def _derivative(solution: PDESolution, orders: Orders, points: Any) -> Any:
 @eqx.filter_jit
 def _std(solution: PDESolution, R: Any, points: Any) -> Any:
     rows = _white_rows(solution, R, points)
-    return _by_field([jnp.linalg.norm(white, axis=0) for white in rows])
+    return _by_field([norm(white, axis=0) for white in rows])
 
 
 def _white_rows(solution: PDESolution, R: Any, points: Any) -> list[Any]:

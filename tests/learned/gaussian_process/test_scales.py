@@ -9,6 +9,7 @@ import pytest
 from krylax.learned.gaussian_process import (
     PDE,
     Dirichlet,
+    Initial,
     Observations,
     SpectralMixture,
     solve_pde,
@@ -43,3 +44,17 @@ def test_size_of_the_observations_does_not_matter(size: float):
     with pytest.warns(UserWarning, match="|".join(["resonance", "functions on"])):
         solution = solve_pde(pde, 32, kernel=KERNEL)
     assert relative_error(solution.on_grid(X) / size, np.sin(6 * X)) <= 1e-5
+
+
+@pytest.mark.filterwarnings("ignore:.*functions on")
+@pytest.mark.parametrize("num_slabs", [1, 2])
+def test_error_bars_scale_with_a_solution_whose_square_is_no_number(num_slabs: int):
+    points = [[1.3], [3.1]]
+
+    def bars(size: float) -> Any:
+        pde = PDE([(0.0, 4.0)], lambda x, u: u(1) + u(), [Initial(size)])
+        kernel = SpectralMixture([1.0], [0.0], 1.0)
+        solution = solve_pde(pde, 24, num_slabs=num_slabs, kernel=kernel)
+        return np.asarray(solution.std(points)) / size
+
+    assert relative_error(bars(1e-200), bars(1.0)) <= 1e-3
