@@ -21,6 +21,7 @@ import stages  # isort: skip
 
 import ablations
 import calibration
+import coupled
 import joint
 import resolution
 from table import FURTHER, PAPER
@@ -31,6 +32,7 @@ STAGES = {
     "resolution": resolution,
     "calibration": calibration,
     "ablations": ablations,
+    "coupled": coupled,
     "joint": joint,
 }
 
