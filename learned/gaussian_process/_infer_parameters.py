@@ -26,7 +26,7 @@ from ...operators._control_flow import while_loop
 from ._gauss_newton import SHORTEST, settled
 from ._implicit_derivative import with_derivatives
 from ._pde import PDE
-from ._posterior import observed_amplitude
+from ._posterior import estimated_scales
 from ._solution import PDESolution, Spectrum, warn
 from ._solve_pde import solve_pde
 from ._system import System, natural_amplitude, weights_of
@@ -166,13 +166,12 @@ def _steps(system: System, z: Any, theta: Any) -> tuple[Any, Any, Any]:
     """Gauss-Newton steps for θ, each with the z that are best for it."""
     flat, unravel = ravel_pytree(theta)
     count = len(system.collocation.pde.observations)
-    if system.collocation.pde.is_determined:
-        amplitude = natural_amplitude(system, z, theta)
-    else:
-        amplitude = observed_amplitude(system, z, theta)
-
+    scales: tuple[Any, Any, Any] = z, natural_amplitude(system, z, theta), 0.0
+    if not system.collocation.pde.is_determined:
+        scales = estimated_scales(system, theta, *scales[:2])
+    z, amplitude, noise = scales
     lifted = system.collocation.lifted(theta)
-    weights = weights_of(system, z, lifted, theta, amplitude)
+    weights = weights_of(system, z, lifted, theta, amplitude, noise)
 
     def misfit(flat: Any, z: Any) -> Any:
         rows = [
