@@ -73,14 +73,14 @@ def estimated_scales(
     depends on these. Less noise than that would be held against observations, and what
     is then left of the equations is more than it: it is raised to that, up to a limit.
 
-    Returns:
-        The unknowns, their prior standard deviation, and the equations' noise.
-
     Args:
         system: of which the conditions do not determine the unknowns.
         parameters: of the equations.
         z: a start.
         amplitude: a first one.
+
+    Returns:
+        The unknowns, their prior standard deviation, and the equations' noise.
     """
     collocation = system.collocation
     parameters = lax.stop_gradient(parameters)
