@@ -31,7 +31,7 @@ def solve_system(
     system: System,
     parameters: Any,
     z0: Unknowns,
-    amplitude: Any = 1.0,
+    amplitude: Any,
     noise: Any = 0.0,
 ) -> Found:
     """Return the unknowns that make the residual least, with their derivatives.
@@ -40,7 +40,7 @@ def solve_system(
         system: equations and measurements.
         parameters: of the equations.
         z0: a start.
-        amplitude: the prior standard deviation of the unknowns.
+        amplitude: the prior standard deviation of the unknowns, infinite without one.
         noise: that of the equations' errors, as in `weights_of`.
     """
     lifted = system.collocation.lifted(parameters)

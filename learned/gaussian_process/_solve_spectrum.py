@@ -143,7 +143,8 @@ def solve_prepared(
 @eqx.filter_jit
 def _found(system: System, parameters: Any, z0: Unknowns) -> Found:
     if not system.is_dense:
-        return solve_system(system, parameters, z0)
+        # LSMR has no prior.
+        return solve_system(system, parameters, z0, jnp.inf)
     amplitude = natural_amplitude(system, z0, parameters)
     if system.collocation.pde.is_determined:
         return solve_system(system, parameters, z0, amplitude)

@@ -12,6 +12,7 @@ from krylax.learned.gaussian_process import (
     Initial,
     Observations,
     SpectralMixture,
+    _system,
     solve_pde,
 )
 
@@ -58,3 +59,21 @@ def test_error_bars_scale_with_a_solution_whose_square_is_no_number(num_slabs: i
         return np.asarray(solution.std(points)) / size
 
     assert relative_error(bars(1e-200), bars(1.0)) <= 1e-3
+
+
+def test_size_does_not_matter_where_unknowns_are_many(monkeypatch: pytest.MonkeyPatch):
+    """Fewer are made to count as many, so that steps are by LSMR, without a prior."""
+    monkeypatch.setattr(_system, "MOST_PREFERRED", 10)
+    kernel = SpectralMixture([1.0], [0.0], 0.4)
+
+    def u(x: Any, y: Any) -> Any:
+        return 1e20 * jnp.sin(3 * x) * jnp.cos(2 * y)
+
+    pde = PDE(
+        [(0.0, 1.0), (0.0, 1.0)],
+        lambda x, v: v(2, 0) + v(0, 2) + 13 * u(*x),
+        conditions=[Dirichlet(u)],
+    )
+    solution = solve_pde(pde, 24, kernel=kernel)
+    expected = np.sin(3 * X[:, None]) * np.cos(2 * X[None, :])
+    assert relative_error(solution.on_grid(X, X) / 1e20, expected) <= 1e-6
