@@ -150,8 +150,9 @@ def face_conditions(
     """Return the conditions of a field face by face, in the order of the axes.
 
     Raises:
-        ValueError: an axis or a side that does not exist, the same condition twice on a
-            face, or another one on a face of a periodic axis.
+        ValueError: an axis or a side that does not exist, a condition that is left
+            without a face, the same one twice on a face, or another one on a face of a
+            periodic axis.
     """
     open_axes = set(range(num_axes)) - {
         _axis_of(c.axis, num_axes)
@@ -171,6 +172,12 @@ def face_conditions(
             faces = condition.faces
             if faces is None:
                 faces = [(axis, side) for axis in sorted(open_axes) for side in SIDES]
+                if not faces:
+                    raise ValueError(
+                        f"{type(condition).__name__} has no face left: every axis has "
+                        "an Initial or a Periodic condition; leave it out, or name the "
+                        'end of an axis with Initial, as in faces=[(0, "high")]'
+                    )
             for face in faces:
                 found.append(_on_face(condition, face, num_axes, has_parameters))
     _require_distinct(found, own, num_axes)

@@ -22,6 +22,8 @@ from ._conditions import (
 
 MAX_ORDER = 4
 """The highest derivative along one axis."""
+MAX_AXES = 3
+"""The most axes of a domain."""
 
 Orders = tuple[int, ...]
 
@@ -45,7 +47,8 @@ class PDE:
         fields: how many unknown functions there are.
 
     Raises:
-        ValueError: an interval that is none, or a field that does not exist.
+        ValueError: an interval that is none, more than three of them, or a field that
+            does not exist.
         TypeError: a condition or data of another kind, or a function of another number
             of arguments.
 
@@ -73,6 +76,10 @@ class PDE:
             raise ValueError(
                 "domain must be a sequence of intervals (low, high), one per axis, got "
                 f"{self.domain!r}"
+            )
+        if len(self.domain) > MAX_AXES:
+            raise ValueError(
+                f"domain must have one to {MAX_AXES} axes, got {len(self.domain)}"
             )
         for index, interval in enumerate(self.domain):
             low, high = np.asarray(interval, float)
@@ -247,9 +254,18 @@ class PDE:
             return u
 
         arguments = (parameters,) if self.has_parameters else ()
-        found = jax.eval_shape(
-            lambda: self.residual(tuple(x), *map(function, asked), *arguments)
-        )
+        try:
+            found = jax.eval_shape(
+                lambda: self.residual(tuple(x), *map(function, asked), *arguments)
+            )
+        except TypeError as error:
+            orders = ", ".join(["2", *["0"] * (self.num_axes - 1)])
+            error.add_note(
+                "residual gets a tuple of coordinates, whose first one is x[0], and "
+                "a function per field: u() is the field itself, and "
+                f"u({orders}) a second derivative."
+            )
+            raise
         equations = tuple(found) if isinstance(found, tuple | list) else (found,)
         for equation in equations:
             got = getattr(equation, "shape", None)

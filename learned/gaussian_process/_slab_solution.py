@@ -22,7 +22,16 @@ from ._slab_posterior import (
     slab_draws,
     slab_posterior,
 )
-from ._solution import CHUNK, KEYS, NUM_SAMPLES, OUTSIDE, PDESolution, Report, Spectrum
+from ._solution import (
+    CHUNK,
+    KEYS,
+    NUM_SAMPLES,
+    OUTSIDE,
+    PDESolution,
+    Report,
+    Spectrum,
+    in_a_column,
+)
 
 
 class SlabSolution(eqx.Module):
@@ -180,7 +189,7 @@ class SlabSolution(eqx.Module):
         if points.ndim != 2 or points.shape[1] != self.pde.num_axes:
             raise ValueError(
                 f"points must have shape (number, {self.pde.num_axes}), got "
-                f"{points.shape}"
+                f"{points.shape}{in_a_column(self.pde, points)}"
             )
         return points
 

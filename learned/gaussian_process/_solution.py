@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Int
 from scipy.stats.qmc import Sobol
 
 from ...operators import AbstractLinearOperator
+from ...operators._arguments import require_key
 from ...operators._field import is_traced
 from ...solvers import Status
 from ._basis import Axis, GridBasis, mode_products, norm
@@ -205,6 +206,7 @@ class PDESolution(eqx.Module):
             points: where.
             num_samples: how many draws, each of one function at all points.
         """
+        require_key(key)
         samples = self._samples(key, num_samples)
         zero = (0,) * self.pde.num_axes
         return jax.vmap(
@@ -237,11 +239,8 @@ class PDESolution(eqx.Module):
                 "suggest needs the joint distribution of the unknowns, of which there "
                 "are too many; take a kernel of fewer functions"
             )
-        if not (noise >= 0 and 0 <= field < len(self.z)):
-            raise ValueError(
-                f"noise must be at least 0 and field one of {len(self.z)}, counted "
-                f"from 0, got {noise} and {field}"
-            )
+        if not noise >= 0:
+            raise ValueError(f"noise must be at least 0, got {noise}")
         if not 0 < num_points <= NUM_CANDIDATES:
             raise ValueError(
                 f"num_points must be between 1 and {NUM_CANDIDATES}, got {num_points}"
@@ -321,7 +320,7 @@ class PDESolution(eqx.Module):
         if points.ndim != 2 or points.shape[1] != self.pde.num_axes:
             raise ValueError(
                 f"points must have shape (number, {self.pde.num_axes}), got "
-                f"{points.shape}"
+                f"{points.shape}{in_a_column(self.pde, points)}"
             )
         for index in range(self.pde.num_axes):
             self._require_inside(index, points[:, index])
@@ -329,6 +328,12 @@ class PDESolution(eqx.Module):
             return jnp.zeros((0, len(self.z)) if len(self.z) > 1 else 0)
         starts = range(0, len(points), CHUNK)
         return jnp.concatenate([function(points[i : i + CHUNK]) for i in starts])
+
+
+def in_a_column(pde: PDE, points: Any) -> str:
+    """Return what to do with points of one axis that are a vector."""
+    is_vector = pde.num_axes == 1 and points.ndim == 1
+    return "; take points[:, None]" if is_vector else ""
 
 
 def system_of(

@@ -11,6 +11,7 @@ from krylax import Status
 from krylax.learned.gaussian_process import (
     PDE,
     Dirichlet,
+    Initial,
     Neumann,
     Periodic,
     SpectralMixture,
@@ -50,6 +51,9 @@ def sound_but(**change: Any) -> PDE:
         ({"conditions": [Dirichlet(np.sin)]}, "write it with jax.numpy"),
         ({"conditions": [Dirichlet(0.0, LOW)]}, '"low" or "high"'),
         ({"conditions": [Dirichlet(0.0, PAIR)]}, '"low" or "high"'),
+        ({"conditions": [Periodic(0), Dirichlet(0.0)]}, "Dirichlet has no face left"),
+        ({"conditions": [Initial(1.0), Neumann(0.0)]}, "Neumann has no face left"),
+        ({"domain": [(0.0, 1.0)] * 4}, "one to 3 axes, got 4"),
     ],
 )
 def test_equations_that_are_not_real_are_refused(change: Any, message: str):
@@ -85,6 +89,26 @@ def test_kernels_without_a_density_are_refused(
 def test_arguments_that_would_have_no_effect_are_refused(options: Any, message: str):
     with pytest.raises(ValueError, match=message):
         solve_pde(sound_but(), 32, **options)
+
+
+@pytest.mark.parametrize(
+    "residual", [lambda x, u: u(2) + u, lambda x, u: u(2) + jnp.sin(x)]
+)
+def test_residual_that_takes_u_or_x_for_arrays_is_told_what_they_are(residual: Any):
+    with pytest.raises(TypeError) as raised:
+        solve_pde(sound_but(residual=residual), 32)
+    assert "u() is the field itself, and u(2)" in "".join(raised.value.__notes__)
+
+
+def test_arguments_of_a_solution_that_do_not_fit_are_refused():
+    kernel = SpectralMixture([1.0], [0.0], 0.5)
+    solution = solve_pde(sound_but(), 64, kernel=kernel)
+    with pytest.raises(ValueError, match=r"take points\[:, None\]"):
+        solution.mean(np.zeros(3))
+    with pytest.raises(ValueError, match="key must be one random key"):
+        solution.sample(0, np.zeros((3, 1)))
+    with pytest.raises(ValueError, match="noise must be at least 0"):
+        solution.suggest(1, noise=-1.0)
 
 
 def test_traced_values_in_the_equation_ask_for_a_spectrum():
