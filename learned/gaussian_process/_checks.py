@@ -31,17 +31,19 @@ def missing_conditions(pde: PDE) -> list[str]:
     if pde.observations:
         return []
     sentences = [
-        f"equations and conditions have derivatives of field {field} alone: of all "
-        "constants that may be added that of least prior norm is; see its std"
+        f"equations and conditions have only derivatives of field {field}: of all "
+        "constants that may be added the one of least prior norm is chosen; see its "
+        "std"
         for field in pde.free_constants
     ]
     for axis in range(pde.num_axes):
         given, wanted = pde.missing(axis)
         if given < wanted:
             sentences.append(
-                f"axis {axis} has {given} condition{'' if given == 1 else 's'} and "
-                f"derivatives of order {wanted}: of all solutions the one of least "
-                "prior norm is returned; see its std"
+                f"axis {axis} has {given} condition{'' if given == 1 else 's'}, and "
+                f"the derivatives along it need {wanted}: of all solutions the one of "
+                "least prior norm is returned; add conditions or observations, or see "
+                "its std"
             )
     return sentences
 

@@ -369,7 +369,9 @@ class Search(eqx.Module):
             sentences.append(
                 f"the residual between the points is "
                 f"{float(report.residual_off_grid):.1e} of the largest term: "
-                "the solution may be wrong; take more points, or another kernel"
+                "the solution may be wrong; take more points or another kernel, and "
+                "look whether equation and conditions contradict each other, on a "
+                "face or in a corner"
             )
         return list(dict.fromkeys(sentences))
 

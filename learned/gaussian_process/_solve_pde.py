@@ -94,7 +94,8 @@ def solve_pde(
             `rtol`. With `spectrum` it is the spectrum's.
         kernel: envelope of the kernels, "gaussian" or "matern" (7/2), or a kernel for
             all axes.
-        boundary: "exact", or "penalty": conditions hold up to 1e-11 of their size.
+        boundary: "exact", or "penalty": conditions are measurements on the faces, with
+            a standard deviation of 1e-11 of their size, and may contradict each other.
         learn: "auto", peaks of periodograms; or "peaks" of the source alone; or
             "evidence", from 30 frequencies evenly up to `max_frequency`, whose weights,
             places and length-scales the evidence finds; or `None`, these as they are;
