@@ -45,6 +45,8 @@ SETTLED = 1e-3
 class ParameterPosterior(eqx.Module):
     """Parameters of an equation, approximately normal.
 
+    `print` shows them, and the report of the solution.
+
     Attributes:
         mean: the most probable parameters, of the structure of the start.
         std: their standard deviations, of the same structure.
@@ -59,6 +61,18 @@ class ParameterPosterior(eqx.Module):
     solution: PDESolution
     is_settled: bool
 
+    def __str__(self) -> str:
+        leaves, _ = jax.tree_util.tree_flatten_with_path(self.mean)
+        lines = [] if self.is_settled else [f"not settled in {MAX_STEPS} steps"]
+        for (path, mean), std in zip(leaves, jax.tree.leaves(self.std), strict=True):
+            for index in np.ndindex(np.shape(mean)):
+                place = f"[{', '.join(map(str, index))}]" if index else ""
+                lines.append(
+                    f"parameters{jax.tree_util.keystr(path)}{place} = "
+                    f"{float(mean[index]):.6g} ± {float(std[index]):.2g}"
+                )
+        return "\n".join([*lines, str(self.solution)])
+
 
 def infer_parameters(
     pde: PDE,
@@ -71,7 +85,7 @@ def infer_parameters(
     """Return the posterior of an equation's parameters, given `pde.data`.
 
     Conditions may be missing: the observations then determine them too. Parameters that
-    the observations do not tell apart have an infinite `std`, and are a warning.
+    the observations do not tell apart have an infinite `std`, and a warning says so.
 
     Args:
         pde: with `parameters`, floating-point arrays, and `data`.
