@@ -111,8 +111,8 @@ def _require_marching(search: Search, num_slabs: Any, *, has_spectrum: bool) -> 
     for field, own in enumerate(conditions):
         if any(side for side, _ in own):
             raise ValueError(
-                f"slabs need the conditions on time, axis {last}, to be Initial alone; "
-                f"field {field} has one at its end"
+                f"slabs cut the last axis, {last}, and need its conditions to be "
+                f"Initial alone; field {field} has one at its end"
             )
         if own and 0 not in {order for _, order in own}:
             raise ValueError(
