@@ -136,7 +136,15 @@ def infer_parameters(
         # With a spectrum of the solution that the first one finds.
         theta, covariance, is_settled, own = improved(theta)
         solution = solved()
-    if not jnp.all(jnp.isfinite(covariance)):
+    if not np.isfinite(solution.report.residual_off_grid):
+        is_settled = False
+        warn(
+            [
+                "the equation has no finite solution for the parameters that the steps "
+                "end at; give another start"
+            ]
+        )
+    elif not jnp.all(jnp.isfinite(covariance)):
         warn(
             [
                 "the observations do not determine all parameters: those whose std is "

@@ -50,6 +50,9 @@ def sound_but(**change: Any) -> PDE:
         ({"conditions": [Dirichlet(np.sin)]}, "write it with jax.numpy"),
         ({"conditions": [Dirichlet(0.0, LOW)]}, '"low" or "high"'),
         ({"conditions": [Dirichlet(0.0, PAIR)]}, '"low" or "high"'),
+        ({"conditions": [Dirichlet(0.0, field=0.5)]}, "there are 1 fields"),  # type: ignore[arg-type]
+        ({"residual": lambda x, u: u(1.5)}, "orders 0 to 4"),
+        ({"domain": [(0.0, 1.0)] * 4}, "1 to 3 axes"),
     ],
 )
 def test_equations_that_are_not_real_are_refused(change: Any, message: str):
