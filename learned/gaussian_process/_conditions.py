@@ -79,8 +79,8 @@ class Observations(eqx.Module):
         field: of which they are, counted from 0.
 
     Raises:
-        ValueError: shapes that do not match, numbers that are not finite, noise that is
-            not positive.
+        ValueError: shapes that do not match, no points, numbers that are not finite,
+            noise that is not positive.
     """
 
     points: Float[np.ndarray, "number axes"]
@@ -103,6 +103,10 @@ class Observations(eqx.Module):
             raise ValueError(
                 "points must have shape (number, axes) and values (number,), got "
                 f"{self.points.shape} and {self.values.shape}"
+            )
+        if not len(self.values):
+            raise ValueError(
+                "observations need at least one point; without any leave data out"
             )
         if np.shape(noise) not in ((), self.values.shape):
             raise ValueError(

@@ -26,7 +26,7 @@ from ...operators._control_flow import while_loop
 from ._gauss_newton import SHORTEST, settled
 from ._implicit_derivative import with_derivatives
 from ._pde import PDE
-from ._posterior import estimated_scales
+from ._posterior import UNRESOLVED, estimated_scales
 from ._solution import PDESolution, Spectrum, warn
 from ._solve_pde import solve_pde
 from ._system import System, natural_amplitude, weights_of
@@ -85,7 +85,8 @@ def infer_parameters(
     """Return the posterior of an equation's parameters, given `pde.data`.
 
     Conditions may be missing: the observations then determine them too. Parameters that
-    the observations do not tell apart have an infinite `std`, and a warning says so.
+    the observations do not tell apart have an infinite `std`, and a warning says so; so
+    does one where the solution at the mean does not solve the equation.
 
     Args:
         pde: with `parameters`, floating-point arrays, and `data`.
@@ -150,7 +151,24 @@ def infer_parameters(
         # With a spectrum of the solution that the first one finds.
         theta, covariance, is_settled, own = improved(theta)
         solution = solved()
-    if not jnp.all(jnp.isfinite(covariance)):
+    left = float(solution.report.residual_off_grid)
+    if left > UNRESOLVED:
+        warn(
+            [
+                f"at the mean the residual between the points is {left:.1e} of the "
+                "largest term: mean and std may be wrong; give a start of the "
+                "solution, x0=, another kernel, or more points"
+            ]
+        )
+    if not np.isfinite(left):
+        is_settled = False
+        warn(
+            [
+                "the equation has no finite solution for the parameters that the steps "
+                "end at; give another start"
+            ]
+        )
+    elif not jnp.all(jnp.isfinite(covariance)):
         warn(
             [
                 "the observations do not determine all parameters: those whose std is "

@@ -104,10 +104,12 @@ class PDE:
                 raise TypeError(f"data must be Observations, got {type(data).__name__}")
             data.require_in(self.domain)
         for part in (*self.conditions, *self.observations):
-            if not 0 <= getattr(part, "field", 0) < self.fields:
+            field = getattr(part, "field", 0)
+            is_integer = isinstance(field, int | np.integer)
+            if not (is_integer and 0 <= field < self.fields):
                 raise ValueError(
                     f"there are {self.fields} fields, counted from 0, got a "
-                    f"{type(part).__name__} of field {part.field}"  # type: ignore[union-attr]
+                    f"{type(part).__name__} of field {field!r}"
                 )
         fields = ["u"] if self.fields == 1 else [f"u_{f}" for f in range(self.fields)]
         self._require_arguments("residual", self.residual, ["x", *fields])
@@ -301,7 +303,11 @@ class PDE:
                 f"u takes one order per axis, here {self.num_axes}, or none, got "
                 f"u{tuple(orders)}"
             )
-        if not all(0 <= order <= MAX_ORDER for order in orders):
+        is_available = (
+            isinstance(order, int | np.integer) and 0 <= order <= MAX_ORDER
+            for order in orders
+        )
+        if not all(is_available):
             raise ValueError(
                 f"derivatives of orders 0 to {MAX_ORDER} along each axis are "
                 f"available, got u{tuple(orders)}"

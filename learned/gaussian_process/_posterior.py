@@ -157,11 +157,13 @@ def observed_amplitude(
     # What E z and D z are to be.
     wanted = E @ flat - jnp.concatenate([*errors, *misfit[count:]])
     data = D @ flat - jnp.concatenate(misfit[:count])
-    Q, R = jnp.linalg.qr(E)
-    U, s, Vt = jnp.linalg.svd(R)
-    along, G = U.T @ (Q.T @ wanted), D @ Vt.T
     size = norm(data) / norm(D)
-    amplitudes = jnp.where(size > 0, size, 1.0) * jnp.logspace(*DECADES, 41)
+    size = jnp.where(size > 0, size, 1.0)
+    # In units of the size, whose square may be beyond the dtype.
+    Q, R = jnp.linalg.qr(size * E)
+    U, s, Vt = jnp.linalg.svd(R)
+    along, G = U.T @ (Q.T @ wanted), size * D @ Vt.T
+    amplitudes = jnp.logspace(*DECADES, 41)
 
     def evidence(amplitude: Any) -> Any:
         precision = s**2 + 1 / amplitude**2
@@ -172,7 +174,7 @@ def observed_amplitude(
 
     found = lax.map(evidence, amplitudes)
     best = jnp.argmax(jnp.where(jnp.isfinite(found), found, -jnp.inf))
-    return lax.stop_gradient(amplitudes[best])
+    return lax.stop_gradient(size * amplitudes[best])
 
 
 @eqx.filter_jit

@@ -57,7 +57,8 @@ def slab_equation(pde: PDE, length: float) -> PDE:
         return pde.residual((*x[:-1], x[-1] + p.start), *fields, *given(p))
 
     def moved(condition: Condition) -> Condition:
-        if isinstance(condition, Initial):
+        is_first = isinstance(condition, Initial)
+        if is_first and condition.axis % pde.num_axes == pde.num_axes - 1:
             g = _initial_data(pde, condition.field, condition.order)
             return condition._replace(g=g, axis=-1)
         if isinstance(condition, Periodic) or not callable(condition.g):

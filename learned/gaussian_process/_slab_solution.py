@@ -105,6 +105,11 @@ class SlabSolution(eqx.Module):
                 f"{self.pde.num_axes}, got {len(axes)}"
             )
         *others, times = (jnp.asarray(axis, float) for axis in axes)
+        if times.ndim != 1:
+            raise ValueError(
+                f"on_grid takes vectors of coordinates, got times of shape "
+                f"{times.shape}"
+            )
         along = len(others)
         return self._by_slab(
             lambda k, t: jnp.moveaxis(
@@ -216,7 +221,10 @@ class SlabSolution(eqx.Module):
         low = float(self.pde.domain[-1][0])
         times = points[:, -1] - low
         index = jnp.clip(times // self.length, 0, self.num_slabs - 1)
-        within = jnp.clip(times - index * self.length, 0, self.length)
+        within = times - index * self.length
+        # Those at an end keep their slope, which that of a clip has half of.
+        within = jnp.where(within < 0, 0.0, within)
+        within = jnp.where(within > self.length, self.length, within)
         local = points.at[:, -1].set(within)
         if is_traced(points):
             found: Any = 0.0

@@ -108,6 +108,14 @@ def _require_marching(search: Search, num_slabs: Any, *, has_spectrum: bool) -> 
             f"slabs cut the last axis, {last}, in time, which needs an Initial "
             "condition there; put time last"
         )
+    for condition in pde.conditions:
+        faces = getattr(condition, "faces", None) or ()
+        if any(axis % pde.num_axes == last for axis, _ in faces):
+            raise ValueError(
+                f"slabs need the conditions on time, axis {last}, to be Initial alone, "
+                f"got a {type(condition).__name__} on one of its faces; at the low one "
+                "give Initial(g), and Initial(g, order=1) for a derivative"
+            )
     for field, own in enumerate(conditions):
         if any(side for side, _ in own):
             raise ValueError(
@@ -128,10 +136,10 @@ def _automatic(
     while True:
         num_slabs, first = _halved(search, num_slabs, num_points, max_points)
         solution = _renewed(search, num_slabs, first, num_points, max_points)
-        if best is None or _residual(solution) < _residual(best):
+        if best is None or not _residual(best) <= _residual(solution):
             best = solution
         # Shorter slabs are for what later ones need more than the first.
-        is_first = _residual(first) > UNRESOLVED
+        is_first = not _residual(first) <= UNRESOLVED
         if _residual(best) <= UNRESOLVED or is_first or 2 * num_slabs > MOST_SLABS:
             return best
         num_slabs *= 2
@@ -315,16 +323,11 @@ def _joined(
     reports = [slab.report for slab in slabs]
     statuses = jnp.stack([r.status for r in reports])
     worst = jnp.max(residuals)
-    failures = [
-        (jnp.any(statuses == status), status)
-        for status in (
-            Status.nonfinite_input,
-            Status.nonfinite,
-            Status.max_steps_reached,
-        )
-    ]
+    codes = [Status.nonfinite_input, Status.nonfinite, Status.max_steps_reached]
+    has_failed = jnp.any(jnp.stack([statuses == code for code in codes]), axis=0)
     status = first_of(
-        *failures,
+        # What a slab fails with is what the later ones are given.
+        (jnp.any(has_failed), statuses[jnp.argmax(has_failed)]),
         (worst <= search.rtol, Status.converged),
         (worst <= UNRESOLVED, Status.attained),
         (jnp.ones((), bool), Status.stagnated),

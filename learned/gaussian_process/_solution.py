@@ -17,6 +17,7 @@ from scipy.stats.qmc import Sobol
 
 from ...operators import AbstractLinearOperator
 from ...operators._arguments import require_key
+from ...operators._arithmetic import power_of_two
 from ...operators._field import is_traced
 from ...solvers import Status
 from ._basis import Axis, GridBasis, mode_products, norm
@@ -253,7 +254,10 @@ class PDESolution(eqx.Module):
         unit = Sobol(len(low), rng=0).random(NUM_CANDIDATES)
         candidates = jnp.asarray(low + (high - low) * unit)
         rows = _white_rows(self, self._factor(), candidates)[field]
-        return candidates[_greedy(rows.T @ rows, noise**2, num_points)]
+        # In units of the largest, whose square may be beyond the dtype.
+        unit = power_of_two(jnp.max(jnp.abs(rows)))
+        rows, error = rows / unit, noise / unit
+        return candidates[_greedy(rows.T @ rows, error**2, num_points)]
 
     @property
     def inverse(self) -> AbstractLinearOperator:
@@ -407,7 +411,7 @@ def _white_rows(solution: PDESolution, R: Any, points: Any) -> list[Any]:
 
 
 @eqx.filter_jit
-def _greedy(covariance: Any, noise: float, num_points: int) -> Any:
+def _greedy(covariance: Any, noise: Any, num_points: int) -> Any:
     """Indices of the measurements that lower the trace most, one after the other."""
     variance = jnp.diagonal(covariance)
     # Of a point that is known nothing is learned.

@@ -219,6 +219,8 @@ def test_parameters_need_observations():
         ({"points": [[0.5]], "values": [np.nan]}, "must be finite"),
         ({"points": [[0.5]], "values": [1.0], "noise": 0.0}, "noise must be positive"),
         ({"points": [[0.5]], "values": [1.0], "field": 1}, "there are 1 fields"),
+        ({"points": [[0.5]], "values": [1.0], "field": 0.5}, "there are 1 fields"),
+        ({"points": np.zeros((0, 1)), "values": []}, "at least one point"),
     ],
 )
 def test_bad_observations_are_refused(change: dict[str, Any], message: str):

@@ -54,6 +54,8 @@ def sound_but(**change: Any) -> PDE:
         ({"conditions": [Periodic(0), Dirichlet(0.0)]}, "Dirichlet has no face left"),
         ({"conditions": [Initial(1.0), Neumann(0.0)]}, "Neumann has no face left"),
         ({"domain": [(0.0, 1.0)] * 4}, "one to 3 axes, got 4"),
+        ({"conditions": [Dirichlet(0.0, field=0.5)]}, "there are 1 fields"),  # type: ignore[arg-type]
+        ({"residual": lambda x, u: u(1.5)}, "orders 0 to 4"),
     ],
 )
 def test_equations_that_are_not_real_are_refused(change: Any, message: str):

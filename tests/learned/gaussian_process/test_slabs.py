@@ -91,6 +91,33 @@ def test_derivatives_in_parameters_go_through_all_slabs(oscillation: Any):
     assert relative_error(jax.jacfwd(last)(4.0), expected) <= 1e-6
 
 
+def test_slopes_in_time_are_whole_where_slabs_meet(oscillation: Any):
+    t = jnp.array([1.0, 9.0, 20.0, 81.0])
+    slope = jax.grad(lambda t: jnp.sum(oscillation.mean(t[:, None])))(t)
+    assert relative_error(slope, -2 * np.sin(2 * (t - 1))) <= 1e-8
+
+
+def test_coordinates_on_a_grid_are_vectors(oscillation: Any):
+    with pytest.raises(ValueError, match="vectors of coordinates"):
+        oscillation.on_grid(2.0)
+
+
+@pytest.mark.filterwarnings("ignore:.*functions on")
+def test_axis_of_space_may_have_its_condition_as_initial():
+    """What flows in at one end."""
+    pde = PDE(
+        domain=[(0.0, 1.0), (1.0, 3.0)],
+        residual=lambda x, u: u(0, 1) + u(1, 0),
+        conditions=[
+            Initial(lambda t: jnp.sin(1 - t), axis=0),
+            Initial(lambda x: jnp.sin(x)),
+        ],
+    )
+    spectrum = Spectrum((one(0.2, 0.5), one(0.2, 0.5)), (16, 16))
+    solution = solve_pde(pde, spectrum=spectrum, num_slabs=2)
+    assert error_of(solution, lambda x, t: np.sin(x - t + 1)) <= 1e-8
+
+
 @pytest.mark.parametrize("is_dense", [True, False])
 def test_errors_of_initial_data_go_on_as_the_equation_says(
     oscillation: Any, is_dense: bool
@@ -202,6 +229,7 @@ HEAT = {
         ({"conditions": [Dirichlet(0.0)]}, {}, "Initial to be|to be Initial alone"),
         ({"conditions": [Periodic(1), Dirichlet(0.0)]}, {}, "needs an Initial"),
         ({"data": Observations([[1.0, 0.5]], [0.1])}, {}, "num_slabs=1 with"),
+        ({"conditions": [Dirichlet(0.0, [(1, "low")])]}, {}, r"give Initial\(g\)"),
     ],
 )
 def test_equations_without_slabs_are_refused(change: Any, options: Any, message: str):
