@@ -43,7 +43,7 @@ SETTLED = 0.99
 REFINED = 1e-6
 """The same for a second step with the same factors, over the first: of a linear
 equation it is rounding, of another one the next step would be of its square."""
-MAX_LSMR_STEPS = 100
+STEP = solvers.LSMR(rtol=1e-11, max_steps=100)
 
 
 class Found(eqx.Module):
@@ -142,7 +142,10 @@ def least_squares_step(factors: Any, errors: Any, z: Unknowns) -> Unknowns:
 
 
 def iterative_step(
-    system: System, c: dict[Any, Any], F: Any, max_steps: int = MAX_LSMR_STEPS
+    system: System,
+    c: dict[Any, Any],
+    F: Any,
+    solver: solvers.LSMR = STEP,
 ) -> Any:
     """Return the least-squares step of one field without measurements, by LSMR."""
     scaled, _ = projection(system)
@@ -157,7 +160,7 @@ def iterative_step(
     y = solvers.solve(
         Function(mv, jax.ShapeDtypeStruct(system.collocation.shapes[0], F.dtype)),
         -F,
-        solvers.LSMR(rtol=1e-11, max_steps=max_steps),
+        solver,
         preconditioner=solvers.Sylvester()(mean_operator(system, c)),
         throw=False,
     ).value

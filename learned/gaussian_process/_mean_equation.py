@@ -1,8 +1,14 @@
 """The projected equation with the mean of each coefficient: separable, and direct.
 
 With functions U = Φ S⁻¹ of unit norm, J̄ the equation with the mean of each coefficient,
-(⊗ Uᵀ) J̄ (⊗ S⁻¹) is a Sylvester equation. Where coefficients are constant and the span
-of U is closed under derivatives, J times its inverse is ⊗ U, orthonormal.
+(⊗ Uᵀ) J̄ (⊗ S⁻¹) is a Sylvester equation of the lines T = Uᵀ D, D the derivatives of U
+along an axis. Where coefficients are constant and the span of U is closed under
+derivatives, J times its inverse is ⊗ U, orthonormal.
+
+Of functions nearly as many as points D leaves the span, and T is far too small on some:
+Poisson's equation on 20³ points did not converge in 5000 steps of LSMR, and does in 33
+with the lines Q (DᵀD)^½, as large as D on every function, Q the orthogonal matrix
+nearest to T (DᵀD)^-½ (N. J. Higham, Functions of Matrices, 2008, §8).
 """
 
 from typing import Any
@@ -14,6 +20,7 @@ import numpy as np
 
 from ... import solvers
 from ...operators import Dense, KroneckerSum
+from ...operators._arithmetic import ratio
 from ._basis import mode_products
 from ._collocation import Unknowns
 from ._system import System
@@ -30,26 +37,36 @@ def projection(system: System) -> tuple[list[dict[int, Any]], list[Any]]:
 
 
 def mean_operator(system: System, c: dict[Any, Any]) -> KroneckerSum:
-    """The projected equation with the mean of each coefficient."""
-    return KroneckerSum(*map(Dense, _mean_lines(c, *projection(system))))
+    """The projected equation with the mean of each coefficient, of derivative zero."""
+    c, (scaled, tests) = jax.lax.stop_gradient((c, projection(system)))
+    pairs = zip(tests, _mean_derivatives(c, scaled, tests), strict=True)
+    return KroneckerSum(*[Dense(_line(test, D)) for test, D in pairs])
 
 
-def _mean_lines(
+def _mean_derivatives(
     c: dict[Any, Any], scaled: list[dict[int, Any]], tests: list[Any]
 ) -> list[Any]:
-    """The one-dimensional operators with the means of the coefficients.
+    """Per axis, the derivatives of its functions, times the means of the coefficients.
 
     Derivatives along several axes at once have no part in it.
     """
-    lines = [jnp.zeros((test.shape[0], test.shape[0])) for test in tests]
+    along = [jnp.zeros(test.T.shape) for test in tests]
     for orders, coefficient in c.items():
         axes = [axis for axis, order in enumerate(orders) if order]
         if len(axes) > 1:
             continue
         axis = axes[0] if axes else 0
-        product = tests[axis] @ scaled[axis][orders[axis]]
-        lines[axis] = lines[axis] + jnp.mean(coefficient) * product
-    return lines
+        along[axis] += jnp.mean(coefficient) * scaled[axis][orders[axis]]
+    return along
+
+
+def _line(test: Any, D: Any) -> Any:
+    """Return the projection of D, rescaled to the norm of D on each function."""
+    _, sizes, right = jnp.linalg.svd(D, full_matrices=False)
+    # T (DᵀD)^-½ in the basis of the right singular vectors, without its zeros.
+    turned = test @ (D @ right.T) * ratio(1, sizes)[None, :]
+    left, _, nearest = jnp.linalg.svd(turned, full_matrices=False)
+    return (left @ nearest * sizes[None, :]) @ right
 
 
 def unscaled(system: System, y: Any) -> Any:
@@ -75,11 +92,11 @@ def smallest_mean_response(system: System, z: Unknowns, parameters: Any) -> Any:
     c_0 is the mean of the coefficient of u. On concrete values.
     """
     c = _coefficients(system, z, parameters)
-    lines = _mean_lines(c, *projection(system))
+    scaled, tests = projection(system)
     total = np.zeros(())
-    for line in lines:
-        total = total[..., None] + np.linalg.eigvals(np.asarray(line))
-    zero = (0,) * len(lines)
+    for test, D in zip(tests, _mean_derivatives(c, scaled, tests), strict=True):
+        total = total[..., None] + np.linalg.eigvals(np.asarray(test @ D))
+    zero = (0,) * len(tests)
     return np.min(np.abs(total)), float(jnp.abs(jnp.mean(c[zero])))
 
 

@@ -34,6 +34,8 @@ EVIDENCE_ROUNDS = 2
 linearised at."""
 WIDER = (0.1, 0.05, 0.025)
 """Length-scales, in lengths of the axis, where peaks leave too much."""
+CROWDED = 0.6
+"""Functions per point above which fewer may do better."""
 RESOLVED = 1e-5
 """A residual off the grid that needs no shorter ones."""
 JOINT_STEPS = 1000
@@ -100,10 +102,19 @@ class Search(eqx.Module):
         if num_points is not None:
             return self.on_grid(sizes_of(num_points, num_axes))
         sizes = [128 if num_axes == 1 else 64] * num_axes
+        best: PDESolution | None = None
         while True:
             solution = self.on_grid(tuple(sizes))
             if solution.report.residual_off_grid <= self.rtol:
                 return solution
+            if (
+                best is not None
+                and best.report.residual_off_grid < UNRESOLVED
+                and not _is_better(solution, best, factor=0.5)
+            ):
+                # Rounding is left.
+                return best if _is_better(best, solution) else solution
+            best = solution
             growing = axes_to_refine(solution)
             wanted = [2 * n if d in growing else n for d, n in enumerate(sizes)]
             if np.prod(wanted) > max_points:
@@ -129,7 +140,7 @@ class Search(eqx.Module):
             return self._by_joint_training(num_points)
         best, frequencies = self._by_peaks(axes, num_points)
         if self.learn == "auto" and best.report.residual_off_grid > UNRESOLVED:
-            best = self._wider(best, frequencies, axes, num_points)
+            best = self._other_lengths(best, frequencies, axes, num_points)
         if best.report.residual_off_grid > UNRESOLVED:
             wide = self._solved(self._broadband(axes), num_points, MAX_ROUNDS + 1)
             best = wide if _is_better(wide, best) else best
@@ -140,15 +151,23 @@ class Search(eqx.Module):
             best = by_evidence if _is_better(by_evidence, best) else best
         return best
 
-    def _wider(
+    def _other_lengths(
         self,
         best: PDESolution,
         frequencies: Sequence[np.ndarray],
         axes: Sequence[Axis],
         num_points: tuple[int, ...],
     ) -> PDESolution:
-        """A steep front has no peaks but many frequencies: shorter envelopes."""
-        for index, length in enumerate(WIDER):
+        """A steep front has no peaks but many frequencies: shorter envelopes.
+
+        Where functions are nearly as many as points, longer ones.
+        """
+        most = max(
+            basis.rank / n
+            for bases in best.bases
+            for basis, n in zip(bases, num_points, strict=True)
+        )
+        for index, length in enumerate(WIDER if most < CROWDED else LENGTHS[1:]):
             kernels = [
                 mixture(f, axis, KERNELS[str(self.kernel)], length)
                 for f, axis in zip(frequencies, axes, strict=True)

@@ -120,7 +120,7 @@ def test_penalised_conditions_hold_nearly():
 
 def test_missing_conditions_are_a_warning_and_wide_bars():
     low = sine(8.0, {"conditions": [Dirichlet(0.0, faces=[(0, "low")])]})
-    with pytest.warns(UserWarning, match="axis 0 has 1 condition and derivatives of"):
+    with pytest.warns(UserWarning, match="axis 0 has 1 condition, and the derivatives"):
         solution = solve_pde(low, 64)
     x = np.linspace(0.0, 1.0, 9)[:, None]
     assert float(solution.std(x)[-1]) >= 0.1
