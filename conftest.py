@@ -70,6 +70,13 @@ class _Memory:
 _memory = _Memory()
 
 
+def pytest_collection_finish() -> None:
+    """Collect garbage seldom: tracing makes much, and what is imported is none."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 100)
+
+
 @pytest.fixture(autouse=True)
 def _watch_memory() -> Iterator[None]:
     yield

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).with_name("users_flags.py")
-CASES = ["cg", "gmres", "minres", "multigrid", "ssor", "gcrodr", "gradient", "singular"]
+# CG is in the last three, and with multigrid in the data set.
+CASES = ["gmres", "minres", "gcrodr", "ssor", "gradient", "singular"]
 RTOL = 1e-10
 
 

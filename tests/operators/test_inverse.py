@@ -55,10 +55,9 @@ def test_transpose_is_the_transposed_inverse(solver: str):
     assert relative_error(found, np.linalg.inv(MATRIX).T) <= SLACK
 
 
-@pytest.mark.parametrize("preconditioner", [None, kx.solvers.Jacobi()], ids=str)
-def test_adjoint_of_a_complex_inverse_is_that_of_the_matrix(preconditioner: Any):
+def test_adjoint_of_a_complex_inverse_is_that_of_the_matrix():
     matrix = MATRIX + 1j * np.diag(np.cos(np.arange(48)))
-    A = Inverse(ops.Dense(matrix), SOLVERS["gmres"], preconditioner)
+    A = Inverse(ops.Dense(matrix), SOLVERS["gmres"], kx.solvers.Jacobi())
     expected = np.linalg.inv(matrix).conj().T
     assert relative_error(A.H.as_matrix(), expected) <= SLACK
 

@@ -50,13 +50,13 @@ def mesh() -> Any:
     return jax.make_mesh((4,), ("x",))
 
 
-def on_mesh(function: Any, *arrays: Any) -> Any:
-    """Compile and run a function over pieces of arrays."""
+def on_mesh(function: Any) -> Any:
+    """Return a function over pieces of arrays, compiled."""
     spread = jax.NamedSharding(mesh(), P("x"))
     compiled = jax.jit(
         jax.shard_map(function, mesh=mesh(), in_specs=P("x"), out_specs=P("x"))
     )
-    return compiled(*(jax.device_put(a, spread) for a in arrays))
+    return lambda *arrays: compiled(*(jax.device_put(a, spread) for a in arrays))
 
 
 def batch_error(solver: Any, preconditioner: Any = None) -> float:
@@ -66,7 +66,7 @@ def batch_error(solver: Any, preconditioner: Any = None) -> float:
         return kx.solve(A, b, solver, preconditioner=preconditioner).value
 
     A = kx.operators.Laplacian((N,))
-    x = on_mesh(jax.vmap(one), BATCH)
+    x = on_mesh(jax.vmap(one))(BATCH)
     return float(np.abs(np.asarray(x) @ np.asarray(A.as_matrix()).T - BATCH).max())
 
 
@@ -93,10 +93,11 @@ def field_error(solver: Any) -> float:
         found = kx.solve(operator, b, solver, x0=x0, throw=False)
         return found.value, found.status[None]
 
-    x, status = on_mesh(one, MEAN_FREE, np.full(N, 5.0))
+    run = on_mesh(one)
+    x, status = run(MEAN_FREE, np.full(N, 5.0))
     broken = MEAN_FREE.copy()
     broken[3] = np.nan
-    _, of_broken = on_mesh(one, broken, np.full(N, 5.0))
+    _, of_broken = run(broken, np.full(N, 5.0))
     singular = kx.operators.Laplacian((N,), boundary="neumann", nullspace="constant")
     expected = np.linalg.pinv(np.asarray(singular.as_matrix())) @ MEAN_FREE
     has_agreed = status.tolist() == [kx.Status.converged] * 4

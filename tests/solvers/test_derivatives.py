@@ -1,6 +1,5 @@
 """Derivatives of a solution are solves: to what accuracy, and if one of them fails."""
 
-from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -13,7 +12,7 @@ from jax import lax
 import krylax as kx
 
 from ..helpers import relative_error, solution_tolerance
-from .cases import ITERATIVE, KINDS, ROWS, operator, problem
+from .cases import ROWS, operator, problem
 
 TOLERANCE = 1e-8
 # A converges in one step from this right-hand side, and from no other of these tests.
@@ -26,22 +25,24 @@ def functional(A: Any, b: Any, solver: Any, weights: Any, **options: Any) -> Any
     return jnp.vdot(weights, kx.solve(A, b, solver, **options).value)
 
 
-@pytest.mark.parametrize("row", [r for r in ITERATIVE if r != "batched"])
+# No solver sees but the target that comes of its tolerances: one of each mechanism.
+@pytest.mark.parametrize(
+    "row", ["cg", "sor", "bicgstab", "gmres", "gcrodr", "refinement"]
+)
 def test_absolute_tolerance_has_no_part_in_a_gradient(row: str):
     matrix, b = problem(ROWS[row].problems[0])
     size = float(np.linalg.norm(b))
     weights = 1e-9 * np.cos(np.arange(len(b)))
-    make = partial(ROWS[row].make, rtol=0.0, atol=TOLERANCE * size)
 
-    def gradient(b: Any, solver: Any) -> Any:
+    @jax.jit
+    def gradient(rtol: Any) -> Any:
+        solver = ROWS[row].make(rtol=rtol, atol=TOLERANCE * size)
         return jax.grad(functional, argnums=1)(
-            operator(row, matrix), b, solver, weights
+            operator(row, matrix), jnp.asarray(b), solver, weights
         )
 
-    # In one program: as the only tolerance, and beside a relative one.
-    alone, beside = jax.jit(
-        lambda b: (gradient(b, make()), gradient(b, make(rtol=TOLERANCE)))
-    )(jnp.asarray(b))
+    # As the only tolerance, and beside a relative one.
+    alone, beside = gradient(0.0), gradient(TOLERANCE)
     expected = np.linalg.solve(matrix.T, weights)
     slack = solution_tolerance(np.linalg.cond(matrix), TOLERANCE, "float64")
     assert relative_error(alone, expected) <= slack
@@ -56,7 +57,7 @@ def test_absolute_tolerance_counts_in_units_of_b_of_any_size(size: float):
     assert relative_error(found, WEIGHTS / SPECTRUM) <= 1e-7
 
 
-@pytest.mark.parametrize("row", [r for r in KINDS if not ROWS[r].is_direct])
+@pytest.mark.parametrize("row", ["cg", "refinement", "batched"])
 def test_failed_solve_of_a_derivative_is_nan_or_raises(row: str):
     A = operator(row, np.diag(SPECTRUM))
     inner = kx.solvers.Capped(kx.solvers.CG(rtol=1e-4), 1)
@@ -199,7 +200,7 @@ def test_gradient_of_sor_is_that_of_complex_symmetric_systems():
         )
 
 
-@pytest.mark.parametrize("kind", [kx.solvers.GMRES, kx.solvers.LSMR, kx.solvers.CG])
+@pytest.mark.parametrize("kind", [kx.solvers.CG, kx.solvers.QR])
 def test_second_derivative_of_a_linear_functional(kind: Any):
     """Of which the transposed solve has a constant right-hand side."""
     half = 0.1 * np.random.default_rng(0).standard_normal((6, 6))
@@ -215,7 +216,7 @@ def test_second_derivative_of_a_linear_functional(kind: Any):
     assert relative_error(found, expected) <= 1e-8
 
 
-@pytest.mark.parametrize("kind", [kx.solvers.GMRES, kx.solvers.LSMR])
+@pytest.mark.parametrize("kind", [kx.solvers.GMRES, kx.solvers.QR])
 def test_second_derivative_of_one_leaf_of_a_solution(kind: Any):
     """JAX raises where a right-hand side has a tangent in some of its leaves."""
     matrix = np.eye(6) + 0.1 * np.random.default_rng(0).standard_normal((6, 6))
@@ -229,8 +230,7 @@ def test_second_derivative_of_one_leaf_of_a_solution(kind: Any):
     b = np.arange(1.0, 7.0)
 
     def value(t: Any, solve: Any) -> Any:
-        first = solve(jnp.sin(t * b))
-        return jnp.sum(solve(jnp.concatenate([first[:3] ** 2, b[3:]]))[:3])
+        return jnp.sum(solve(jnp.concatenate([jnp.sin(t * b[:3]), b[3:]]))[:3] ** 2)
 
     def by_solver(b: Any) -> Any:
         return jnp.concatenate(

@@ -42,15 +42,16 @@ def test_solution_is_that_of_a_dense_solve_in_every_precision(dtype: str):
     assert relative_error(got, expected) <= solution_tolerance(cond, rtol, dtype)
 
 
-@pytest.mark.parametrize("argument", [0, 1])
 @pytest.mark.parametrize("transform", [jax.jacfwd, jax.jacrev])
-def test_derivatives_are_those_of_a_dense_solve(transform: Any, argument: int):
+def test_derivatives_are_those_of_a_dense_solve(transform: Any):
     matrix, b = np.asarray(MATRIX)[:6, :6], np.asarray(B)[:6]
-    got, expected = (
-        jax.jit(transform(f, argument))(matrix, b)
-        for f in (lambda *args: solve(*args).value, jnp.linalg.solve)
-    )
-    assert relative_error(got, expected) <= ALLOWED
+
+    def derivatives(*args: Any) -> Any:
+        functions = lambda *args: solve(*args).value, jnp.linalg.solve
+        return [transform(f, (0, 1))(*args) for f in functions]
+
+    for got, expected in zip(*jax.jit(derivatives)(matrix, b), strict=True):
+        assert relative_error(got, expected) <= ALLOWED
 
 
 def test_complex_gradient_is_that_of_a_dense_solve():
@@ -142,10 +143,9 @@ def test_prepared_state_of_a_direct_solver_holds_its_factors():
     assert "lu_factor" not in traced(state=state)
 
 
-@pytest.mark.parametrize("preconditioner", [None, kx.solvers.Jacobi()])
-def test_negative_definite_systems_are_solved_with_changed_signs(preconditioner: Any):
+def test_negative_definite_systems_are_solved_with_changed_signs():
     matrix, b = problem("diffusion_2d")
-    solver = as_lineax_solver(kx.solvers.CG(rtol=RTOL), preconditioner)
+    solver = as_lineax_solver(kx.solvers.CG(rtol=RTOL), kx.solvers.Jacobi())
     tags = lx.negative_semidefinite_tag
     got = jax.grad(
         lambda b: jnp.sum(solve(-jnp.asarray(matrix), b, solver, tags).value)

@@ -22,7 +22,17 @@ PSEUDO_INVERSE = np.linalg.pinv(MATRIX, hermitian=True)
 EIGENVALUES = np.linalg.eigvalsh(MATRIX)
 COND = float(EIGENVALUES[-1] / EIGENVALUES[1])
 SLACK = 3 * solution_tolerance(COND, RTOL["float64"], "float64")
-each_row = pytest.mark.parametrize("row", GENERAL_ROWS)
+# One row of each way to meet a null space, which what all solvers share projects out.
+ALIKE = (
+    "cg_single_reduction",
+    "flexible_cg",
+    "flexible_cg_of_four",
+    "fgmres",
+    "gcrodr_harmonic_per_system",
+    "recycled_minres",
+    "batched",
+)
+each_row = pytest.mark.parametrize("row", [r for r in GENERAL_ROWS if r not in ALIKE])
 
 
 def right_hand_side() -> Any:

@@ -287,7 +287,8 @@ def test_space_that_is_never_refreshed_stays_the_same_span(row: str):
     assert np.max(scipy.linalg.subspace_angles(first.U.T, second.U.T)) <= IDENTITY
 
 
-@each_method
+# A derivative hands the space on as any solve does: to one method of each kind.
+@pytest.mark.parametrize("row", ["gcrodr", "deflated_cg"])
 def test_gradient_with_a_carry_is_that_of_the_dense_solve(row: str):
     matrix, b = system(row)
     carry = carried(row, "cold")[1].carry
@@ -321,8 +322,7 @@ def test_scan_over_a_sequence_carries_like_a_loop(row: str):
 
 
 @pytest.mark.parametrize(
-    ("row", "is_queued"),
-    [("gcrodr", False), ("deflated_cg", True), ("recycled_minres", True)],
+    ("row", "is_queued"), [("gcrodr", False), ("recycled_minres", True)]
 )
 def test_vmap_over_carries_gives_each_system_its_own(row: str, is_queued: bool):
     matrix, b = system(row)
