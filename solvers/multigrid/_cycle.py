@@ -170,11 +170,8 @@ class MultigridCycle(AbstractLinearOperator):
         if index == len(self.levels):
             return self.coarse_inverse.mv(b)
         level = self.levels[index]
-        x = level.smoother.before(level, b)
-        r = _hold(subtract(b, level.mv(x)))
-        e = self._correct(index + 1, _hold(level.restrict(r)), shape)
-        x = _hold(add(x, level.prolong(e)))
-        return level.smoother.after(level, x, b)
+        state, r = level.descend(b)
+        return level.ascend(state, self._correct(index + 1, _hold(r), shape))
 
     def _correct(self, index: int, b: Field, shape: Shape) -> Field:
         """Visit a coarser level as often as the shape says."""

@@ -4,10 +4,13 @@ from abc import abstractmethod
 from typing import Any
 
 import equinox as eqx
+import jax
 from typing_extensions import override
 
 from ...operators import AbstractLinearOperator
+from ...operators._arithmetic import add, subtract
 from ...operators._field import Field, Structure, describe
+from ...operators._materialise import materialise
 from ...operators._tags import is_real
 
 
@@ -105,6 +108,25 @@ class AbstractLevel(eqx.Module):
     @abstractmethod
     def prolong(self, e: Field) -> Field:
         """Return the correction on this level from one on the next."""
+
+    def descend(self, b: Field) -> tuple[Any, Field]:
+        """Smooth from zero.
+
+        A level whose own smoother leaves residuals of a known form can do with less
+        than all of its products.
+
+        Returns:
+            What `ascend` needs, and the residual on the next level.
+        """
+        x = self.smoother.before(self, b)
+        r = jax.tree.map(materialise, subtract(b, self.mv(x)))
+        return (x, b), self.restrict(r)
+
+    def ascend(self, state: Any, e: Field) -> Field:
+        """Return the solution, corrected by one of the next level, and smoothed."""
+        x, b = state
+        x = jax.tree.map(materialise, add(x, self.prolong(e)))
+        return self.smoother.after(self, x, b)
 
     @property
     def tags(self) -> frozenset[str]:

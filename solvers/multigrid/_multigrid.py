@@ -18,6 +18,7 @@ from ._cycle import MultigridCycle, Shape, require_shape
 from ._grid_level import levels_of_grids
 from ._hierarchy import build_levels
 from ._jacobi_sweeps import chebyshev_steps, equal_steps, require_sweeps
+from ._line_hierarchy import line_levels
 
 COARSEST = 64
 """Unknowns up to which a grid is solved by its dense inverse."""
@@ -66,6 +67,7 @@ class Multigrid(eqx.Module):
     num_sweeps: int = eqx.field(static=True, default=2)
     shape: Shape = eqx.field(static=True, default="V")
     single_precision: bool = eqx.field(static=True, default=False)
+    cycle: str = eqx.field(static=True, default="auto")
 
     def __check_init__(self) -> None:
         require_sweeps(self.num_sweeps)
@@ -75,6 +77,19 @@ class Multigrid(eqx.Module):
     @compile_factory
     def __call__(self, A: AbstractLinearOperator) -> MultigridCycle:
         """Return the preconditioner of A."""
+        if self.cycle == "robust":
+            steps = chebyshev_steps(self.num_sweeps)
+            levels, last = line_levels(A.stencil, COARSEST, steps, A.tags)
+            matrix = inverse_matrix(last, A.tags)
+            dtype = matrix.dtype
+            if self.single_precision:
+                levels, matrix = lower((levels, matrix))
+            return MultigridCycle(
+                levels,
+                CoarseInverse(matrix, last.shape, A.tags - {"singular"}),
+                shape=self.shape,
+                dtype=dtype if self.single_precision else None,
+            )
         grids = build_levels(A, COARSEST)
         matrix = inverse_matrix(grids[-1], A.tags)
         dtype = matrix.dtype

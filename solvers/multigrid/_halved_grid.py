@@ -1,0 +1,237 @@
+"""A grid of which every second plane is kept: interpolation and the coarse operator.
+
+A value of the planes between is interpolated from the two kept cells beside it,
+
+    u = low u_before + high u_after,
+
+whose weights solve the rows of the left cells with each kept plane lumped into the cell
+beside, as in J. E. Dendy, Black box multigrid, J. Comput. Phys. 48 (1982); those of a
+line of left cells together, as in S. Schaffer, A semicoarsening multigrid method for
+symmetric and nonsymmetric matrices with highly discontinuous coefficients, SIAM J. Sci.
+Comput. 20 (1998), with what is on other lines lumped too. Constants are interpolated
+exactly where rows sum to zero.
+
+The coarse operator is Pᵀ A P (Galerkin). As P is diagonal along the other axes, that of
+a stencil of 3^d couplings has no more. Each of its links is written out here as a sum
+of products of links and weights, so that row sums are kept.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Inexact
+
+from ...operators._materialise import materialise
+from ...operators.grids._offsets import Offset, along, negated
+from ...operators.grids._stencil import Stencil
+from ._couplings import Couplings, ends, total
+from ._lines import Lines, factorise
+from ._planes import Planes, split
+
+Field = Inexact[Array, "..."]
+Links = dict[Offset, Inexact[Array, "..."]]
+
+
+class HalvedGrid(eqx.Module):
+    """A grid by parts.
+
+    Attributes:
+        planes: the kept planes, and the left ones between.
+        kept: A among the kept cells.
+        left: A among the left ones, which is within their planes.
+        onward: per offset within the plane, the link from each kept cell that has a
+            left plane after it to that plane.
+        inward: the same from each left cell to the kept plane after it.
+        low: per left cell, the weight of the kept cell before it.
+        high: that of the kept cell after it.
+    """
+
+    planes: Planes
+    kept: Stencil
+    left: Stencil
+    onward: Links
+    inward: Links
+    low: Field
+    high: Field
+
+    def to_left(self, x: Field) -> Field:
+        """Return Σ link x over the kept neighbours of each left cell."""
+        at = self.planes.at
+        before, after = self.planes.before(x), self.planes.after(x)
+        low = [at(link * before, negated(t)) for t, link in self.onward.items()]
+        high = [link * at(after, t) for t, link in self.inward.items()]
+        return total([*low, *high], self.low)
+
+    def to_kept(self, y: Field) -> Field:
+        """Return Σ link y over the left neighbours of each kept cell."""
+        at = self.planes.at
+        low = [link * at(y, t) for t, link in self.onward.items()]
+        high = [at(link * y, negated(t)) for t, link in self.inward.items()]
+        before, after = self.planes.to_before, self.planes.to_after
+        return before(total(low, y)) + after(total(high, y))
+
+    def interpolate(self, e: Field) -> Field:
+        """Return the values of left cells from those of kept ones."""
+        return self.low * self.planes.before(e) + self.high * self.planes.after(e)
+
+    def collect(self, r: Field) -> Field:
+        """The transpose of `interpolate`."""
+        low, high = self.low * r, self.high * r
+        return self.planes.to_before(low) + self.planes.to_after(high)
+
+
+def halve(fine: Couplings) -> tuple[HalvedGrid, Couplings]:
+    """Halve the second axis of a grid, with lines along the first.
+
+    Returns:
+        The grid by parts, and the coarse one.
+    """
+    size, faces = fine.slack.shape[1], fine.faces
+    planes = Planes(size - size // 2, size // 2, faces)
+    slack, slack_left = map(materialise, split(fine.slack))
+    inner, outer, onward, inward, direct = {}, {}, {}, {}, {}
+    for offset, link in fine.links.items():
+        kept, left = map(materialise, split(link))
+        t = (offset[0], 0, *offset[2:])
+        if offset[1] == 0:
+            inner[t], outer[t] = kept, left
+            continue
+        onward[t], inward[t] = planes.before(kept), left
+        if planes.is_closed and planes.num_kept > planes.num_left:
+            # The last plane and the first are neighbours, and both are kept.
+            direct[offset] = _last_alone(kept)
+    from_before = total(
+        (planes.at(link, negated(t)) for t, link in onward.items()), slack_left
+    )
+    from_after = total(inward.values(), slack_left)
+    held = slack_left + from_before + from_after
+    left = _within(held, outer, planes)
+    lines = line_factors(left, held, 0)
+    sums = jnp.stack([from_before, from_after, slack_left])
+    low, high, lack = map(materialise, jax.vmap(lines.solve)(sums))
+    grid = HalvedGrid(
+        planes, _within(slack, inner | direct, planes), left, onward, inward, low, high
+    )
+    linked = grid.to_kept(jnp.ones_like(slack_left))
+    kept = eqx.tree_at(lambda k: k.centre, grid.kept, grid.kept.centre + linked)
+    coarse = Couplings(
+        _coarse_slack(grid, slack, slack_left, lack),
+        _coarse_links(grid, inner, outer, direct, slack_left, lack),
+        faces,
+    )
+    grid = eqx.tree_at(lambda g: g.kept, grid, kept)
+    return jax.tree.map(materialise, (grid, coarse))
+
+
+def line_factors(
+    left: Stencil, excess: Field, axis: int, *, is_bound: bool = False
+) -> Lines:
+    """Return the factors of lines along an axis of the planes.
+
+    Args:
+        left: A within the planes.
+        excess: what its diagonal holds beside the links.
+        axis: of the lines.
+        is_bound: whether the diagonal is raised by the sizes of the links to other
+            lines, twice, such that the lines bound A; else those lines are lumped.
+    """
+    line = along(axis, 1, len(left.faces))
+    beside = {}
+    link = jnp.zeros_like(excess)
+    for offset, weight in zip(left.offsets, left.couplings, strict=True):
+        if offset == line:
+            link = -weight
+        else:
+            beside[offset] = -weight
+    if is_bound and beside:
+        sizes = {t: jnp.abs(w) for t, w in beside.items()}
+        excess = excess + ends(beside, left.faces, link)
+        excess = excess + ends(sizes, left.faces, link)
+    is_closed = left.faces[axis][0] == "periodic"
+    ahead = (jnp.moveaxis(link, axis, 0), jnp.moveaxis(excess, axis, 0))
+    return factorise(*ahead, is_closed)
+
+
+def _within(slack: Field, links: Links, planes: Planes) -> Stencil:
+    return Couplings(slack, links, planes.faces).stencil()
+
+
+def _coarse_slack(
+    grid: HalvedGrid, slack: Field, slack_left: Field, lack: Field
+) -> Field:
+    """Return Pᵀ A P 1 = Pᵀ A (1 - lack), where the rows of A 1 are the slack."""
+    found = slack + grid.to_kept(lack)
+    if _is_planar(grid.left):
+        return found + grid.collect(slack_left - grid.left.mv(lack))
+    # The weights solve the whole rows of left cells.
+    return found
+
+
+def _is_planar(left: Stencil) -> bool:
+    """Whether the planes have links beside those along their lines."""
+    return not set(left.offsets) <= {along(0, 1, len(left.faces))}
+
+
+def _coarse_links(
+    grid: HalvedGrid,
+    inner: Links,
+    outer: Links,
+    direct: Links,
+    slack_left: Field,
+    lack: Field,
+) -> Links:
+    """Return the links of Pᵀ A P.
+
+    Args:
+        grid: the weights and the links between planes.
+        inner: those within the kept planes.
+        outer: those within the left ones.
+        direct: those from a kept plane to the next.
+        slack_left: the row sums of left cells.
+        lack: what the weights of each left cell lack to one.
+    """
+    planes, low, high = grid.planes, grid.low, grid.high
+    at, zeros = planes.at, jnp.zeros_like(grid.low)
+    zero = (0,) * low.ndim
+    side = outer | {negated(t): at(link, negated(t)) for t, link in outer.items()}
+    known = {zero, *side, *grid.onward, *grid.inward}
+    links = dict(inner)
+
+    def put(t: Offset, link: Field) -> None:
+        links[t] = links[t] + link if t in links else link
+
+    for t, link in direct.items():
+        put(t, link)
+    for t in sorted(known | set(map(negated, known))):
+        back = negated(t)
+        forth, after = grid.onward.get(t, zeros), grid.inward.get(t, zeros)
+        beside = side.get(t, zeros)
+        low_t, high_t = at(low, t), at(high, t)
+        if t > zero:
+            # Within the kept planes, by the left plane after and by the one before.
+            before = at(grid.onward.get(back, zeros), t)
+            arriving = at(grid.inward.get(back, zeros), t)
+            put(t, planes.to_before(before * low + (forth + beside * low) * low_t))
+            put(t, planes.to_after(after * high + (arriving + beside * high) * high_t))
+        if t != zero:
+            across = after * low + (forth + beside * low) * high_t
+        else:
+            others = [at(link, negated(o)) for o, link in grid.onward.items() if o != t]
+            others += [link for o, link in grid.inward.items() if o != t]
+            rest = slack_left + total([*others, *side.values()], zeros)
+            across = forth * high * (high + lack) + after * low * (low + lack)
+            across = across - low * high * rest
+        across = planes.to_before(across)
+        if planes.num_kept > 1:
+            put((t[0], 1, *t[2:]), across)
+        elif planes.is_closed and t != zero:
+            # The next plane is this one, whose cells are then neighbours.
+            put(max(t, back), across if t > zero else at(across, back))
+    return links
+
+
+def _last_alone(link: Field) -> Field:
+    last = lax.slice_in_dim(link, link.shape[1] - 1, None, axis=1)
+    zeros = jnp.zeros_like(lax.slice_in_dim(link, 1, None, axis=1))
+    return jnp.concatenate([zeros, last], axis=1)

@@ -1,0 +1,54 @@
+"""From a symmetric stencil to ever coarser grids, one axis halved at a time."""
+
+import numpy as np
+
+from ...operators._arithmetic import ratio
+from ...operators.grids._stencil import Stencil
+from ._couplings import Couplings
+from ._grid_level import Grid
+from ._halved_grid import halve
+from ._line_level import LineLevel, LineSweeps
+
+
+def line_levels(
+    stencil: Stencil, coarsest: int, steps: tuple[float, ...], tags: frozenset[str]
+) -> tuple[list[LineLevel], Grid]:
+    """Return the levels of a stencil's grid, and the last grid of few cells.
+
+    The longest axis is halved, so that on two axes the lines of one level are along the
+    halved axis of the next.
+
+    Args:
+        stencil: symmetric.
+        coarsest: number of cells of the last grid at most.
+        steps: of the Jacobi sweeps.
+        tags: of the operator.
+    """
+    couplings, levels = Couplings.of(stencil), []
+    shape = stencil.shape
+    if len(shape) == 1:
+        couplings = Couplings(
+            couplings.slack[:, None],
+            {(*offset, 0): w[:, None] for offset, w in couplings.links.items()},
+            (*couplings.faces, ("neumann", "neumann")),
+        )
+    while np.prod(couplings.slack.shape) > coarsest:
+        order = _order(couplings.slack.shape)
+        grid, coarse = halve(couplings.transposed(order))
+        sweeps = LineSweeps.of(grid, steps)
+        levels.append(LineLevel(grid, sweeps, order, shape, tags - {"singular"}))
+        couplings, shape = coarse, coarse.slack.shape
+    operator = couplings.stencil()
+    last = Grid(operator, ratio(1, operator.centre), None, operator.shape)
+    return levels, last
+
+
+def _order(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The axes in the order of lines, halved, other: the longest is halved.
+
+    Of those the second, which is that of the last level and needs no transposition.
+    """
+    longest = [axis for axis, size in enumerate(shape) if size == max(shape)]
+    halved = 1 if 1 in longest else longest[0]
+    along, *others = [axis for axis in range(len(shape)) if axis != halved]
+    return (along, halved, *others)

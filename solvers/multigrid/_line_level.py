@@ -1,0 +1,234 @@
+"""A level whose planes are kept and left out by turns, and what smooths it.
+
+Errors of the kept cells are smoothed by Jacobi sweeps, those of the planes between by
+lines: a direct solve on two axes, sweeps of lines along both axes of the planes on
+three. The order is reversed after the correction, so that the cycle is symmetric. Each
+step reduces the energy of every error: lines of a plane as one block of Gauss-Seidel,
+lines with the sizes of what is beside them added to the diagonal, and Jacobi sweeps
+scaled by the sums of each row's sizes (A. H. Baker, R. D. Falgout, T. V. Kolev, U. M.
+Yang, Multigrid smoothers for ultraparallel computing, SIAM J. Sci. Comput. 33, 2011).
+"""
+
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Inexact
+from typing_extensions import override
+
+from ...operators._arithmetic import ratio
+from ...operators._field import Structure, array_structure
+from ...operators._materialise import materialise
+from ...operators.grids._offsets import along
+from ._couplings import ends
+from ._halved_grid import HalvedGrid, line_factors
+from ._level import AbstractLevel, AbstractSmoother
+from ._lines import Lines
+from ._planes import joined, split, transposed
+
+Field = Inexact[Array, "..."]
+
+
+class LineSweeps(AbstractSmoother):
+    """Jacobi sweeps of the kept cells, then lines of the cells between.
+
+    Attributes:
+        weights: of the Jacobi sweeps, such that the spectrum ends at 2.
+        lines: of the planes between, along the axes of their fields.
+        axes: of the lines.
+        steps: of the Jacobi sweeps before the correction.
+    """
+
+    weights: Field
+    lines: tuple[Lines, ...]
+    axes: tuple[int, ...] = eqx.field(static=True)
+    steps: tuple[float, ...] = eqx.field(static=True)
+
+    @classmethod
+    def of(cls, grid: HalvedGrid, steps: tuple[float, ...]) -> "LineSweeps":
+        """Return the sweeps of a grid."""
+        kept = {
+            o: -w for o, w in zip(grid.kept.offsets, grid.kept.couplings, strict=True)
+        }
+        sizes = {offset: jnp.abs(link) for offset, link in kept.items()}
+        bound = grid.kept.centre + ends(sizes, grid.kept.faces, grid.kept.centre)
+        num_axes = len(grid.left.faces)
+        is_direct = set(grid.left.offsets) <= {along(0, 1, num_axes)}
+        outer = {
+            o: -w for o, w in zip(grid.left.offsets, grid.left.couplings, strict=True)
+        }
+        excess = grid.left.centre - ends(outer, grid.left.faces, grid.left.centre)
+        axes = (0,) if is_direct else (2, 0)
+        lines = tuple(
+            line_factors(grid.left, excess, axis, is_bound=not is_direct)
+            for axis in axes
+        )
+        return cls(ratio(2, bound), lines, axes, steps)
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether the planes between are solved for."""
+        return len(self.axes) == 1
+
+    def down(self, grid: HalvedGrid, kept: Field, left: Field) -> tuple[Field, Field]:
+        """Return S b, both by parts."""
+        x = materialise(self.steps[0] * (self.weights * kept))
+        x = self._sweep_kept(grid, x, kept, self.steps[1:])
+        rest = left + grid.to_left(x)
+        axis, *axes = self.axes
+        y = self._solve(0, axis, rest)
+        for index, axis in enumerate(axes, 1):
+            y = self._sweep_left(grid, y, rest, index, axis)
+        return x, y
+
+    def up(
+        self, grid: HalvedGrid, x: Field, y: Field, kept: Field, left: Field
+    ) -> tuple[Field, Field]:
+        """Return x + S' (b - A x), all by parts."""
+        rest = materialise(left + grid.to_left(x))
+        if self.is_direct:
+            y = self._solve(0, self.axes[0], rest)
+        else:
+            for index, axis in reversed(list(enumerate(self.axes))):
+                y = self._sweep_left(grid, y, rest, index, axis)
+        y = materialise(y)
+        rest = materialise(kept + grid.to_kept(y))
+        return self._sweep_kept(grid, x, rest, self.steps[::-1]), y
+
+    @override
+    def before(self, level: Any, b: Field) -> Field:
+        return level.joined(*self.down(level.grid, *level.parts(b)))
+
+    @override
+    def after(self, level: Any, x: Field, b: Field) -> Field:
+        return level.joined(*self.up(level.grid, *level.parts(x), *level.parts(b)))
+
+    @property
+    @override
+    def is_adjoint(self) -> bool:
+        return True
+
+    @property
+    @override
+    def is_convergent(self) -> bool:
+        return True
+
+    @property
+    @override
+    def T(self) -> "LineSweeps":
+        return self
+
+    def _sweep_kept(
+        self, grid: HalvedGrid, x: Field, b: Field, steps: tuple[float, ...]
+    ) -> Field:
+        for step in steps:
+            x = materialise(x + step * (self.weights * (b - grid.kept.mv(x))))
+        return x
+
+    def _sweep_left(
+        self, grid: HalvedGrid, y: Field, b: Field, index: int, axis: int
+    ) -> Field:
+        r = materialise(b - grid.left.mv(y))
+        return materialise(y + self._solve(index, axis, r))
+
+    def _solve(self, index: int, axis: int, b: Field) -> Field:
+        found = self.lines[index].solve(jnp.moveaxis(b, axis, 0))
+        return jnp.moveaxis(found, 0, axis)
+
+
+class LineLevel(AbstractLevel):
+    """A grid of which every second plane is kept on the next one.
+
+    Attributes:
+        grid: its couplings by parts.
+        smoother: of this grid.
+        order: the axes of its fields in the order of lines, halved, other.
+        shape: of its fields.
+        known: what is known of A.
+    """
+
+    grid: HalvedGrid
+    smoother: AbstractSmoother
+    order: tuple[int, ...] = eqx.field(static=True)
+    shape: tuple[int, ...] = eqx.field(static=True)
+    known: frozenset[str] = eqx.field(static=True)
+
+    @property
+    @override
+    def in_structure(self) -> Structure:
+        return array_structure(self.shape, self.grid.low.dtype)
+
+    @property
+    @override
+    def coarse_structure(self) -> Structure:
+        return array_structure(self.grid.kept.shape, self.grid.low.dtype)
+
+    @override
+    def mv(self, x: Field) -> Field:
+        kept, left = self.parts(x)
+        grid = self.grid
+        return self.joined(
+            grid.kept.mv(kept) - grid.to_kept(left),
+            grid.left.mv(left) - grid.to_left(kept),
+        )
+
+    @override
+    def restrict(self, r: Field) -> Field:
+        kept, left = self.parts(r)
+        return kept + self.grid.collect(left)
+
+    @override
+    def prolong(self, e: Field) -> Field:
+        return self.joined(e, self.grid.interpolate(e))
+
+    @override
+    def descend(self, b: Field) -> tuple[Any, Field]:
+        if not isinstance(self.smoother, LineSweeps):
+            return super().descend(b)
+        kept, left = map(materialise, self.parts(b))
+        grid = self.grid
+        x, y = map(materialise, self.smoother.down(grid, kept, left))
+        r = kept - grid.kept.mv(x) + grid.to_kept(y)
+        if not self.smoother.is_direct:
+            r = r + grid.collect(left - grid.left.mv(y) + grid.to_left(x))
+        return (x, y, kept, left), r
+
+    @override
+    def ascend(self, state: Any, e: Field) -> Field:
+        if not isinstance(self.smoother, LineSweeps):
+            return super().ascend(state, e)
+        x, y, kept, left = state
+        if not self.smoother.is_direct:
+            y = materialise(y + self.grid.interpolate(e))
+        x = materialise(x + e)
+        return self.joined(*self.smoother.up(self.grid, x, y, kept, left))
+
+    @property
+    @override
+    def tags(self) -> frozenset[str]:
+        return self.known
+
+    @property
+    @override
+    def has_adjoint_transfers(self) -> bool:
+        return True
+
+    @property
+    @override
+    def T(self) -> "LineLevel | None":
+        smoother = self.smoother.T
+        if smoother is None:
+            return None
+        return eqx.tree_at(lambda level: level.smoother, self, smoother)
+
+    def parts(self, x: Field) -> tuple[Field, Field]:
+        """Return the kept planes and those between, the axis of lines first."""
+        if len(self.shape) == 1:
+            x = x[:, None]
+        return split(transposed(x, self.order))
+
+    def joined(self, kept: Field, left: Field) -> Field:
+        """Return a field from its parts."""
+        inverse = tuple(self.order.index(axis) for axis in range(len(self.order)))
+        x = transposed(joined(kept, left), inverse)
+        return x[:, 0] if len(self.shape) == 1 else x
