@@ -1,15 +1,21 @@
-"""Multigrid: levels, the cycle over them, and two ways to make levels.
+"""Multigrid: levels, the cycle over them, and three ways to make levels.
 
 - `_algebraic_multigrid.py`: levels of a sparse matrix, from PyAMG's hierarchy.
 - `_coarse_inverse.py`: the dense inverse on the coarsest grid.
 - `_conductances.py`: a network of conductances, and its coarsening by pairs of cells.
+- `_couplings.py`: a symmetric stencil as conductances and row sums.
 - `_cycle.py`: the cycle, over levels of any kind.
 - `_flow_levels.py`: the grids of convection and diffusion, from any stencil.
 - `_grid_level.py`: a grid as a level.
+- `_halved_grid.py`: a grid of which every second plane is kept, and the coarse one.
 - `_hierarchy.py`: from an operator on a grid to ever coarser grids.
 - `_jacobi_sweeps.py`: the smoother of both.
 - `_level.py`: what a level and a smoother are, and a level made of operators.
+- `_line_hierarchy.py`: from a symmetric stencil to grids halved axis by axis.
+- `_line_level.py`: a halved grid as a level, and its sweeps of lines.
+- `_lines.py`: tridiagonal systems along an axis.
 - `_multigrid.py`: levels of an elliptic operator on a grid.
+- `_planes.py`: planes kept and left out by turns.
 """
 
 from ._algebraic_multigrid import AlgebraicMultigrid as AlgebraicMultigrid

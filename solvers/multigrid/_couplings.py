@@ -74,6 +74,15 @@ class Couplings(eqx.Module):
         return Couplings(transposed(self.slack, order), links, faces)
 
 
+def neighbours(
+    links: dict[Offset, Inexact[Array, "..."]], x: Inexact[Array, "..."], faces: Faces
+) -> Inexact[Array, "..."]:
+    """Return Σ link x over the neighbours of each cell."""
+    ahead = [link * at_offset(x, o, faces) for o, link in links.items()]
+    back = [at_offset(link * x, negated(o), faces) for o, link in links.items()]
+    return total([*ahead, *back], x)
+
+
 def ends(
     links: dict[Offset, Inexact[Array, "..."]],
     faces: Faces,

@@ -23,9 +23,9 @@ from jax import lax
 from jaxtyping import Array, Inexact
 
 from ...operators._materialise import materialise
+from ...operators.grids._boundary import Faces
 from ...operators.grids._offsets import Offset, along, negated
-from ...operators.grids._stencil import Stencil
-from ._couplings import Couplings, ends, total
+from ._couplings import Couplings, ends, neighbours, total
 from ._lines import Lines, factorise
 from ._planes import Planes, split
 
@@ -38,8 +38,10 @@ class HalvedGrid(eqx.Module):
 
     Attributes:
         planes: the kept planes, and the left ones between.
-        kept: A among the kept cells.
-        left: A among the left ones, which is within their planes.
+        kept_diagonal: the diagonal of A at kept cells.
+        left_diagonal: that at left cells.
+        inner: the links among kept cells.
+        outer: those among left ones, which are within their planes.
         onward: per offset within the plane, the link from each kept cell that has a
             left plane after it to that plane.
         inward: the same from each left cell to the kept plane after it.
@@ -48,12 +50,27 @@ class HalvedGrid(eqx.Module):
     """
 
     planes: Planes
-    kept: Stencil
-    left: Stencil
+    kept_diagonal: Field
+    left_diagonal: Field
+    inner: Links
+    outer: Links
     onward: Links
     inward: Links
     low: Field
     high: Field
+
+    @property
+    def is_planar(self) -> bool:
+        """Whether left planes have links beside those along their lines."""
+        return not set(self.outer) <= {along(0, 1, self.low.ndim)}
+
+    def mv_kept(self, x: Field) -> Field:
+        """Return the product with A among the kept cells."""
+        return self.kept_diagonal * x - neighbours(self.inner, x, self.planes.faces)
+
+    def mv_left(self, y: Field) -> Field:
+        """Return the product with A among the left cells."""
+        return self.left_diagonal * y - neighbours(self.outer, y, self.planes.faces)
 
     def to_left(self, x: Field) -> Field:
         """Return Σ link x over the kept neighbours of each left cell."""
@@ -81,11 +98,12 @@ class HalvedGrid(eqx.Module):
         return self.planes.to_before(low) + self.planes.to_after(high)
 
 
-def halve(fine: Couplings) -> tuple[HalvedGrid, Couplings]:
+def halve(fine: Couplings) -> tuple[HalvedGrid, Field, Lines, Couplings]:
     """Halve the second axis of a grid, with lines along the first.
 
     Returns:
-        The grid by parts, and the coarse one.
+        The grid by parts; what the diagonal at left cells holds beside the links in
+        their planes; the factors of their lines, other lines lumped; the coarse grid.
     """
     size, faces = fine.slack.shape[1], fine.faces
     planes = Planes(size - size // 2, size // 2, faces)
@@ -105,56 +123,54 @@ def halve(fine: Couplings) -> tuple[HalvedGrid, Couplings]:
         (planes.at(link, negated(t)) for t, link in onward.items()), slack_left
     )
     from_after = total(inward.values(), slack_left)
-    held = slack_left + from_before + from_after
-    left = _within(held, outer, planes)
-    lines = line_factors(left, held, 0)
+    held = materialise(slack_left + from_before + from_after)
+    lines = line_factors(outer, held, 0, faces)
     sums = jnp.stack([from_before, from_after, slack_left])
     low, high, lack = map(materialise, jax.vmap(lines.solve)(sums))
     grid = HalvedGrid(
-        planes, _within(slack, inner | direct, planes), left, onward, inward, low, high
+        planes=planes,
+        kept_diagonal=slack,
+        left_diagonal=held + ends(outer, faces, held),
+        inner=inner | direct,
+        outer=outer,
+        onward=onward,
+        inward=inward,
+        low=low,
+        high=high,
     )
-    linked = grid.to_kept(jnp.ones_like(slack_left))
-    kept = eqx.tree_at(lambda k: k.centre, grid.kept, grid.kept.centre + linked)
     coarse = Couplings(
-        _coarse_slack(grid, slack, slack_left, lack),
-        _coarse_links(grid, inner, outer, direct, slack_left, lack),
+        materialise(_coarse_slack(grid, slack, slack_left, lack)),
+        jax.tree.map(materialise, _coarse_links(grid, direct, slack_left, lack)),
         faces,
     )
-    grid = eqx.tree_at(lambda g: g.kept, grid, kept)
-    return jax.tree.map(materialise, (grid, coarse))
+    linked = grid.to_kept(jnp.ones_like(slack_left))
+    diagonal = materialise(slack + linked + ends(grid.inner, faces, slack))
+    grid = eqx.tree_at(lambda g: g.kept_diagonal, grid, diagonal)
+    return grid, held, lines, coarse
 
 
 def line_factors(
-    left: Stencil, excess: Field, axis: int, *, is_bound: bool = False
+    links: Links, excess: Field, axis: int, faces: Faces, *, is_bound: bool = False
 ) -> Lines:
     """Return the factors of lines along an axis of the planes.
 
     Args:
-        left: A within the planes.
-        excess: what its diagonal holds beside the links.
+        links: within the planes.
+        excess: what the diagonal holds beside them.
         axis: of the lines.
+        faces: the boundary conditions.
         is_bound: whether the diagonal is raised by the sizes of the links to other
             lines, twice, such that the lines bound A; else those lines are lumped.
     """
-    line = along(axis, 1, len(left.faces))
-    beside = {}
-    link = jnp.zeros_like(excess)
-    for offset, weight in zip(left.offsets, left.couplings, strict=True):
-        if offset == line:
-            link = -weight
-        else:
-            beside[offset] = -weight
+    line = along(axis, 1, excess.ndim)
+    beside = {t: link for t, link in links.items() if t != line}
     if is_bound and beside:
-        sizes = {t: jnp.abs(w) for t, w in beside.items()}
-        excess = excess + ends(beside, left.faces, link)
-        excess = excess + ends(sizes, left.faces, link)
-    is_closed = left.faces[axis][0] == "periodic"
+        sizes = {t: jnp.abs(link) for t, link in beside.items()}
+        excess = excess + ends(beside, faces, excess) + ends(sizes, faces, excess)
+    link = links.get(line, jnp.zeros_like(excess))
+    is_closed = faces[axis][0] == "periodic"
     ahead = (jnp.moveaxis(link, axis, 0), jnp.moveaxis(excess, axis, 0))
     return factorise(*ahead, is_closed)
-
-
-def _within(slack: Field, links: Links, planes: Planes) -> Stencil:
-    return Couplings(slack, links, planes.faces).stencil()
 
 
 def _coarse_slack(
@@ -162,41 +178,30 @@ def _coarse_slack(
 ) -> Field:
     """Return Pᵀ A P 1 = Pᵀ A (1 - lack), where the rows of A 1 are the slack."""
     found = slack + grid.to_kept(lack)
-    if _is_planar(grid.left):
-        return found + grid.collect(slack_left - grid.left.mv(lack))
+    if grid.is_planar:
+        return found + grid.collect(slack_left - grid.mv_left(lack))
     # The weights solve the whole rows of left cells.
     return found
 
 
-def _is_planar(left: Stencil) -> bool:
-    """Whether the planes have links beside those along their lines."""
-    return not set(left.offsets) <= {along(0, 1, len(left.faces))}
-
-
 def _coarse_links(
-    grid: HalvedGrid,
-    inner: Links,
-    outer: Links,
-    direct: Links,
-    slack_left: Field,
-    lack: Field,
+    grid: HalvedGrid, direct: Links, slack_left: Field, lack: Field
 ) -> Links:
     """Return the links of Pᵀ A P.
 
     Args:
-        grid: the weights and the links between planes.
-        inner: those within the kept planes.
-        outer: those within the left ones.
-        direct: those from a kept plane to the next.
+        grid: the grid by parts.
+        direct: the links from a kept plane to the next.
         slack_left: the row sums of left cells.
         lack: what the weights of each left cell lack to one.
     """
     planes, low, high = grid.planes, grid.low, grid.high
     at, zeros = planes.at, jnp.zeros_like(grid.low)
     zero = (0,) * low.ndim
+    outer = grid.outer
     side = outer | {negated(t): at(link, negated(t)) for t, link in outer.items()}
     known = {zero, *side, *grid.onward, *grid.inward}
-    links = dict(inner)
+    links = {t: link for t, link in grid.inner.items() if t not in direct}
 
     def put(t: Offset, link: Field) -> None:
         links[t] = links[t] + link if t in links else link

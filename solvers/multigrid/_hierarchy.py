@@ -39,9 +39,10 @@ def build_levels(A: Any, coarsest: int) -> tuple[Grid, ...]:
         )
     if not stencil.is_axial:
         raise ValueError(
-            "Multigrid coarsens couplings along the axes alone, got a stencil with "
-            "diagonal ones; use IncompleteCholesky, SSOR, or multigrid of a nearby "
-            "operator: preconditioner=Multigrid()(nearby)"
+            "the cheap cycle of Multigrid coarsens couplings along the axes alone, got "
+            'a stencil with diagonal ones; use Multigrid(cycle="robust") if it is real '
+            "and symmetric, IncompleteLU, or multigrid of a nearby operator: "
+            "preconditioner=Multigrid()(nearby)"
         )
     if not stencil.is_symmetric:
         return levels_of_stencil(stencil, coarsest)

@@ -1,9 +1,10 @@
 """From a symmetric stencil to ever coarser grids, one axis halved at a time."""
 
+import jax.numpy as jnp
 import numpy as np
 
+from ...operators import AbstractLinearOperator
 from ...operators._arithmetic import ratio
-from ...operators.grids._stencil import Stencil
 from ._couplings import Couplings
 from ._grid_level import Grid
 from ._halved_grid import halve
@@ -11,19 +12,35 @@ from ._line_level import LineLevel, LineSweeps
 
 
 def line_levels(
-    stencil: Stencil, coarsest: int, steps: tuple[float, ...], tags: frozenset[str]
-) -> tuple[list[LineLevel], Grid]:
+    A: AbstractLinearOperator, coarsest: int, steps: tuple[float, ...]
+) -> tuple[tuple[LineLevel, ...], Grid]:
     """Return the levels of a stencil's grid, and the last grid of few cells.
 
     The longest axis is halved, so that on two axes the lines of one level are along the
     halved axis of the next.
 
     Args:
-        stencil: symmetric.
+        A: with a stencil that is real and symmetric.
         coarsest: number of cells of the last grid at most.
         steps: of the Jacobi sweeps.
-        tags: of the operator.
+
+    Raises:
+        ValueError: A has no such stencil.
     """
+    stencil = A.stencil
+    if stencil is None or not stencil.offsets:
+        raise ValueError(
+            "the robust cycle of Multigrid is for operators with a stencil, such as "
+            f"Diffusion and MaskedPoisson, got {type(A).__name__}; use Jacobi, or "
+            "AlgebraicMultigrid of a Sparse matrix"
+        )
+    if not stencil.is_symmetric or jnp.iscomplexobj(stencil.centre):
+        raise ValueError(
+            "the robust cycle of Multigrid is for real symmetric stencils, got a "
+            f"{'complex' if stencil.is_symmetric else 'nonsymmetric'} one; use "
+            'cycle="cheap"'
+        )
+    known = A.tags - {"singular"}
     couplings, levels = Couplings.of(stencil), []
     shape = stencil.shape
     if len(shape) == 1:
@@ -34,13 +51,13 @@ def line_levels(
         )
     while np.prod(couplings.slack.shape) > coarsest:
         order = _order(couplings.slack.shape)
-        grid, coarse = halve(couplings.transposed(order))
-        sweeps = LineSweeps.of(grid, steps)
-        levels.append(LineLevel(grid, sweeps, order, shape, tags - {"singular"}))
+        grid, held, lines, coarse = halve(couplings.transposed(order))
+        sweeps = LineSweeps.of(grid, held, lines, steps)
+        levels.append(LineLevel(sweeps, grid, order, shape, known))
         couplings, shape = coarse, coarse.slack.shape
     operator = couplings.stencil()
     last = Grid(operator, ratio(1, operator.centre), None, operator.shape)
-    return levels, last
+    return tuple(levels), last
 
 
 def _order(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -19,7 +19,6 @@ from typing_extensions import override
 from ...operators._arithmetic import ratio
 from ...operators._field import Structure, array_structure
 from ...operators._materialise import materialise
-from ...operators.grids._offsets import along
 from ._couplings import ends
 from ._halved_grid import HalvedGrid, line_factors
 from ._level import AbstractLevel, AbstractSmoother
@@ -45,25 +44,28 @@ class LineSweeps(AbstractSmoother):
     steps: tuple[float, ...] = eqx.field(static=True)
 
     @classmethod
-    def of(cls, grid: HalvedGrid, steps: tuple[float, ...]) -> "LineSweeps":
-        """Return the sweeps of a grid."""
-        kept = {
-            o: -w for o, w in zip(grid.kept.offsets, grid.kept.couplings, strict=True)
-        }
-        sizes = {offset: jnp.abs(link) for offset, link in kept.items()}
-        bound = grid.kept.centre + ends(sizes, grid.kept.faces, grid.kept.centre)
-        num_axes = len(grid.left.faces)
-        is_direct = set(grid.left.offsets) <= {along(0, 1, num_axes)}
-        outer = {
-            o: -w for o, w in zip(grid.left.offsets, grid.left.couplings, strict=True)
-        }
-        excess = grid.left.centre - ends(outer, grid.left.faces, grid.left.centre)
-        axes = (0,) if is_direct else (2, 0)
-        lines = tuple(
-            line_factors(grid.left, excess, axis, is_bound=not is_direct)
-            for axis in axes
+    def of(
+        cls, grid: HalvedGrid, held: Field, lines: Lines, steps: tuple[float, ...]
+    ) -> "LineSweeps":
+        """Return the sweeps of a grid.
+
+        Args:
+            grid: the grid by parts.
+            held: what the diagonal at left cells holds beside links in their planes.
+            lines: the factors of the lines of left cells, other lines lumped.
+            steps: of the Jacobi sweeps.
+        """
+        faces = grid.planes.faces
+        sizes = {t: jnp.abs(link) for t, link in grid.inner.items()}
+        bound = grid.kept_diagonal + ends(sizes, faces, grid.kept_diagonal)
+        weights = materialise(ratio(2, bound))
+        if not grid.is_planar:
+            return cls(weights, (lines,), (0,), steps)
+        bounding = tuple(
+            line_factors(grid.outer, held, axis, faces, is_bound=True)
+            for axis in (2, 0)
         )
-        return cls(ratio(2, bound), lines, axes, steps)
+        return cls(weights, bounding, (2, 0), steps)
 
     @property
     def is_direct(self) -> bool:
@@ -122,13 +124,13 @@ class LineSweeps(AbstractSmoother):
         self, grid: HalvedGrid, x: Field, b: Field, steps: tuple[float, ...]
     ) -> Field:
         for step in steps:
-            x = materialise(x + step * (self.weights * (b - grid.kept.mv(x))))
+            x = materialise(x + step * (self.weights * (b - grid.mv_kept(x))))
         return x
 
     def _sweep_left(
         self, grid: HalvedGrid, y: Field, b: Field, index: int, axis: int
     ) -> Field:
-        r = materialise(b - grid.left.mv(y))
+        r = materialise(b - grid.mv_left(y))
         return materialise(y + self._solve(index, axis, r))
 
     def _solve(self, index: int, axis: int, b: Field) -> Field:
@@ -140,15 +142,15 @@ class LineLevel(AbstractLevel):
     """A grid of which every second plane is kept on the next one.
 
     Attributes:
-        grid: its couplings by parts.
         smoother: of this grid.
+        grid: its couplings by parts.
         order: the axes of its fields in the order of lines, halved, other.
         shape: of its fields.
         known: what is known of A.
     """
 
-    grid: HalvedGrid
     smoother: AbstractSmoother
+    grid: HalvedGrid
     order: tuple[int, ...] = eqx.field(static=True)
     shape: tuple[int, ...] = eqx.field(static=True)
     known: frozenset[str] = eqx.field(static=True)
@@ -161,15 +163,15 @@ class LineLevel(AbstractLevel):
     @property
     @override
     def coarse_structure(self) -> Structure:
-        return array_structure(self.grid.kept.shape, self.grid.low.dtype)
+        return array_structure(self.grid.kept_diagonal.shape, self.grid.low.dtype)
 
     @override
     def mv(self, x: Field) -> Field:
         kept, left = self.parts(x)
         grid = self.grid
         return self.joined(
-            grid.kept.mv(kept) - grid.to_kept(left),
-            grid.left.mv(left) - grid.to_left(kept),
+            grid.mv_kept(kept) - grid.to_kept(left),
+            grid.mv_left(left) - grid.to_left(kept),
         )
 
     @override
@@ -188,9 +190,9 @@ class LineLevel(AbstractLevel):
         kept, left = map(materialise, self.parts(b))
         grid = self.grid
         x, y = map(materialise, self.smoother.down(grid, kept, left))
-        r = kept - grid.kept.mv(x) + grid.to_kept(y)
+        r = kept - grid.mv_kept(x) + grid.to_kept(y)
         if not self.smoother.is_direct:
-            r = r + grid.collect(left - grid.left.mv(y) + grid.to_left(x))
+            r = r + grid.collect(left - grid.mv_left(y) + grid.to_left(x))
         return (x, y, kept, left), r
 
     @override
