@@ -13,7 +13,7 @@ from ...solvers import SolveError, Status
 from ._checks import is_resonant, missing_conditions, require_agreement, require_real
 from ._kernels import AbstractKernel
 from ._pde import PDE
-from ._search import Learn, Search, with_warnings
+from ._search import Learn, Search, sizes_of, with_warnings
 from ._slab_solution import SlabSolution
 from ._slabs import NumSlabs, solve_slabs
 from ._solution import PDESolution, Spectrum, warn
@@ -91,7 +91,7 @@ def solve_pde(
         pde: the equation.
         num_points: of the grid, per axis or for all; by default doubled from 128 in
             one, 64 in more dimensions, until the residual between the points is below
-            `rtol`. With `spectrum` it is the spectrum's.
+            `rtol`. With `spectrum` that of the spectrum.
         kernel: envelope of the kernels, "gaussian" or "matern" (7/2), or a kernel for
             all axes.
         boundary: "exact", or "penalty": conditions are measurements on the faces, with
@@ -175,6 +175,14 @@ def solve_pde(
     )
     if spectrum is None and is_traced(parameters):
         raise ValueError(TRACED)
+    if spectrum is not None and num_points is not None:
+        given, own = sizes_of(num_points, pde.num_axes), spectrum.num_points
+        if given != own:
+            raise ValueError(
+                f"the spectrum is that of a grid of {own} points, got num_points="
+                f"{num_points}; leave it out, or give "
+                f"Spectrum(spectrum.kernels, {given})"
+            )
     try:
         require_real(pde, parameters)
     except jax.errors.TracerArrayConversionError as error:

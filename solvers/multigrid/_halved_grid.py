@@ -140,7 +140,7 @@ def halve(fine: Couplings) -> tuple[HalvedGrid, Field, Lines, Couplings]:
     )
     coarse = Couplings(
         materialise(_coarse_slack(grid, slack, slack_left, lack)),
-        jax.tree.map(materialise, _coarse_links(grid, direct, slack_left, lack)),
+        jax.tree.map(materialise, _coarse_links(grid, slack_left, lack)),
         faces,
     )
     linked = grid.to_kept(jnp.ones_like(slack_left))
@@ -184,14 +184,11 @@ def _coarse_slack(
     return found
 
 
-def _coarse_links(
-    grid: HalvedGrid, direct: Links, slack_left: Field, lack: Field
-) -> Links:
+def _coarse_links(grid: HalvedGrid, slack_left: Field, lack: Field) -> Links:
     """Return the links of Pᵀ A P.
 
     Args:
         grid: the grid by parts.
-        direct: the links from a kept plane to the next.
         slack_left: the row sums of left cells.
         lack: what the weights of each left cell lack to one.
     """
@@ -201,13 +198,11 @@ def _coarse_links(
     outer = grid.outer
     side = outer | {negated(t): at(link, negated(t)) for t, link in outer.items()}
     known = {zero, *side, *grid.onward, *grid.inward}
-    links = {t: link for t, link in grid.inner.items() if t not in direct}
+    links = dict(grid.inner)
 
     def put(t: Offset, link: Field) -> None:
         links[t] = links[t] + link if t in links else link
 
-    for t, link in direct.items():
-        put(t, link)
     for t in sorted(known | set(map(negated, known))):
         back = negated(t)
         forth, after = grid.onward.get(t, zeros), grid.inward.get(t, zeros)

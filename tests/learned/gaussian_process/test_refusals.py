@@ -15,6 +15,7 @@ from krylax.learned.gaussian_process import (
     Neumann,
     Periodic,
     SpectralMixture,
+    Spectrum,
     solve_pde,
 )
 from krylax.solvers import SolveError
@@ -140,3 +141,12 @@ def test_constant_that_is_free_is_a_warning_and_in_the_error_bars(condition: Any
     errors = np.abs(solution.mean(x) - exact)
     assert np.all(errors <= 3 * np.asarray(solution.std(x)))
     assert np.all(np.asarray(solution.std(x)) > 0.1 * np.max(exact))
+
+
+def test_number_of_points_that_is_not_the_spectrums_is_refused():
+    kernel = SpectralMixture(1.0, 0.0, 0.5)
+    spectrum = Spectrum((kernel,), (32,))
+    with pytest.raises(
+        ValueError, match=r"a grid of \(32,\) points, got num_points=64"
+    ):
+        solve_pde(sound_but(), 64, spectrum=spectrum)

@@ -191,9 +191,13 @@ def test_separable_operator_is_inverted_by_fast_diagonalisation():
     assert np.max(np.abs(product - np.eye(N * N))) <= 200 * 100 * np.finfo(float).eps
 
 
-def test_multigrid_refuses_diagonal_couplings_and_names_the_alternative():
-    with pytest.raises(ValueError, match="diagonal ones; use IncompleteCholesky"):
-        kx.solvers.Multigrid()(OPERATORS["nine points"])
+def test_robust_multigrid_takes_the_diagonal_couplings_that_the_cheap_cycle_refuses():
+    A, solver = OPERATORS["nine points"], kx.solvers.CG(rtol=1e-8)
+    with pytest.raises(ValueError, match=r'use Multigrid\(cycle="robust"\)'):
+        kx.solvers.Multigrid()(A)
+    M = kx.solvers.Multigrid(cycle="robust")
+    sol = kx.solve(A, RHS, solver, preconditioner=M)
+    assert 2 * sol.stats.num_steps < kx.solve(A, RHS, solver).stats.num_steps
 
 
 @pytest.mark.parametrize(
