@@ -41,8 +41,8 @@ class Multigrid(eqx.Module):
     The cheap cycle, the default, is for coefficients that are smooth or of a few
     phases. Where they jump by orders of magnitude from cell to cell, in layers,
     channels or walls a few cells thick, or where one spacing is a multiple of another,
-    take `cycle="robust"`: for 256² cells, to 1e-8, CG takes 5 to 19 steps on such ones,
-    for which the cheap cycle takes 40 to 400; 37 to 53 on channels and layers at 30 and
+    take `cycle="robust"`: for 256² cells, to 1e-8, CG takes 6 to 19 steps on such ones,
+    for which the cheap cycle takes 40 to 400; 39 to 53 on channels and layers at 30 and
     45 degrees to the grid; more than 100 where a third of the cells is solid at random.
     A step costs three of the cheap cycle, its set-up five, its compilation four.
 
