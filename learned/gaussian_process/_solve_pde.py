@@ -91,7 +91,7 @@ def solve_pde(
         pde: the equation.
         num_points: of the grid, per axis or for all; by default doubled from 128 in
             one, 64 in more dimensions, until the residual between the points is below
-            `rtol`. With `spectrum` that of the spectrum.
+            `rtol`. With `spectrum`, that of its grid, if it is given.
         kernel: envelope of the kernels, "gaussian" or "matern" (7/2), or a kernel for
             all axes.
         boundary: "exact", or "penalty": conditions are measurements on the faces, with

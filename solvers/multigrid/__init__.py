@@ -9,7 +9,7 @@
 - `_grid_level.py`: a grid as a level.
 - `_halved_grid.py`: a grid of which every second plane is kept, and the coarse one.
 - `_hierarchy.py`: from an operator on a grid to ever coarser grids.
-- `_jacobi_sweeps.py`: the smoother of both.
+- `_jacobi_sweeps.py`: the smoother of all levels but those by lines.
 - `_level.py`: what a level and a smoother are, and a level made of operators.
 - `_line_hierarchy.py`: from a symmetric stencil to grids halved axis by axis.
 - `_line_level.py`: a halved grid as a level, and its sweeps of lines.

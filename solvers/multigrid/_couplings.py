@@ -10,12 +10,14 @@ from functools import reduce
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Inexact
 
 from ...operators.grids._boundary import Faces
 from ...operators.grids._offsets import Offset, at_offset, negated
 from ...operators.grids._stencil import Stencil
-from ._planes import transposed
+from ._planes import Field, transposed
+
+Links = dict[Offset, Field]
+"""Per offset, the conductance from each cell to the one there."""
 
 
 class Couplings(eqx.Module):
@@ -28,8 +30,8 @@ class Couplings(eqx.Module):
         faces: the boundary conditions, of which only "periodic" matters here.
     """
 
-    slack: Inexact[Array, "..."]
-    links: dict[Offset, Inexact[Array, "..."]]
+    slack: Field
+    links: Links
     faces: Faces = eqx.field(static=True)
 
     @classmethod
@@ -74,9 +76,7 @@ class Couplings(eqx.Module):
         return Couplings(transposed(self.slack, order), links, faces)
 
 
-def neighbours(
-    links: dict[Offset, Inexact[Array, "..."]], x: Inexact[Array, "..."], faces: Faces
-) -> Inexact[Array, "..."]:
+def neighbours(links: Links, x: Field, faces: Faces) -> Field:
     """Return Σ link x over the neighbours of each cell."""
     ahead = [link * at_offset(x, o, faces) for o, link in links.items()]
     back = [at_offset(link * x, negated(o), faces) for o, link in links.items()]
@@ -84,10 +84,10 @@ def neighbours(
 
 
 def ends(
-    links: dict[Offset, Inexact[Array, "..."]],
+    links: Links,
     faces: Faces,
-    like: Inexact[Array, "..."],
-) -> Inexact[Array, "..."]:
+    like: Field,
+) -> Field:
     """Return the sum of each cell's links, those that lead to it included."""
     return total(
         (
@@ -98,9 +98,7 @@ def ends(
     )
 
 
-def total(
-    terms: Iterable[Inexact[Array, "..."]], like: Inexact[Array, "..."]
-) -> Inexact[Array, "..."]:
+def total(terms: Iterable[Field], like: Field) -> Field:
     """Return the sum of terms, zeros where there is none."""
     found = list(terms)
     return reduce(jnp.add, found) if found else jnp.zeros_like(like)

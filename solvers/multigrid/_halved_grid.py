@@ -20,17 +20,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Inexact
 
 from ...operators._materialise import materialise
 from ...operators.grids._boundary import Faces
 from ...operators.grids._offsets import Offset, along, negated
-from ._couplings import Couplings, ends, neighbours, total
+from ._couplings import Couplings, Links, ends, neighbours, total
 from ._lines import Lines, factorise
-from ._planes import Planes, split
-
-Field = Inexact[Array, "..."]
-Links = dict[Offset, Inexact[Array, "..."]]
+from ._planes import Field, Planes, split
 
 
 class HalvedGrid(eqx.Module):

@@ -13,7 +13,6 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Inexact
 from typing_extensions import override
 
 from ...operators._arithmetic import ratio
@@ -23,9 +22,7 @@ from ._couplings import ends
 from ._halved_grid import HalvedGrid, line_factors
 from ._level import AbstractLevel, AbstractSmoother
 from ._lines import Lines
-from ._planes import joined, split, transposed
-
-Field = Inexact[Array, "..."]
+from ._planes import Field, joined, split, transposed
 
 
 class LineSweeps(AbstractSmoother):
