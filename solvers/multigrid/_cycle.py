@@ -171,13 +171,13 @@ class MultigridCycle(AbstractLinearOperator):
             return self.coarse_inverse.mv(b)
         level = self.levels[index]
         state, r = level.descend(b)
-        return level.ascend(state, self._correct(index + 1, _hold(r), shape))
+        return level.ascend(state, self._correct(index + 1, r, shape))
 
     def _correct(self, index: int, b: Field, shape: Shape) -> Field:
         """Visit a coarser level as often as the shape says."""
         if shape == "V" or index == len(self.levels):
             return self._cycle(index, b, shape)
-        level = self.levels[index]
+        level, b = self.levels[index], _hold(b)
         if shape == "F":
             x = self._cycle(index, b, "F")
             r = _hold(subtract(b, level.mv(x)))

@@ -21,7 +21,6 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ...operators._materialise import materialise
 from ...operators.grids._boundary import Faces
 from ...operators.grids._offsets import Offset, along, negated
 from ._couplings import Couplings, Links, ends, neighbours, total
@@ -103,10 +102,10 @@ def halve(fine: Couplings) -> tuple[HalvedGrid, Field, Lines, Couplings]:
     """
     size, faces = fine.slack.shape[1], fine.faces
     planes = Planes(size - size // 2, size // 2, faces)
-    slack, slack_left = map(materialise, split(fine.slack))
+    slack, slack_left = split(fine.slack)
     inner, outer, onward, inward, direct = {}, {}, {}, {}, {}
     for offset, link in fine.links.items():
-        kept, left = map(materialise, split(link))
+        kept, left = split(link)
         t = (offset[0], 0, *offset[2:])
         if offset[1] == 0:
             inner[t], outer[t] = kept, left
@@ -119,10 +118,10 @@ def halve(fine: Couplings) -> tuple[HalvedGrid, Field, Lines, Couplings]:
         (planes.at(link, negated(t)) for t, link in onward.items()), slack_left
     )
     from_after = total(inward.values(), slack_left)
-    held = materialise(slack_left + from_before + from_after)
+    held = slack_left + from_before + from_after
     lines = line_factors(outer, held, 0, faces)
     sums = jnp.stack([from_before, from_after, slack_left])
-    low, high, lack = map(materialise, jax.vmap(lines.solve)(sums))
+    low, high, lack = jax.vmap(lines.solve)(sums)
     grid = HalvedGrid(
         planes=planes,
         kept_diagonal=slack,
@@ -135,12 +134,12 @@ def halve(fine: Couplings) -> tuple[HalvedGrid, Field, Lines, Couplings]:
         high=high,
     )
     coarse = Couplings(
-        materialise(_coarse_slack(grid, slack, slack_left, lack)),
-        jax.tree.map(materialise, _coarse_links(grid, slack_left, lack)),
+        _coarse_slack(grid, slack, slack_left, lack),
+        _coarse_links(grid, slack_left, lack),
         faces,
     )
     linked = grid.to_kept(jnp.ones_like(slack_left))
-    diagonal = materialise(slack + linked + ends(grid.inner, faces, slack))
+    diagonal = slack + linked + ends(grid.inner, faces, slack)
     grid = eqx.tree_at(lambda g: g.kept_diagonal, grid, diagonal)
     return grid, held, lines, coarse
 

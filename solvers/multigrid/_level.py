@@ -118,6 +118,7 @@ class AbstractLevel(eqx.Module):
         Returns:
             What `ascend` needs, and the residual on the next level.
         """
+        b = jax.tree.map(materialise, b)
         x = self.smoother.before(self, b)
         r = jax.tree.map(materialise, subtract(b, self.mv(x)))
         return (x, b), self.restrict(r)

@@ -1,20 +1,27 @@
 """From a symmetric stencil to ever coarser grids, one axis halved at a time."""
 
+from collections.abc import Mapping
+
 import jax.numpy as jnp
 import numpy as np
 
 from ...operators import AbstractLinearOperator
 from ...operators._arithmetic import ratio
+from ._coarse_inverse import CoarseInverse, inverse_matrix
 from ._couplings import Couplings
 from ._grid_level import Grid
 from ._halved_grid import halve
 from ._line_level import LineLevel, LineSweeps
+from ._small_grids import SMALL, small_grids
 
 
 def line_levels(
-    A: AbstractLinearOperator, coarsest: int, steps: tuple[float, ...]
-) -> tuple[tuple[LineLevel, ...], Grid]:
-    """Return the levels of a stencil's grid, and the last grid of few cells.
+    A: AbstractLinearOperator,
+    coarsest: int,
+    steps: tuple[float, ...],
+    small: Mapping[int, int] = SMALL,
+) -> tuple[tuple[LineLevel, ...], AbstractLinearOperator]:
+    """Return the levels of a stencil's grid, and the inverse on the one below them.
 
     The longest axis is halved, so that on two axes the lines of one level are along the
     halved axis of the next.
@@ -23,6 +30,8 @@ def line_levels(
         A: with a stencil that is real and symmetric.
         coarsest: number of cells of the last grid at most.
         steps: of the Jacobi sweeps.
+        small: number of cells up to which levels are made by a loop, per number of
+            axes; they are the inverse then.
 
     Raises:
         ValueError: A has no such stencil.
@@ -50,6 +59,10 @@ def line_levels(
             (*couplings.faces, ("neumann", "neumann")),
         )
     while np.prod(couplings.slack.shape) > coarsest:
+        if np.prod(couplings.slack.shape) <= small[couplings.slack.ndim]:
+            below = small_grids(couplings, coarsest, steps, known)
+            if below is not None:
+                return tuple(levels), below
         order = _order(couplings.slack.shape)
         grid, held, lines, coarse = halve(couplings.transposed(order))
         sweeps = LineSweeps.of(grid, held, lines, steps)
@@ -57,7 +70,8 @@ def line_levels(
         couplings, shape = coarse, coarse.slack.shape
     operator = couplings.stencil()
     last = Grid(operator, ratio(1, operator.centre), None, operator.shape)
-    return tuple(levels), last
+    matrix = inverse_matrix(last, known)
+    return tuple(levels), CoarseInverse(matrix, last.shape, known)
 
 
 def _order(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -55,7 +55,7 @@ class LineSweeps(AbstractSmoother):
         faces = grid.planes.faces
         sizes = {t: jnp.abs(link) for t, link in grid.inner.items()}
         bound = grid.kept_diagonal + ends(sizes, faces, grid.kept_diagonal)
-        weights = materialise(ratio(2, bound))
+        weights = ratio(2, bound)
         if not grid.is_planar:
             return cls(weights, (lines,), (0,), steps)
         bounding = tuple(
@@ -71,7 +71,7 @@ class LineSweeps(AbstractSmoother):
 
     def down(self, grid: HalvedGrid, kept: Field, left: Field) -> tuple[Field, Field]:
         """Return S b, both by parts."""
-        x = materialise(self.steps[0] * (self.weights * kept))
+        x = self.steps[0] * (self.weights * kept)
         x = self._sweep_kept(grid, x, kept, self.steps[1:])
         rest = left + grid.to_left(x)
         axis, *axes = self.axes
@@ -90,7 +90,6 @@ class LineSweeps(AbstractSmoother):
         else:
             for index, axis in reversed(list(enumerate(self.axes))):
                 y = self._sweep_left(grid, y, rest, index, axis)
-        y = materialise(y)
         rest = materialise(kept + grid.to_kept(y))
         return self._sweep_kept(grid, x, rest, self.steps[::-1]), y
 
@@ -184,9 +183,9 @@ class LineLevel(AbstractLevel):
     def descend(self, b: Field) -> tuple[Any, Field]:
         if not isinstance(self.smoother, LineSweeps):
             return super().descend(b)
-        kept, left = map(materialise, self.parts(b))
+        kept, left = self.parts(b)
         grid = self.grid
-        x, y = map(materialise, self.smoother.down(grid, kept, left))
+        x, y = self.smoother.down(grid, kept, left)
         r = kept - grid.mv_kept(x) + grid.to_kept(y)
         if not self.smoother.is_direct:
             r = r + grid.collect(left - grid.mv_left(y) + grid.to_left(x))

@@ -11,6 +11,7 @@ with equal steps of 4/5 where A is not symmetric.
 from typing import Literal
 
 import equinox as eqx
+import jax
 
 from ...operators import AbstractLinearOperator
 from ...operators._arguments import require_flag
@@ -101,18 +102,20 @@ class Multigrid(eqx.Module):
         lowered = lower if self.single_precision else lambda part: part
         if self.cycle == "robust":
             steps = chebyshev_steps(self.num_sweeps)
-            levels, last = line_levels(A, COARSEST, steps)
-            levels = lowered(levels)
+            levels, coarse_inverse = line_levels(A, COARSEST, steps)
+            dtype = jax.tree.leaves(coarse_inverse.in_structure)[0].dtype
+            levels, coarse_inverse = lowered(levels), lowered(coarse_inverse)
         else:
             *_, last = grids = build_levels(A, COARSEST)
             sweeps = chebyshev_steps if "symmetric" in A.tags else equal_steps
             steps = sweeps(self.num_sweeps)
             levels = levels_of_grids(lowered(grids), steps, A.tags)
-        matrix = inverse_matrix(last, A.tags)
-        dtype, matrix = matrix.dtype, lowered(matrix)
+            matrix = inverse_matrix(last, A.tags)
+            dtype, matrix = matrix.dtype, lowered(matrix)
+            coarse_inverse = CoarseInverse(matrix, last.shape, A.tags - {"singular"})
         return MultigridCycle(
             levels,
-            CoarseInverse(matrix, last.shape, A.tags - {"singular"}),
+            coarse_inverse,
             shape=self.shape,
             # None where nothing is cast, so that the cycle may be lowered as a whole.
             dtype=dtype if self.single_precision else None,

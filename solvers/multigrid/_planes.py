@@ -82,11 +82,11 @@ def joined(kept: Field, left: Field) -> Field:
 
 
 def transposed(x: Field, order: tuple[int, ...]) -> Field:
-    """Return a field with its axes in another order."""
+    """Return a field with its axes in another order, computed once and stored."""
     if order == tuple(range(x.ndim)):
-        return x
+        return materialise(x)
     if x.shape[-1] % CACHE_PERIOD or order[-1] == x.ndim - 1:
-        return jnp.transpose(x, order)
+        return jnp.transpose(materialise(x), order)
     # Cells one row apart would share a line of the cache: 256 x 256 cells take 160 us,
     # and 60 us with rows of another length.
     widths = [(0, 0, 0)] * (x.ndim - 1) + [(0, 8, 0)]
