@@ -416,7 +416,7 @@ def hard_rows(*more: Row) -> list[Row]:
 
 def hard_coefficients(num_axes: int, sizes: tuple[int, ...], *more: Row) -> Case:
     """The case of two or three axes."""
-    fast = {2: ("6 channels 1e4", "35 % solid"), 3: ("spacing 1:1:0.1",)}[num_axes]
+    fast = {2: ("6 channels 1e4", "serpentine 5"), 3: ("spacing 1:1:0.1",)}[num_axes]
     return Case(
         question="Jumps, channels, layers, walls and unequal spacings, on one core.",
         problems=[p for n in sizes for p in hard_problems(n, num_axes)],

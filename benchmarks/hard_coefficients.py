@@ -23,6 +23,7 @@ RTOL = 1e-8
 Field = Float[np.ndarray, "..."]
 Mask = Bool[np.ndarray, "n n"]
 Spacing = tuple[float, ...]
+Rows = dict[str, tuple[Callable[[int], Any], Spacing]]
 
 
 def problems(
@@ -35,13 +36,18 @@ def problems(
         num_axes: 2 or 3.
         names: of `ROWS_2D` or `ROWS_3D`.
     """
-    rows = {2: ROWS_2D, 3: ROWS_3D}[num_axes]
-    return [partial(problem, num_points, num_axes, name) for name in names or rows]
+    names = names or tuple(rows_of(num_axes))
+    return [partial(problem, num_points, num_axes, name) for name in names]
+
+
+def rows_of(num_axes: int) -> Rows:
+    """Return the coefficients and spacings, by name, in 2-D or 3-D."""
+    return {2: ROWS_2D, 3: ROWS_3D}[num_axes]
 
 
 def problem(num_points: int, num_axes: int, name: str) -> Problem:
     """Return the problem of a name."""
-    field, spacing = {2: ROWS_2D, 3: ROWS_3D}[num_axes][name]
+    field, spacing = rows_of(num_axes)[name]
     values = field(num_points)
     b = np.random.default_rng(0).standard_normal(values.shape)
     if values.dtype == bool:
@@ -185,7 +191,7 @@ def _darcy(n: int) -> Field:
     return two_phase(n, 12.0, 3.0)
 
 
-ROWS_2D: dict[str, tuple[Callable[[int], Any], Spacing]] = {
+ROWS_2D: Rows = {
     "constant": (constant, (1, 1)),
     "log-normal": (log_normal, (1, 1)),
     "Darcy 12:3": (_darcy, (1, 1)),
@@ -213,7 +219,7 @@ ROWS_2D: dict[str, tuple[Callable[[int], Any], Spacing]] = {
     "35 % solid": (partial(porous, solid=0.35), (1, 1)),
 }
 
-ROWS_3D: dict[str, tuple[Callable[[int], Any], Spacing]] = {
+ROWS_3D: Rows = {
     "constant": (partial(constant, num_axes=3), (1, 1, 1)),
     "spacing 1:1:0.1": (partial(constant, num_axes=3), (1, 1, 0.1)),
     "log-normal, spacing 20:10:2": (partial(log_normal, num_axes=3), (20, 10, 2)),
