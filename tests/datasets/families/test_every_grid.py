@@ -35,6 +35,26 @@ FAMILIES: dict[str, Row] = {
         (False, False),
         SECOND,
     ),
+    **{
+        name: (
+            lambda n, name=name, width=width: datasets.Darcy(
+                (n, n), name, contrast=100, width=width
+            ),
+            (False, False),
+            FIRST,
+        )
+        for name, width in (
+            ("channels", 1 / 8),
+            ("islands", 1 / 6),
+            ("layers", 1 / 8),
+            ("random", 1 / 8),
+        )
+    },
+    "porous": (
+        lambda n: datasets.Porous((n - 1, n - 1), width=1 / 8),
+        (True, True),
+        FIRST,
+    ),
     "poisson": (lambda n: datasets.Poisson((n - 1, n - 1)), (True, True), SECOND),
     "thermal": (lambda n: datasets.Thermal((n - 1, n)), (True, False), FIRST),
     "cavity": (
