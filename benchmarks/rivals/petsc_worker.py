@@ -86,6 +86,8 @@ def solve(
         setup += middle - start
         iterations.append(ksp.getIterationNumber())
         solutions.append(x.getArray().copy())
+    if ksp is not None:
+        ksp.destroy()
     for name in options:
         settings.delValue(name)
     np.save(f"{folder}/solutions.npy", np.stack(solutions))
