@@ -398,14 +398,14 @@ def hard_rows(*more: Row) -> list[Row]:
     return [
         *[
             ours.krylov(
-                f"CG + Multigrid, {name}",
+                name,
                 lambda rtol: CG(rtol=rtol, max_steps=1000),
                 preconditioner=factory,
                 over=ours.single,
             )
             for name, factory in (
-                ("cheap", Multigrid()),
-                ("robust", Multigrid(cycle="robust")),
+                ("CG + Multigrid", Multigrid()),
+                ("CG + Multigrid, robust", Multigrid(cycle="robust")),
             )
         ],
         *MULTIGRID_RIVALS,

@@ -14,9 +14,11 @@ import numpy as np
 from jaxtyping import Bool, Float
 from problems import SUPERSCRIPTS, assembled_diffusion, assembled_mask
 from rivals.row import Problem
-from scipy.ndimage import gaussian_filter, label
+from scipy.ndimage import gaussian_filter
 
 import krylax as kx
+from krylax.datasets.families import _media
+from krylax.datasets.families._porous import connected_to_border
 
 RTOL = 1e-8
 
@@ -51,7 +53,8 @@ def problem(num_points: int, num_axes: int, name: str) -> Problem:
     values = field(num_points)
     b = np.random.default_rng(0).standard_normal(values.shape)
     if values.dtype == bool:
-        fluid = values & ~_walled_in(values)
+        # Where nothing leads to the border the operator would be singular.
+        fluid = connected_to_border(values)
         cells = np.where(
             fluid, kx.operators.CellType.FLUID, kx.operators.CellType.SOLID
         )
@@ -93,12 +96,23 @@ def log_normal(n: int, num_axes: int = 2) -> Field:
 
 def channels(n: int, count: int, value: float, num_axes: int = 2) -> Field:
     """Lines one cell wide from side to side, along each axis in turn."""
-    random, k = np.random.default_rng(1), np.ones((n,) * num_axes)
-    for i in range(count):
-        place: list[Any] = list(random.integers(n, size=num_axes))
-        place[i % num_axes] = slice(None)
-        k[tuple(place)] = value
-    return k
+    random = np.random.default_rng(1)
+    inside = _media.channels((n,) * num_axes, random, count=count, width=1 / n)
+    return np.where(inside, value, 1.0)
+
+
+def islands(n: int, value: float, num_axes: int = 2) -> Field:
+    """Boxes of 1 to 4 cells along each axis, on a sixteenth."""
+    random = np.random.default_rng(2)
+    inside = _media.islands((n,) * num_axes, random, width=1 / n)
+    return np.where(inside, value, 1.0)
+
+
+def random_cells(n: int, contrast: float, num_axes: int = 2) -> Field:
+    """Each cell log-uniform between 1 and the contrast."""
+    return contrast ** _media.blocks(
+        (n,) * num_axes, np.random.default_rng(3), width=1 / n
+    )
 
 
 def tilted_channels(n: int, degrees: float, value: float) -> Field:
@@ -128,30 +142,15 @@ def checkerboard(n: int, width: int, value: float) -> Field:
     return np.where(np.add.outer(index, index) % 2 == 1, value, 1.0)
 
 
-def islands(n: int, value: float, num_axes: int = 2) -> Field:
-    """Boxes of 1 to 3 cells along each axis, where they fall; one in 64 or 200."""
-    random, k = np.random.default_rng(2), np.ones((n,) * num_axes)
-    for _ in range(n**num_axes // {2: 64, 3: 200}[num_axes]):
-        corner = random.integers(n - 3, size=num_axes)
-        size = random.integers(1, 4, size=num_axes)
-        box = zip(corner, corner + size, strict=True)
-        k[tuple(slice(low, high) for low, high in box)] = value
-    return k
-
-
-def random_cells(n: int, contrast: float, num_axes: int = 2) -> Field:
-    """Each cell log-uniform between 1 and the contrast."""
-    return contrast ** np.random.default_rng(3).uniform(0, 1, (n,) * num_axes)
-
-
 def thin_walls(n: int) -> Mask:
-    """Walls one cell thick along the axes, n / 16 to n / 4 long."""
-    random, fluid = np.random.default_rng(4), np.ones((n, n), bool)
-    for i in range(n // 4):
-        place, start = random.integers(n, size=2)
-        end = start + random.integers(max(n // 16, 1), n // 4)
-        (fluid if i % 2 else fluid.T)[place, start:end] = False
-    return fluid
+    """Walls one cell thick along the axes, 1/16 to 1/4 of the domain long."""
+    random = np.random.default_rng(4)
+    return ~_media.walls((n, n), random, count=n // 4, width=1 / n)
+
+
+def porous(n: int, solid: float) -> Mask:
+    """Each cell solid with that probability."""
+    return _media.blocks((n, n), np.random.default_rng(5), width=1 / n) >= solid
 
 
 def comb(n: int, pitch: int) -> Mask:
@@ -169,22 +168,10 @@ def serpentine(n: int, pitch: int) -> Mask:
     return fluid
 
 
-def porous(n: int, solid: float) -> Mask:
-    """Each cell solid with that probability."""
-    return np.random.default_rng(5).uniform(size=(n, n)) > solid
-
-
 def _across(n: int, degrees: float) -> Field:
     """The distance in cells from a line at an angle to the first axis."""
     angle, centres = np.deg2rad(degrees), np.arange(n) + 0.5
     return np.cos(angle) * centres - np.sin(angle) * centres[:, None]
-
-
-def _walled_in(fluid: Mask) -> Mask:
-    """Cells without a way to the border, where the operator would be singular."""
-    regions, _ = label(fluid)  # pyright: ignore[reportGeneralTypeIssues]  # a pair
-    ends = [regions[0], regions[-1], regions[:, 0], regions[:, -1]]
-    return ~np.isin(regions, np.concatenate(ends))
 
 
 def _darcy(n: int) -> Field:

@@ -28,6 +28,13 @@ SAMPLES = (0, 1, 2, 3)
 # grids not quite.
 Row = tuple[Callable[[int], Any], tuple[bool, bool], float]
 FIRST, SECOND = 0.8, 0.4
+MEDIA = (("channels", 1 / 8), ("islands", 1 / 6), ("layers", 1 / 8), ("random", 1 / 8))
+
+
+def medium(kind: Any, width: float) -> Callable[[int], Any]:
+    return lambda n: datasets.Darcy((n, n), kind, contrast=100, width=width)
+
+
 FAMILIES: dict[str, Row] = {
     "two-phase": (lambda n: datasets.Darcy((n, n)), (False, False), FIRST),
     "log-normal": (
@@ -35,21 +42,7 @@ FAMILIES: dict[str, Row] = {
         (False, False),
         SECOND,
     ),
-    **{
-        name: (
-            lambda n, name=name, width=width: datasets.Darcy(
-                (n, n), name, contrast=100, width=width
-            ),
-            (False, False),
-            FIRST,
-        )
-        for name, width in (
-            ("channels", 1 / 8),
-            ("islands", 1 / 6),
-            ("layers", 1 / 8),
-            ("random", 1 / 8),
-        )
-    },
+    **{kind: (medium(kind, width), (False, False), FIRST) for kind, width in MEDIA},
     "porous": (
         lambda n: datasets.Porous((n - 1, n - 1), width=1 / 8),
         (True, True),
