@@ -1,7 +1,7 @@
 # make run   sets up and generates a certified Darcy data set, compares, draws it
 # make test  sets up and runs every test;   make lint  format, lint, types
 # make quick runs after each change what finds most: operators, Krylov methods, `solve`, the store of data sets, the package
-# make bench compares with the rivals; FAST=1 in small sizes, ONLY="batch float32" some cases
+# make bench compares with the rivals; FAST=1 in small sizes, ONLY="batch float32" some cases, PROBLEMS=128² some of their problems
 # make validate  measures the tables of the papers again, in stages; PAPER=skr one paper, FAST=1 in small sizes, ONLY="orders chunks" some stages
 # Nothing is reinstalled until pyproject.toml changes.
 
@@ -34,7 +34,7 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/pyright
 
 bench: $(VENV)/bench.stamp
-	$(BIN)/python benchmarks $(if $(FAST),--fast) $(if $(ONLY),--only $(ONLY))
+	$(BIN)/python benchmarks $(if $(FAST),--fast) $(if $(ONLY),--only $(ONLY)) $(if $(PROBLEMS),--problems "$(PROBLEMS)")
 
 validate: $(VENV)/bench.stamp
 	for paper in $(PAPER); do $(BIN)/python validation/$$paper $(if $(FAST),--fast) $(if $(ONLY),--only $(ONLY)) $(if $(REDO),--redo) || exit 1; done

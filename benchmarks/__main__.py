@@ -1,6 +1,7 @@
 """krylax against its rivals.
 
-    python benchmarks [--fast] [--only NAME ...] [--missing] [--out FOLDER]
+    python benchmarks [--fast] [--only NAME ...] [--problems TEXT] [--missing]
+        [--out FOLDER]
 
 Each case is measured in a process of its own, which is held to its cores, and written
 to NAME.json; results.json and results.md collect all that the folder holds. So a run
@@ -44,6 +45,9 @@ def main() -> None:
     parser.add_argument(
         "--here", action="store_true", help="in this process and on all its cores"
     )
+    parser.add_argument(
+        "--problems", default="", metavar="TEXT", help="those whose names hold TEXT"
+    )
     arguments = parser.parse_args()
     folder = arguments.out or Path(f"build/bench{'-fast' if arguments.fast else ''}")
     folder.mkdir(parents=True, exist_ok=True)
@@ -52,17 +56,18 @@ def main() -> None:
             continue
         run = measure_here if arguments.here else measure_apart
         start = time.perf_counter()
-        run(name, folder, is_fast=arguments.fast)
+        run(name, folder, is_fast=arguments.fast, text=arguments.problems)
         print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
     collect(folder)
 
 
-def measure_apart(name: str, folder: Path, *, is_fast: bool) -> None:
+def measure_apart(name: str, folder: Path, *, is_fast: bool, text: str) -> None:
     """Measure a case in a new process, on its cores alone."""
     cores = available_cores()
     used = cores[: CASES[name].num_cores]
     command = [sys.executable, str(Path(__file__).parent), "--here"]
     command += ["--only", name, "--out", str(folder), *["--fast"] * is_fast]
+    command += ["--problems", text]
     # A process starts on the cores of the one that starts it, as with taskset.
     os.sched_setaffinity(0, used)
     try:
@@ -73,18 +78,19 @@ def measure_apart(name: str, folder: Path, *, is_fast: bool) -> None:
         os.sched_setaffinity(0, cores)
 
 
-def measure_here(name: str, folder: Path, *, is_fast: bool) -> None:
+def measure_here(name: str, folder: Path, *, is_fast: bool, text: str) -> None:
     """Measure a case in this process and write its file."""
     case, machine = CASES[name], describe_machine()
     found: dict[str, Any] = {
         "question": case.question,
         "per": case.per,
+        "against": case.against,
         "is_fast": is_fast,
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "num_cores": len(available_cores()),
         "machine": machine,
         "versions": versions() | {"PETSc": petsc.version()},
-        "problems": measure(case, is_fast=is_fast),
+        "problems": measure(case, is_fast=is_fast, text=text),
     }
     # Renamed when complete, so that a run that is stopped leaves no half of a file.
     draft = folder / f"{name}.part"

@@ -8,6 +8,7 @@ import jax
 import ours
 import problems
 from floor import NUM_VECTORS, memory_floor
+from hard_coefficients import problems as hard_problems
 from jax import lax
 from rivals import jax_scipy, lineax, pyamg, scipy, solvax
 from rivals.petsc import petsc
@@ -54,6 +55,8 @@ class Case(NamedTuple):
         num_rounds: runs of each row, interleaved.
         num_cores: None for all.
         budget: seconds after which a row is run no more.
+        against: for a case with many problems, shown in one table: the rivals whose
+            best is compared with each method of ours.
     """
 
     question: str
@@ -64,6 +67,7 @@ class Case(NamedTuple):
     num_rounds: int = 5
     num_cores: int | None = None
     budget: float = 10.0
+    against: tuple[str, ...] = ()
 
 
 def family(*arguments: Any) -> Callable[[], Problem]:
@@ -375,6 +379,56 @@ relaxation = Case(
     num_cores=1,
 )
 
+MULTIGRID_RIVALS = [
+    petsc("CG + hypre BoomerAMG", "cg", "hypre"),
+    petsc(
+        "CG + hypre PFMG",
+        "cg",
+        "pfmg",
+        pc_pfmg_relax_type="symmetric-Red/Black-Gauss-Seidel",
+    ),
+    petsc("CG + GAMG", "cg", "gamg"),
+    pyamg.ruge_stuben(),
+    pyamg.smoothed_aggregation(),
+]
+
+
+def hard_rows(*more: Row) -> list[Row]:
+    """What hard coefficients are solved with; the set-up is inside of our programs."""
+    return [
+        *[
+            ours.krylov(
+                name,
+                lambda rtol: CG(rtol=rtol, max_steps=1000),
+                preconditioner=factory,
+                over=ours.single,
+            )
+            for name, factory in (
+                ("CG + Multigrid", Multigrid()),
+                ("CG + Multigrid, robust", Multigrid(cycle="robust")),
+            )
+        ],
+        *MULTIGRID_RIVALS,
+        petsc("CG + ICC(0)", "cg", "icc"),
+        *more,
+    ]
+
+
+def hard_coefficients(num_axes: int, sizes: tuple[int, ...], *more: Row) -> Case:
+    """The case of two or three axes."""
+    fast = {2: ("6 channels 1e4", "serpentine 5"), 3: ("spacing 1:1:0.1",)}[num_axes]
+    return Case(
+        question="Jumps, channels, layers, walls and unequal spacings, on one core.",
+        problems=[p for n in sizes for p in hard_problems(n, num_axes)],
+        fast_problems=hard_problems(24 // num_axes, num_axes, *fast),
+        rows=hard_rows(*more),
+        num_rounds=3,
+        num_cores=1,
+        budget=4.0,
+        against=tuple(row.method for row in MULTIGRID_RIVALS),
+    )
+
+
 CASES = {
     "relaxation_2d": relaxation,
     "cg_poisson_3d": poisson_cg,
@@ -387,6 +441,8 @@ CASES = {
     "eager_cg": eager_cg,
     "convection_diffusion": convection,
     "sylvester_2d": sylvester,
+    "hard_coefficients_2d": hard_coefficients(2, (128, 256), scipy.superlu()),
+    "hard_coefficients_3d": hard_coefficients(3, (64,)),
     "batch": batch,
     "float32": float32,
 }

@@ -78,13 +78,15 @@ class _Entry:
         }
 
 
-def measure(case: Case, *, is_fast: bool) -> list[dict[str, Any]]:
-    """Return the results of every problem of a case."""
+def measure(case: Case, *, is_fast: bool, text: str = "") -> list[dict[str, Any]]:
+    """Return the results of the problems of a case whose names hold the text."""
     chosen = case.fast_problems if is_fast else case.problems
     num_rounds = FAST_ROUNDS if is_fast else case.num_rounds
     results = []
     for make in chosen:
         problem = make()
+        if text not in problem.name:
+            continue
         entries = [_Entry(row) for row in case.rows]
         for _ in range(1 + num_rounds):
             for entry in entries:

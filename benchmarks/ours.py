@@ -44,6 +44,15 @@ def krylov(
     return compiled(method, PACKAGE, solve, setup=setup, over=over)
 
 
+def single(program: Callable[..., Any]) -> Callable[..., Any]:
+    """The program of the first system of a batch: what `krylov` sets up is inside."""
+
+    def first(A: Any, b: Any) -> Any:
+        return program(A, b[0])
+
+    return first
+
+
 def chain(
     method: str,
     solver: Callable[[float], kx.solvers.AbstractSolver],

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.sparse
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from rivals.row import Problem
 from scipy.sparse import csr_array
 
@@ -80,7 +80,7 @@ def shifted(num_points: int, num_systems: int, rtol: float) -> Problem:
     """-Δ u + s u = f, the shifts s from 1 to 10⁶, in random order."""
     shape = (num_points, num_points)
     shifts = np.random.default_rng(1).permutation(np.logspace(0, 6, num_systems))
-    diffusion = _diffusion(np.ones(shape))
+    diffusion = assembled_diffusion(np.ones(shape))
     eye = scipy.sparse.eye_array(num_points**2)
 
     def build(shift: Any) -> Any:
@@ -102,7 +102,7 @@ def convection_diffusion(
 ) -> Problem:
     """-Δ u + ∇·(vu) = f, upwind, with a constant velocity, f random."""
     shape = (num_points, num_points)
-    matrix = _diffusion(np.ones(shape)) + _upwind(shape, velocity)
+    matrix = assembled_diffusion(np.ones(shape)) + _upwind(shape, velocity)
     return Problem(
         name=f"{num_points}²",
         operator=kx.operators.ConvectionDiffusion(
@@ -144,6 +144,37 @@ def dense(size: int, rtol: float) -> Problem:
     )
 
 
+def assembled_diffusion(
+    k: Float[np.ndarray, "..."], spacing: tuple[float, ...] | None = None
+) -> csr_array:
+    """-∇·(k∇u) at cell centres, zero on the walls; of the unit cube unless told."""
+    weights = [n**2 for n in k.shape]
+    if spacing is not None:
+        weights = [1 / h**2 for h in spacing]
+    links, walls = [], np.zeros(k.shape)
+    for axis, weight in enumerate(weights):
+        own, wall = (np.moveaxis(a, axis, 0) for a in (k, walls))
+        links.append(weight * 2 / (1 / own[1:] + 1 / own[:-1]))
+        wall[0] += 2 * weight * own[0]
+        wall[-1] += 2 * weight * own[-1]
+    return _assembled(links, walls)
+
+
+def assembled_mask(
+    fluid: Bool[np.ndarray, "..."], spacing: tuple[float, ...]
+) -> csr_array:
+    """-Δu on the fluid cells, zero one spacing outside of the grid; 1 elsewhere."""
+    links, walls = [], (~fluid).astype(float)
+    for axis, h in enumerate(spacing):
+        own, wall = (np.moveaxis(a, axis, 0) for a in (fluid, walls))
+        links.append((own[1:] & own[:-1]) / h**2)
+        wall[0] += own[0] / h**2
+        wall[-1] += own[-1] / h**2
+    matrix = _assembled(links, walls)
+    matrix.eliminate_zeros()
+    return matrix
+
+
 def _random(shape: tuple[int, ...]) -> Float[np.ndarray, "..."]:
     return np.random.default_rng(0).standard_normal(shape)
 
@@ -157,19 +188,20 @@ def _tridiagonal(
     )
 
 
-def _diffusion(k: Float[np.ndarray, "n n"]) -> csr_array:
-    """-∇·(k∇u) at cell centres of the unit square, zero on its walls."""
-    indices = np.arange(k.size).reshape(k.shape)
-    diagonal = np.zeros(k.shape)
+def _assembled(
+    links: list[Float[np.ndarray, "..."]], walls: Float[np.ndarray, "..."]
+) -> csr_array:
+    """The matrix of links between neighbours along each axis, that axis first.
+
+    The walls are what the diagonal has besides; it is written over.
+    """
+    indices, diagonal = np.arange(walls.size).reshape(walls.shape), walls
     rows, columns, values = [], [], []
-    for axis, n in enumerate(k.shape):
+    for axis, link in enumerate(links):
         # Views with the axis first, so that writing to them fills the diagonal.
-        own, place, total = (np.moveaxis(a, axis, 0) for a in (k, indices, diagonal))
-        link = n**2 * 2 / (1 / own[1:] + 1 / own[:-1])
+        place, total = (np.moveaxis(a, axis, 0) for a in (indices, diagonal))
         total[1:] += link
         total[:-1] += link
-        total[0] += 2 * n**2 * own[0]
-        total[-1] += 2 * n**2 * own[-1]
         rows += [place[1:].ravel(), place[:-1].ravel()]
         columns += [place[:-1].ravel(), place[1:].ravel()]
         values += 2 * [-link.ravel()]
@@ -212,12 +244,14 @@ def _thermal(family: Any, _: Any) -> Any:
 def _cavity(family: Any, p: Any) -> Any:
     """-Δ - k²n² with zero walls."""
     shift = (family.wavenumber * p["index"]).ravel() ** 2
-    return _diffusion(np.ones(family.num_points)) - scipy.sparse.diags_array(shift)
+    return assembled_diffusion(np.ones(family.num_points)) - scipy.sparse.diags_array(
+        shift
+    )
 
 
 def _random_flow(family: Any, p: Any) -> Any:
     """-Δ + ∇·(v·), upwind."""
-    return _diffusion(np.ones(family.num_points)) + _upwind_flow(p["velocity"])
+    return assembled_diffusion(np.ones(family.num_points)) + _upwind_flow(p["velocity"])
 
 
 def _upwind_flow(v: Float[np.ndarray, "2 n n"]) -> Any:
@@ -275,7 +309,7 @@ def _upwind(shape: tuple[int, int], velocity: tuple[float, float]) -> Any:
 
 
 _ASSEMBLIES: dict[str, Callable[[Any, Any], Any]] = {
-    "darcy": lambda _, p: _diffusion(p["coefficient"]),
+    "darcy": lambda _, p: assembled_diffusion(p["coefficient"]),
     "poisson": _poisson,
     "thermal": _thermal,
     "helmholtz-scattering": _cavity,

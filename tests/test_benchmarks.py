@@ -21,6 +21,7 @@ CASES = [
     "batch",
     "float32",
 ]
+SURVEYS = ["hard_coefficients_2d", "hard_coefficients_3d"]
 
 
 def run_benchmarks(folder: Path, *arguments: str) -> dict[str, Any]:
@@ -46,7 +47,7 @@ def rows_of(folder: Path, name: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [*CASES, *SURVEYS])
 def test_every_row_solves_its_problem_or_is_not_installed(folder: Path, name: str):
     statuses = {row["status"] for row in rows_of(folder, name)}
     assert "ok" in statuses
@@ -54,7 +55,7 @@ def test_every_row_solves_its_problem_or_is_not_installed(folder: Path, name: st
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [*CASES, *SURVEYS])
 def test_every_row_of_ours_is_ranked(folder: Path, name: str):
     ours = [row for row in rows_of(folder, name) if row["package"] == "krylax"]
     assert ours
@@ -69,6 +70,31 @@ def test_the_table_shows_every_row(folder: Path, name: str):
     lines = [line for line in section.splitlines() if line.startswith("| ")]
     # One line more for the head of the table.
     assert len(lines) == 1 + len(rows_of(folder, name))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SURVEYS)
+def test_a_survey_has_a_line_per_problem_and_a_ratio_per_method_of_ours(
+    folder: Path, name: str
+):
+    text = (folder / "results.md").read_text().split(f"## {name}\n")[1]
+    lines = [line for line in text.split("\n## ")[0].splitlines() if line[:2] == "| "]
+    case = json.loads((folder / f"{name}.json").read_text())
+    # Besides, the head, the line under it, means, and how many were solved.
+    assert len(lines) == 4 + len(case["problems"])
+    assert lines[0].count("best rival / Multigrid") == 2
+
+
+@pytest.mark.slow
+def test_the_slowest_errors_of_a_coefficient_are_drawn(tmp_path: Path):
+    script = BENCHMARKS / "slowest_errors.py"
+    options = ["--num-points", "12", "--num-steps", "20", "--rows", "islands 1e6"]
+    subprocess.run(
+        [sys.executable, script, tmp_path, *options],
+        env=os.environ | {"JAX_PLATFORMS": "cpu"},
+        check=True,
+    )
+    assert (tmp_path / "islands_1e6.png").stat().st_size > 5000
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import equinox as eqx
@@ -30,16 +31,23 @@ def compiled(
         over: `jax.vmap`, or something with its call, for problems of many systems.
     """
 
-    def prepare(problem: Problem) -> Prepared:
-        def program(A: Any, b: Any, *M: Any) -> Any:
-            return solve(A, b, problem.rtol, *M)
+    # One program for all problems with an rtol, so that JAX compiles it once for
+    # operators of one structure.
+    @cache
+    def program(rtol: float) -> Callable[..., Any]:
+        def solved(A: Any, b: Any, *M: Any) -> Any:
+            return solve(A, b, rtol, *M)
 
-        program = program if over is None else over(program)
+        return eqx.filter_jit(solved if over is None else over(solved))
+
+    made = eqx.filter_jit(setup or (lambda A: ()))
+
+    def prepare(problem: Problem) -> Prepared:
         A = problem.operator
         b = jnp.asarray(problem.b if over else problem.b[0])
-        make, make_seconds = compile_program(setup or (lambda A: ()), A)
+        make, make_seconds = compile_program(made, A)
         parts = (make(A),) if setup else ()
-        run, run_seconds = compile_program(program, A, b, *parts)
+        run, run_seconds = compile_program(program(problem.rtol), A, b, *parts)
 
         def sample() -> Sample:
             start = time.perf_counter()
@@ -86,9 +94,9 @@ def called(
 
 
 def compile_program(program: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
-    """Return the executable of a program for its arguments, and the seconds it took."""
+    """Return the executable of a jitted program, and the seconds it took."""
     start = time.perf_counter()
-    jitted: Any = eqx.filter_jit(program)
+    jitted: Any = program
     executable = jitted.lower(*arguments).compile()
     return executable, time.perf_counter() - start
 

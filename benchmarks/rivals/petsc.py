@@ -82,7 +82,7 @@ class _Worker:
         folder = Path(self.folder.name) / problem.name.replace(" ", "-")
         if not folder.exists():
             folder.mkdir()
-            rhs = problem.b.reshape(len(problem.matrices), -1).astype(np.float64)
+            rhs = problem.b.astype(np.float64)
             for i, (matrix, b) in enumerate(zip(problem.matrices, rhs, strict=True)):
                 np.savez(
                     folder / f"{i}.npz",

@@ -7,10 +7,12 @@
 - `_family.py`: What a problem family has to offer to become a data set.
 - `_heat.py`: Implicit steps of heat conduction, the coefficient varying in time.
 - `_helmholtz_scattering.py`: Waves in a medium of random refractive index.
+- `_media.py`: Random media: where the parts of a medium lie, in the unit cube.
 - `_noise.py`: White noise that belongs to a sample, not to a run or a resolution.
 - `_periodic_field.py`: Gaussian random field with periodic boundaries, by a Fourier
   series.
 - `_poisson.py`: Poisson's equation on the unit square with Chebyshev sources and walls.
+- `_porous.py`: Poisson's equation in the pores of a random mask.
 - `_skr_released.py`: The systems of Sorting Krylov Recycling, as released.
 - `_thermal.py`: Steady heat conduction in a slotted block, held at two temperatures.
 """
@@ -24,5 +26,6 @@ from ._family import AbstractFamily as AbstractFamily
 from ._heat import Heat as Heat
 from ._helmholtz_scattering import HelmholtzScattering as HelmholtzScattering
 from ._poisson import Poisson as Poisson
+from ._porous import Porous as Porous
 from ._skr_released import SKRReleased as SKRReleased
 from ._thermal import Thermal as Thermal

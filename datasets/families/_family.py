@@ -7,7 +7,7 @@ parameters into a linear system A u = b on the device.
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
@@ -94,6 +94,14 @@ class RandomFamily(AbstractFamily):
         if self.seed < 0:
             raise ValueError(f"seed must not be negative, got {self.seed}")
         check_name(self.stream, "stream")
+
+
+def added(default: Any) -> Any:
+    """Return a field that a family has not always had.
+
+    At its default it is not recorded: the record is that of the data sets from before.
+    """
+    return field(default=default, metadata={"is_recorded": "unless default"})
 
 
 def array_type(shape: tuple[int, ...], dtype: str) -> np.ndarray:

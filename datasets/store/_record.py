@@ -131,8 +131,16 @@ def _subclasses(cls: type) -> Iterator[type]:
 
 
 def _fields(value: Any) -> list[Any]:
-    # What all families share comes last.
-    fields = [field for field in dataclasses.fields(value) if field.init]
+    # What all families share comes last, what was added is left out at its default.
+    fields = [
+        field
+        for field in dataclasses.fields(value)
+        if field.init
+        and not (
+            field.metadata.get("is_recorded") == "unless default"
+            and getattr(value, field.name) == field.default
+        )
+    ]
     return sorted(fields, key=lambda field: bool(field.kw_only))
 
 

@@ -73,6 +73,7 @@ _FAMILIES = {
         datasets.HelmholtzScattering,
         datasets.ConvectionDiffusion,
         datasets.Heat,
+        datasets.Porous,
         datasets.SKRReleased,
     )
 }

@@ -28,12 +28,25 @@ SAMPLES = (0, 1, 2, 3)
 # grids not quite.
 Row = tuple[Callable[[int], Any], tuple[bool, bool], float]
 FIRST, SECOND = 0.8, 0.4
+MEDIA = (("channels", 1 / 8), ("islands", 1 / 6), ("layers", 1 / 8), ("random", 1 / 8))
+
+
+def medium(kind: Any, width: float) -> Callable[[int], Any]:
+    return lambda n: datasets.Darcy((n, n), kind, contrast=100, width=width)
+
+
 FAMILIES: dict[str, Row] = {
     "two-phase": (lambda n: datasets.Darcy((n, n)), (False, False), FIRST),
     "log-normal": (
         lambda n: datasets.Darcy((n, n), coefficient="log_normal"),
         (False, False),
         SECOND,
+    ),
+    **{kind: (medium(kind, width), (False, False), FIRST) for kind, width in MEDIA},
+    "porous": (
+        lambda n: datasets.Porous((n - 1, n - 1), width=1 / 8),
+        (True, True),
+        FIRST,
     ),
     "poisson": (lambda n: datasets.Poisson((n - 1, n - 1)), (True, True), SECOND),
     "thermal": (lambda n: datasets.Thermal((n - 1, n)), (True, False), FIRST),

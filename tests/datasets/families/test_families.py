@@ -56,9 +56,12 @@ def assemble(
     return matrix.tocsc()
 
 
-def diffusion(k: np.ndarray, shift: np.ndarray) -> Any:
-    """-∇·(k∇u) + shift on cells, harmonic means, zero walls half a cell away."""
-    h = [1 / n for n in k.shape]
+def diffusion(k: np.ndarray, shift: np.ndarray, along_last: float = 1.0) -> Any:
+    """-∇·(k∇u) + shift on cells, harmonic means, zero walls half a cell away.
+
+    Along the last axis k is multiplied.
+    """
+    h = [1 / k.shape[0], 1 / k.shape[1] / along_last**0.5]
 
     def link(cell: Any, other: Any, axis: int, side: int) -> tuple[float, float]:
         c = 2 * k[cell] * k[other] / (k[cell] + k[other]) / h[axis] ** 2
@@ -153,7 +156,27 @@ def heat(family: datasets.Heat, p: Parameters) -> Assembled:
     return diffusion(p["coefficient"], shift), p["before"] / family.time_step
 
 
+def darcy(family: datasets.Darcy, p: Parameters) -> Assembled:
+    shape = family.num_points
+    matrix = diffusion(p["coefficient"], np.zeros(shape), family.anisotropy)
+    return matrix, np.ones(shape)
+
+
+def porous(family: datasets.Porous, p: Parameters) -> Assembled:
+    pores, h = p["pores"], [1 / (n + 1) for n in family.num_points]
+
+    def link(cell: Any, other: Any, axis: int, side: int) -> tuple[Any, Any]:
+        c = pores[cell] * pores[other] / h[axis] ** 2
+        return c, -c
+
+    def wall(cell: Any, axis: int, side: int) -> Any:
+        return pores[cell] / h[axis] ** 2
+
+    return assemble(family.num_points, link, wall, 1 - pores), pores
+
+
 SMALL = (14, 11)
+MEDIUM: dict[str, Any] = {"num_points": SMALL, "contrast": 100.0, "width": 0.1}
 WAVES: dict[str, Any] = {"num_points": (14, 12), "wavenumber": 5.0}
 FAMILIES: dict[str, tuple[Any, Any]] = {
     "poisson": (datasets.Poisson(SMALL), poisson),
@@ -162,6 +185,10 @@ FAMILIES: dict[str, tuple[Any, Any]] = {
     "scattered": (datasets.HelmholtzScattering(**WAVES, walls="absorbing"), scattered),
     "convection": (datasets.ConvectionDiffusion(SMALL), convection),
     "heat": (datasets.Heat(SMALL), heat),
+    "channels": (datasets.Darcy(coefficient="channels", **MEDIUM), darcy),
+    "random": (datasets.Darcy(coefficient="random", **MEDIUM, anisotropy=9.0), darcy),
+    "porous": (datasets.Porous(SMALL, width=0.1), porous),
+    "walls": (datasets.Porous(SMALL, mask="walls"), porous),
 }
 each_family = pytest.mark.parametrize("name", FAMILIES)
 
@@ -350,6 +377,13 @@ BAD: list[tuple[Any, dict[str, Any], str]] = [
     (datasets.HelmholtzScattering, {"walls": "open"}, "walls must be one of"),
     (datasets.ConvectionDiffusion, {"peclet": (6.0, 5.0)}, "at most the second"),
     (datasets.ConvectionDiffusion, {"scheme": "quick"}, "scheme must be one of"),
+    (datasets.Darcy, {"coefficient": "channels", "num_points": (8,)}, "2 or 3 axes"),
+    (datasets.Darcy, {"num_channels": 0}, "num_channels must be at least 1"),
+    (datasets.Darcy, {"coefficient": "layers", "num_points": (9, 9)}, "of a cell"),
+    (datasets.Darcy, {"contrast": -1.0}, "contrast must be positive"),
+    (datasets.Porous, {"solid": 1.0}, "solid must be below 1"),
+    (datasets.Porous, {"num_points": (9, 9)}, "width must be at least that of a cell"),
+    (datasets.Porous, {"mask": "comb"}, "mask must be one of"),
     (datasets.Heat, {"steps_per_turn": 0}, "at least 1"),
     (datasets.Heat, {"time_step": -1.0}, "positive and finite"),
     (datasets.Heat, {"seed": -1}, "must not be negative"),

@@ -49,6 +49,11 @@ WAVES: Any = {"num_points": (14, 12), "wavenumber": 5.0}
             ["CG with Multigrid"],
         ),
         (
+            datasets.Porous(SMALL, width=0.1),
+            "The matrices differ and are symmetric positive definite",
+            ["CG with Multigrid"],
+        ),
+        (
             datasets.HelmholtzScattering(**WAVES),
             "The matrices differ and are symmetric, not known to be definite",
             ["BiCGStab with FastDiagonalization of the mean", "MINRES"],
@@ -68,7 +73,7 @@ WAVES: Any = {"num_points": (14, 12), "wavenumber": 5.0}
             ["BiCGStab with Multigrid"],
         ),
     ],
-    ids=["poisson", "thermal", "darcy", "cavity", "scattered", "convection"],
+    ids=["poisson", "thermal", "darcy", "porous", "cavity", "scattered", "convection"],
 )
 def test_structure_decides_what_is_tried_and_the_fastest_is_chosen(
     family: Any, structure: str, tried: list[str]

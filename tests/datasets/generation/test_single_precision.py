@@ -30,6 +30,8 @@ FAMILIES = {
     "scattered": datasets.HelmholtzScattering(**WAVES, walls="absorbing"),
     "convection": datasets.ConvectionDiffusion(SMALL, **SINGLE),
     "heat": datasets.Heat(SMALL, **SINGLE),
+    "channels": datasets.Darcy(SMALL, "channels", contrast=100, **SINGLE),
+    "porous": datasets.Porous(SMALL, width=0.1, **SINGLE),
     "skr": datasets.SKRReleased(8, **SINGLE),
 }
 # The defaults of `generate` all through, with residuals that 32 bits do not bring to
