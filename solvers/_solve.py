@@ -46,6 +46,7 @@ from .core._nullspace import as_incompatible, complement_of
 from .core._preparation import Start, prepare
 from .core._raising import raise_failure, require_derivative
 from .core._residual import USEFUL, attainable_residual, residual_of
+from .core._settling import settled
 from .core._solution import Solution, Statistics
 from .core._solver import AbstractSolver
 from .core._status import RUNNING, Status, first_of
@@ -143,6 +144,7 @@ def solve(
     require_unroll(unroll)
     require_flag(throw, "throw")
     require_reachable(solver, jax.tree.leaves(A.in_structure)[0].dtype)
+    preconditioner = settled(preconditioner, A)
     if isinstance(solver, AbstractLeastSquares):
         require_least_squares(solver, transpose_preconditioner, carry, unroll)
         return solve_least_squares(A, b, solver, preconditioner, x0, throw)
@@ -150,6 +152,8 @@ def solve(
     if carry is None and solver.has_carry:
         # An empty one, so that the first solve of a sequence shares the program.
         carry = solver.initial_carry(A.in_structure)
+    if transpose_preconditioner is not None:
+        transpose_preconditioner = settled(transpose_preconditioner, A.T)
     preconditioners = preconditioner, transpose_preconditioner
     # A derivative can be taken of what is traced; its solve is to raise too.
     derivative_raises = throw and is_traced((A, b))

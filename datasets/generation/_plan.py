@@ -155,7 +155,7 @@ def plan(
     is_constant = _is_same(A, other)
     trials: list[Trial] = []
     refusals: list[str] = []
-    for methods in _methods(A.tags, is_constant, rtol, max_steps):
+    for methods in _methods(A, is_constant, rtol, max_steps):
         for name, method in methods:
             if not isinstance(preconditioner, str):
                 method = replace(method, preconditioner=preconditioner)
@@ -180,7 +180,7 @@ def plan(
 
 
 def _methods(
-    tags: frozenset[str], is_constant: bool, rtol: float, max_steps: int
+    A: Any, is_constant: bool, rtol: float, max_steps: int
 ) -> list[list[tuple[str, SolveMethod]]]:
     """Groups of named methods; a group is for where those before it fail.
 
@@ -189,7 +189,8 @@ def _methods(
     # The module must import without JAX, for a quick --help.
     from ... import solvers
 
-    jacobi, multigrid = solvers.Jacobi(), solvers.Multigrid()
+    tags = A.tags
+    jacobi, multigrid = solvers.Jacobi(), solvers.Multigrid().settled(A)
     mean = SharedPreconditioner(solvers.FastDiagonalization())
     settings: dict[str, Any] = {"rtol": rtol, "max_steps": max_steps}
     cg, bicgstab = solvers.CG(**settings), solvers.BiCGStab(**settings)

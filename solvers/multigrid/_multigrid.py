@@ -8,30 +8,35 @@ the upper part of the spectrum of D⁻¹A, so that the cycle is symmetric, as CG
 with equal steps of 4/5 where A is not symmetric.
 """
 
+from dataclasses import replace
 from typing import Literal
 
 import equinox as eqx
 import jax
+from typing_extensions import override
 
 from ...operators import AbstractLinearOperator
 from ...operators._arguments import require_flag
 from ...operators._lowered import lower
+from ...operators._operator import require_operator
 from ...operators.grids._boundary import require_choice
 from ..core._compilation import compile_factory
+from ..core._settling import AbstractUnsettled
 from ._coarse_inverse import CoarseInverse, inverse_matrix
 from ._cycle import MultigridCycle, Shape, require_shape
 from ._grid_level import levels_of_grids
 from ._hierarchy import build_levels
 from ._jacobi_sweeps import chebyshev_steps, equal_steps, require_sweeps
 from ._line_hierarchy import line_levels
+from ._suited_cycle import suited_cycle
 
-Cycle = Literal["cheap", "robust"]
+Cycle = Literal["auto", "cheap", "robust"]
 
 COARSEST = 64
 """Unknowns up to which a grid is solved by its dense inverse."""
 
 
-class Multigrid(eqx.Module):
+class Multigrid(AbstractUnsettled):
     """The factory of a multigrid cycle.
 
     For `Laplacian`, `Diffusion`, `MaskedPoisson`, `Helmholtz` with a positive shift
@@ -88,7 +93,7 @@ class Multigrid(eqx.Module):
     num_sweeps: int = eqx.field(static=True, default=2)
     shape: Shape = eqx.field(static=True, default="V")
     single_precision: bool = eqx.field(static=True, default=False)
-    cycle: Cycle = eqx.field(static=True, default="cheap")
+    cycle: Cycle = eqx.field(static=True, default="auto")
 
     def __check_init__(self) -> None:
         require_sweeps(self.num_sweeps)
@@ -96,9 +101,19 @@ class Multigrid(eqx.Module):
         require_flag(self.single_precision, "single_precision")
         require_choice("cycle", self.cycle, Cycle)
 
-    @compile_factory
+    @override
+    def settled(self, A: AbstractLinearOperator) -> "Multigrid":
+        if self.cycle != "auto":
+            return self
+        return replace(self, cycle=suited_cycle(A))
+
     def __call__(self, A: AbstractLinearOperator) -> MultigridCycle:
         """Return the preconditioner of A."""
+        require_operator(A)
+        return self.settled(A)._made(A)
+
+    @compile_factory
+    def _made(self, A: AbstractLinearOperator) -> MultigridCycle:
         lowered = lower if self.single_precision else lambda part: part
         if self.cycle == "robust":
             steps = chebyshev_steps(self.num_sweeps)

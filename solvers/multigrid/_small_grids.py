@@ -157,7 +157,8 @@ def _in_room(couplings: Couplings, room: Shape) -> Couplings:
         else jnp.zeros_like(slack)
         for t in _offsets_on(len(room))
     }
-    return Couplings(slack, links, couplings.faces)
+    # What the walls hold is in the slack, so that they are alike when axes are turned.
+    return Couplings(slack, links, (("neumann", "neumann"),) * len(room))
 
 
 def _offsets_on(num_axes: int) -> list[Offset]:

@@ -1,5 +1,6 @@
 """Methods that are worth trying on an operator, chosen by its tags."""
 
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -59,10 +60,12 @@ def _candidates(
 ) -> list[tuple[str, AbstractSolver, Preconditioner | None]]:
     cg, bicgstab = CG(**settings), BiCGStab(**settings)
     if "positive_definite" in tags:
+        cheap = Multigrid(cycle="cheap")
         return [
-            ("CG with Multigrid", cg, Multigrid()),
-            ("CG with Multigrid of one sweep", cg, Multigrid(num_sweeps=1)),
-            ("CG with Multigrid in 32 bits", cg, Multigrid(single_precision=True)),
+            ("CG with Multigrid", cg, cheap),
+            ("CG with Multigrid of one sweep", cg, replace(cheap, num_sweeps=1)),
+            ("CG with Multigrid in 32 bits", cg, replace(cheap, single_precision=True)),
+            ("CG with robust Multigrid", cg, Multigrid(cycle="robust")),
             ("CG with AlgebraicMultigrid", cg, AlgebraicMultigrid()),
             ("CG with IncompleteCholesky", cg, IncompleteCholesky()),
             ("CG with Jacobi", cg, Jacobi()),
