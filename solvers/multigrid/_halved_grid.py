@@ -2,14 +2,7 @@
 
 A value of the planes between is interpolated from the two kept cells beside it,
 
-    u = low u_before + high u_after,
-
-whose weights solve the rows of the left cells with each kept plane lumped into the cell
-beside, as in J. E. Dendy, Black box multigrid, J. Comput. Phys. 48 (1982); those of a
-line of left cells together, as in S. Schaffer, A semicoarsening multigrid method for
-symmetric and nonsymmetric matrices with highly discontinuous coefficients, SIAM J. Sci.
-Comput. 20 (1998), with what is on other lines lumped too. Constants are interpolated
-exactly where rows sum to zero.
+    u = low u_before + high u_after.
 
 The coarse operator is Pᵀ A P (Galerkin). As P is diagonal along the other axes, that of
 a stencil of 3^d couplings has no more. Each of its links is written out here as a sum
@@ -17,14 +10,11 @@ of products of links and weights, so that row sums are kept.
 """
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ...operators.grids._boundary import Faces
 from ...operators.grids._offsets import Offset, along, negated
-from ._couplings import Couplings, Links, ends, neighbours, total
-from ._lines import Lines, factorise
+from ._couplings import Couplings, Links, neighbours, total
 from ._planes import Field, Planes, split
 
 
@@ -93,15 +83,14 @@ class HalvedGrid(eqx.Module):
         return self.planes.to_before(low) + self.planes.to_after(high)
 
 
-def halve(fine: Couplings) -> tuple[HalvedGrid, Field, Lines, Couplings]:
-    """Halve the second axis of a grid, with lines along the first.
+def parts_of(fine: Couplings) -> tuple[HalvedGrid, Field, Field]:
+    """Return a grid by parts, its second axis halved, without diagonals and weights.
 
     Returns:
-        The grid by parts; what the diagonal at left cells holds beside the links in
-        their planes; the factors of their lines, other lines lumped; the coarse grid.
+        The grid; the row sums of its kept cells; those of its left ones.
     """
-    size, faces = fine.slack.shape[1], fine.faces
-    planes = Planes(size - size // 2, size // 2, faces)
+    size = fine.slack.shape[1]
+    planes = Planes(size - size // 2, size // 2, fine.faces)
     slack, slack_left = split(fine.slack)
     inner, outer, onward, inward, direct = {}, {}, {}, {}, {}
     for offset, link in fine.links.items():
@@ -114,58 +103,32 @@ def halve(fine: Couplings) -> tuple[HalvedGrid, Field, Lines, Couplings]:
         if planes.is_closed and planes.num_kept > planes.num_left:
             # The last plane and the first are neighbours, and both are kept.
             direct[offset] = _last_alone(kept)
-    from_before = total(
-        (planes.at(link, negated(t)) for t, link in onward.items()), slack_left
+    inner |= direct
+    unknown = jnp.zeros_like(slack_left)
+    parts = (inner, outer, onward, inward)
+    return (
+        HalvedGrid(planes, slack, unknown, *parts, unknown, unknown),
+        slack,
+        slack_left,
     )
-    from_after = total(inward.values(), slack_left)
-    held = slack_left + from_before + from_after
-    lines = line_factors(outer, held, 0, faces)
-    sums = jnp.stack([from_before, from_after, slack_left])
-    low, high, lack = jax.vmap(lines.solve)(sums)
-    grid = HalvedGrid(
-        planes=planes,
-        kept_diagonal=slack,
-        left_diagonal=held + ends(outer, faces, held),
-        inner=inner | direct,
-        outer=outer,
-        onward=onward,
-        inward=inward,
-        low=low,
-        high=high,
-    )
-    coarse = Couplings(
-        _coarse_slack(grid, slack, slack_left, lack),
-        _coarse_links(grid, slack_left, lack),
-        faces,
-    )
-    linked = grid.to_kept(jnp.ones_like(slack_left))
-    diagonal = slack + linked + ends(grid.inner, faces, slack)
-    grid = eqx.tree_at(lambda g: g.kept_diagonal, grid, diagonal)
-    return grid, held, lines, coarse
 
 
-def line_factors(
-    links: Links, excess: Field, axis: int, faces: Faces, *, is_bound: bool = False
-) -> Lines:
-    """Return the factors of lines along an axis of the planes.
+def galerkin(
+    grid: HalvedGrid, slack: Field, slack_left: Field, lack: Field
+) -> Couplings:
+    """Return Pᵀ A P.
 
     Args:
-        links: within the planes.
-        excess: what the diagonal holds beside them.
-        axis: of the lines.
-        faces: the boundary conditions.
-        is_bound: whether the diagonal is raised by the sizes of the links to other
-            lines, twice, such that the lines bound A; else those lines are lumped.
+        grid: the grid by parts.
+        slack: the row sums of kept cells.
+        slack_left: those of left ones.
+        lack: what the weights of each left cell lack to one.
     """
-    line = along(axis, 1, excess.ndim)
-    beside = {t: link for t, link in links.items() if t != line}
-    if is_bound and beside:
-        sizes = {t: jnp.abs(link) for t, link in beside.items()}
-        excess = excess + ends(beside, faces, excess) + ends(sizes, faces, excess)
-    link = links.get(line, jnp.zeros_like(excess))
-    is_closed = faces[axis][0] == "periodic"
-    ahead = (jnp.moveaxis(link, axis, 0), jnp.moveaxis(excess, axis, 0))
-    return factorise(*ahead, is_closed)
+    return Couplings(
+        _coarse_slack(grid, slack, slack_left, lack),
+        _coarse_links(grid, slack_left, lack),
+        grid.planes.faces,
+    )
 
 
 def _coarse_slack(
@@ -180,13 +143,7 @@ def _coarse_slack(
 
 
 def _coarse_links(grid: HalvedGrid, slack_left: Field, lack: Field) -> Links:
-    """Return the links of Pᵀ A P.
-
-    Args:
-        grid: the grid by parts.
-        slack_left: the row sums of left cells.
-        lack: what the weights of each left cell lack to one.
-    """
+    """Return the links of Pᵀ A P."""
     planes, low, high = grid.planes, grid.low, grid.high
     at, zeros = planes.at, jnp.zeros_like(grid.low)
     zero = (0,) * low.ndim

@@ -1,6 +1,7 @@
 """From a symmetric stencil to ever coarser grids, one axis halved at a time."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,8 +11,8 @@ from ...operators._arithmetic import ratio
 from ._coarse_inverse import CoarseInverse, inverse_matrix
 from ._couplings import Couplings
 from ._grid_level import Grid
-from ._halved_grid import halve
-from ._line_level import LineLevel, LineSweeps
+from ._halving import halve
+from ._line_level import LineLevel
 from ._small_grids import SMALL, small_grids
 
 
@@ -64,9 +65,8 @@ def line_levels(
             if below is not None:
                 return tuple(levels), below
         order = _order(couplings.slack.shape)
-        grid, held, lines, coarse = halve(couplings.transposed(order))
-        sweeps = LineSweeps.of(grid, held, lines, steps)
-        levels.append(LineLevel(sweeps, grid, order, shape, known))
+        level, coarse = halve(couplings.transposed(order), steps)
+        levels.append(replace(level, order=order, shape=shape, known=known))
         couplings, shape = coarse, coarse.slack.shape
     operator = couplings.stencil()
     last = Grid(operator, ratio(1, operator.centre), None, operator.shape)

@@ -1,12 +1,12 @@
 """A level whose planes are kept and left out by turns, and what smooths it.
 
-Errors of the kept cells are smoothed by Jacobi sweeps, those of the planes between by
-lines: a direct solve on two axes, sweeps of lines along both axes of the planes on
-three. The order is reversed after the correction, so that the cycle is symmetric. Each
-step reduces the energy of every error: lines of a plane as one block of Gauss-Seidel,
-lines with the sizes of what is beside them added to the diagonal, and Jacobi sweeps
-scaled by the sums of each row's sizes (A. H. Baker, R. D. Falgout, T. V. Kolev, U. M.
-Yang, Multigrid smoothers for ultraparallel computing, SIAM J. Sci. Comput. 33, 2011).
+Errors of the kept cells are smoothed by Jacobi sweeps; the planes between are solved:
+on two axes as lines, on three by a cycle of their own. The order is reversed after the
+correction, so that the cycle is symmetric. Each step reduces the energy of every error:
+planes as one block of Gauss-Seidel, whose inverse is exact or such a cycle, and Jacobi
+sweeps scaled by the sums of each row's sizes (A. H. Baker, R. D. Falgout, T. V. Kolev,
+U. M. Yang, Multigrid smoothers for ultraparallel computing, SIAM J. Sci. Comput. 33,
+2011).
 """
 
 from typing import Any
@@ -19,66 +19,53 @@ from ...operators._arithmetic import ratio
 from ...operators._field import Structure, array_structure
 from ...operators._materialise import materialise
 from ._couplings import ends
-from ._halved_grid import HalvedGrid, line_factors
+from ._halved_grid import HalvedGrid
 from ._level import AbstractLevel, AbstractSmoother
 from ._lines import Lines
 from ._planes import Field, joined, split, transposed
 
 
-class LineSweeps(AbstractSmoother):
-    """Jacobi sweeps of the kept cells, then lines of the cells between.
+class PlaneSweeps(AbstractSmoother):
+    """Jacobi sweeps of the kept cells, then the planes between.
 
     Attributes:
         weights: of the Jacobi sweeps, such that the spectrum ends at 2.
-        lines: of the planes between, along the axes of their fields.
-        axes: of the lines.
+        inverse: of the planes between, or what stands for it.
         steps: of the Jacobi sweeps before the correction.
     """
 
     weights: Field
-    lines: tuple[Lines, ...]
-    axes: tuple[int, ...] = eqx.field(static=True)
+    inverse: Any
     steps: tuple[float, ...] = eqx.field(static=True)
 
     @classmethod
     def of(
-        cls, grid: HalvedGrid, held: Field, lines: Lines, steps: tuple[float, ...]
-    ) -> "LineSweeps":
+        cls, grid: HalvedGrid, inverse: Any, steps: tuple[float, ...]
+    ) -> "PlaneSweeps":
         """Return the sweeps of a grid.
 
         Args:
             grid: the grid by parts.
-            held: what the diagonal at left cells holds beside links in their planes.
-            lines: the factors of the lines of left cells, other lines lumped.
+            inverse: with `solve`, for the planes between.
             steps: of the Jacobi sweeps.
         """
-        faces = grid.planes.faces
         sizes = {t: jnp.abs(link) for t, link in grid.inner.items()}
-        bound = grid.kept_diagonal + ends(sizes, faces, grid.kept_diagonal)
-        weights = ratio(2, bound)
-        if not grid.is_planar:
-            return cls(weights, (lines,), (0,), steps)
-        bounding = tuple(
-            line_factors(grid.outer, held, axis, faces, is_bound=True)
-            for axis in (2, 0)
-        )
-        return cls(weights, bounding, (2, 0), steps)
+        diagonal = grid.kept_diagonal
+        bound = diagonal + ends(sizes, grid.planes.faces, diagonal)
+        return cls(ratio(2, bound), inverse, steps)
 
     @property
     def is_direct(self) -> bool:
-        """Whether the planes between are solved for."""
-        return len(self.axes) == 1
+        """Whether the planes between are solved exactly."""
+        return isinstance(self.inverse, Lines)
 
     def down(self, grid: HalvedGrid, kept: Field, left: Field) -> tuple[Field, Field]:
         """Return S b, both by parts."""
         x = self.steps[0] * (self.weights * kept)
+        if not self.is_direct:
+            x = materialise(x)
         x = self._sweep_kept(grid, x, kept, self.steps[1:])
-        rest = left + grid.to_left(x)
-        axis, *axes = self.axes
-        y = self._solve(0, axis, rest)
-        for index, axis in enumerate(axes, 1):
-            y = self._sweep_left(grid, y, rest, index, axis)
-        return x, y
+        return x, self.inverse.solve(left + grid.to_left(x))
 
     def up(
         self, grid: HalvedGrid, x: Field, y: Field, kept: Field, left: Field
@@ -86,10 +73,9 @@ class LineSweeps(AbstractSmoother):
         """Return x + S' (b - A x), all by parts."""
         rest = materialise(left + grid.to_left(x))
         if self.is_direct:
-            y = self._solve(0, self.axes[0], rest)
+            y = self.inverse.solve(rest)
         else:
-            for index, axis in reversed(list(enumerate(self.axes))):
-                y = self._sweep_left(grid, y, rest, index, axis)
+            y = materialise(y + self.inverse.solve(rest - grid.mv_left(y)))
         rest = materialise(kept + grid.to_kept(y))
         return self._sweep_kept(grid, x, rest, self.steps[::-1]), y
 
@@ -113,7 +99,7 @@ class LineSweeps(AbstractSmoother):
 
     @property
     @override
-    def T(self) -> "LineSweeps":
+    def T(self) -> "PlaneSweeps":
         return self
 
     def _sweep_kept(
@@ -122,16 +108,6 @@ class LineSweeps(AbstractSmoother):
         for step in steps:
             x = materialise(x + step * (self.weights * (b - grid.mv_kept(x))))
         return x
-
-    def _sweep_left(
-        self, grid: HalvedGrid, y: Field, b: Field, index: int, axis: int
-    ) -> Field:
-        r = materialise(b - grid.mv_left(y))
-        return materialise(y + self._solve(index, axis, r))
-
-    def _solve(self, index: int, axis: int, b: Field) -> Field:
-        found = self.lines[index].solve(jnp.moveaxis(b, axis, 0))
-        return jnp.moveaxis(found, 0, axis)
 
 
 class LineLevel(AbstractLevel):
@@ -181,9 +157,12 @@ class LineLevel(AbstractLevel):
 
     @override
     def descend(self, b: Field) -> tuple[Any, Field]:
-        if not isinstance(self.smoother, LineSweeps):
+        if not isinstance(self.smoother, PlaneSweeps):
             return super().descend(b)
         kept, left = self.parts(b)
+        if not self.smoother.is_direct:
+            # They are read by stencils of nine couplings.
+            kept, left = materialise(kept), materialise(left)
         grid = self.grid
         x, y = self.smoother.down(grid, kept, left)
         r = kept - grid.mv_kept(x) + grid.to_kept(y)
@@ -193,7 +172,7 @@ class LineLevel(AbstractLevel):
 
     @override
     def ascend(self, state: Any, e: Field) -> Field:
-        if not isinstance(self.smoother, LineSweeps):
+        if not isinstance(self.smoother, PlaneSweeps):
             return super().ascend(state, e)
         x, y, kept, left = state
         if not self.smoother.is_direct:
