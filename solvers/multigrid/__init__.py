@@ -8,14 +8,18 @@
 - `_flow_levels.py`: the grids of convection and diffusion, from any stencil.
 - `_grid_level.py`: a grid as a level.
 - `_halved_grid.py`: a grid of which every second plane is kept, and the coarse one.
+- `_halving.py`: a level made: the planes between, their inverse, the weights.
 - `_hierarchy.py`: from an operator on a grid to ever coarser grids.
 - `_jacobi_sweeps.py`: the smoother of all levels but those by lines.
 - `_level.py`: what a level and a smoother are, and a level made of operators.
 - `_line_hierarchy.py`: from a symmetric stencil to grids halved axis by axis.
-- `_line_level.py`: a halved grid as a level, and its sweeps of lines.
+- `_line_level.py`: a halved grid as a level, and its smoother.
 - `_lines.py`: tridiagonal systems along an axis.
+- `_looped_cycle.py`: the cycle over grids in fields of one shape, by one loop.
 - `_multigrid.py`: levels of an elliptic operator on a grid.
 - `_planes.py`: planes kept and left out by turns.
+- `_small_grids.py`: the small grids of a hierarchy, in one loop.
+- `_suited_cycle.py`: which cycle suits an operator.
 """
 
 from ._algebraic_multigrid import AlgebraicMultigrid as AlgebraicMultigrid
