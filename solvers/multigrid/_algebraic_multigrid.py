@@ -231,10 +231,18 @@ def _as_level(
     dtype = operator.values.dtype
     weights = (2 / radius.bound * inverse_diagonal(level.A)).astype(dtype)
     steps = optimal_steps(num_sweeps) if is_hermitian else equal_steps(num_sweeps)
-    return Level(
-        operator,
-        JacobiSweeps(on_device(weights), steps),
-        _as_operator(level.R, dtype),
-        _as_operator(level.P, dtype),
-        is_adjoint=level.is_adjoint,
+    P = _as_operator(level.P, dtype)
+    R = _adjoint(P) if level.is_adjoint else _as_operator(level.R, dtype)
+    sweeps = JacobiSweeps(on_device(weights), steps)
+    return Level(operator, sweeps, R, P, is_adjoint=level.is_adjoint)
+
+
+def _adjoint(P: Sparse) -> Sparse:
+    """Return Pᴴ in the layout that P has of it; another would take as long as P's."""
+    order = np.asarray(P.layout_of_T.order)
+    values = np.append(np.asarray(P.values), 0)[order].conj()
+    return eqx.tree_at(
+        lambda A: (A.values, A.layout, A.layout_of_T),
+        P,
+        (on_device(values.astype(P.values.dtype)), P.layout_of_T, P.layout),
     )
