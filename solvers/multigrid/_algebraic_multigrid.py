@@ -79,8 +79,8 @@ class AlgebraicMultigrid(eqx.Module):
     Cost: per application 2 num_sweeps products with A, times the operator complexity
     (1.3 for Poisson, 3.4 where one direction is weak), and one product with each P and
     R. At set-up about a hundred products, on the host, and memory for the matrices of
-    the coarser levels and the transfers. Each level adds 0.3 to 0.5 s to the
-    compilation of a solve, which takes 0.8 s without a preconditioner.
+    the coarser levels and the transfers. Each level adds about 0.4 s to the compilation
+    of a solve.
 
     Examples:
         >>> import numpy as np, scipy.sparse, krylax as kx
