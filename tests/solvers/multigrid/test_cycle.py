@@ -236,7 +236,7 @@ def test_gradient_through_a_solve_with_an_own_cycle_is_that_of_a_dense_one(case:
 
 @pytest.mark.parametrize("factory", [solvers.Multigrid, solvers.AlgebraicMultigrid])
 def test_promises_end_where_the_smoother_is_replaced(factory: Any):
-    grid = operators.Laplacian((12, 11))
+    grid = operators.Laplacian((24, 23))
     A: Any = grid
     if factory is solvers.AlgebraicMultigrid:
         pytest.importorskip("pyamg")
