@@ -184,8 +184,10 @@ def _compiled(
     if transpose_preconditioner is not None:
         N = made(transpose_preconditioner, A.T)
         require_preconditioner(N, A, solver)
-    # Settings may be traced, and are numbers like any other.
-    given = (A, M, x0, carry, solver)
+    # Settings may be traced, and are numbers like any other. What is made of A shows in
+    # the first step what it is; a hierarchy is a tenth of a second of reductions to
+    # compile per level, and twenty vectors to read.
+    given = (A, M if M is preconditioner else None, x0, carry, solver)
     is_finite = solver.inner_product.everywhere(all_finite(given))
     start = Start(x0, carry, is_finite)
     M = solver.prepare(A, M)

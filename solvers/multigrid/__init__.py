@@ -24,7 +24,7 @@
 - `_small_grids.py`: the small grids of a hierarchy, in one loop.
 - `_smoothed_aggregation.py`: the hierarchy of a hermitian matrix.
 - `_spectral_radius.py`: bounds of the spectrum that smoothers rest on.
-- `_suited_cycle.py`: which cycle suits an operator.
+- `_suited_coarsening.py`: which coarsening suits an operator.
 """
 
 from ._algebraic_multigrid import AlgebraicMultigrid as AlgebraicMultigrid

@@ -15,6 +15,7 @@ grid is treated alike, so that its smoothing is stable where A is central and
 oscillates; an upwind A is unchanged.
 """
 
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import jax
@@ -34,21 +35,30 @@ from ._conductances import (
     link_pairs,
     sum_pairs,
 )
-from ._grid_level import Grid, axes_to_coarsen
+from ._grid_level import Grid, axes_to_coarsen, left_ahead
 
 Faces: TypeAlias = tuple[Inexact[Array, "..."], ...]
 """Per axis, what belongs to the face to the next cell."""
 
 
-def levels_of_stencil(stencil: Stencil, coarsest: int) -> tuple[Grid, ...]:
-    """Return the levels from a stencil's grid to one of at most `coarsest` cells."""
+def levels_of_stencil(
+    stencil: Stencil, coarsest: int, ahead: Sequence[int] = ()
+) -> tuple[Grid, ...]:
+    """Return the levels from a stencil's grid to one of at most `coarsest` cells.
+
+    Args:
+        stencil: axial.
+        coarsest: number of cells.
+        ahead: how many times each axis is halved before all are.
+    """
     links, flows = _links_and_flows(stencil)
     ground = wall_conductances(Network(stencil.diagonal(), links, stencil.faces))
     # Where the flow brings in more than it takes away there is no wall.
     gain = jnp.where(jnp.real(ground) < 0, ground, 0)
     parts = conductances_of(make_network(ground - gain, links, stencil.faces), gain)
     levels = [_level(parts, flows)]
-    while axes := axes_to_coarsen(levels[-1].shape, coarsest):
+    while axes := axes_to_coarsen(levels[-1].shape, coarsest, ahead):
+        ahead = left_ahead(ahead, axes)
         for axis in axes:
             parts, flows = (
                 coarsen(parts, axis),

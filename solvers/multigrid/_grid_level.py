@@ -160,11 +160,29 @@ def levels_of_grids(
     )
 
 
-def axes_to_coarsen(shape: tuple[int, ...], coarsest: int) -> list[int]:
-    """The axes along which the next grid is coarser, none if this is the last."""
+def axes_to_coarsen(
+    shape: tuple[int, ...], coarsest: int, ahead: Sequence[int] = ()
+) -> list[int]:
+    """The axes along which the next grid is coarser, none if this is the last.
+
+    Args:
+        shape: of the grid.
+        coarsest: number of cells of the last grid at most.
+        ahead: how many times each axis is still to be halved before the others.
+    """
     if int(np.prod(shape)) <= coarsest:
         return []
-    return [axis for axis, size in enumerate(shape) if size > 2]
+    axes = [axis for axis, size in enumerate(shape) if size > 2]
+    if not ahead:
+        return axes
+    most = max((ahead[axis] for axis in axes), default=0)
+    return [axis for axis in axes if ahead[axis] == most]
+
+
+def left_ahead(ahead: Sequence[int], axes: list[int]) -> list[int]:
+    """Return how many times each axis is ahead of the others after a halving."""
+    left = [count - (axis in axes) for axis, count in enumerate(ahead)]
+    return [count - min(left) for count in left]
 
 
 def _shares(widths: tuple[float, ...]) -> np.ndarray:

@@ -3,6 +3,7 @@
 Constant coefficients keep a few numbers per axis, others an array per conductance.
 """
 
+from collections.abc import Sequence
 from functools import reduce
 from typing import Any
 
@@ -17,17 +18,22 @@ from ...operators.grids._network import Network
 from ...operators.grids._stencil import Stencil
 from ._conductances import Conductances, coarsen, conductances_of
 from ._flow_levels import levels_of_stencil
-from ._grid_level import Grid, axes_to_coarsen
+from ._grid_level import Grid, axes_to_coarsen, left_ahead
 
 
-def build_levels(A: Any, coarsest: int) -> tuple[Grid, ...]:
+def build_levels(A: Any, coarsest: int, ahead: Sequence[int] = ()) -> tuple[Grid, ...]:
     """Return the levels from A's grid to one of at most `coarsest` cells.
+
+    Args:
+        A: the operator.
+        coarsest: number of cells.
+        ahead: how many times each axis is halved before all are.
 
     Raises:
         ValueError: A is not an operator that multigrid supports.
     """
     if (lines := A.uniform_lines) is not None:
-        return _levels_of_lines(A, lines, coarsest)
+        return _levels_of_lines(A, lines, coarsest, ahead)
     stencil = A.stencil
     if stencil is None or not stencil.offsets:
         raise ValueError(
@@ -45,16 +51,19 @@ def build_levels(A: Any, coarsest: int) -> tuple[Grid, ...]:
             "preconditioner=Multigrid()(nearby)"
         )
     if not stencil.is_symmetric:
-        return levels_of_stencil(stencil, coarsest)
+        return levels_of_stencil(stencil, coarsest, ahead)
     links = tuple(-high for high in stencil.high)
     network = Network(stencil.centre, links, stencil.faces)
     no_shift = jnp.zeros((), network.centre.dtype)
     shift = no_shift if stencil.shift is None else stencil.shift
-    return _levels_of_network(network, shift, coarsest)
+    return _levels_of_network(network, shift, coarsest, ahead)
 
 
 def _levels_of_network(
-    network: Network, shift: Inexact[Array, "..."], coarsest: int
+    network: Network,
+    shift: Inexact[Array, "..."],
+    coarsest: int,
+    ahead: Sequence[int],
 ) -> tuple[Grid, ...]:
     parts = conductances_of(network, shift)
     is_linked = _is_linked(parts)
@@ -66,7 +75,8 @@ def _levels_of_network(
         jnp.where(is_linked, parts.shift, 0),
         parts.faces,
     )
-    while axes := axes_to_coarsen(levels[-1].shape, coarsest):
+    while axes := axes_to_coarsen(levels[-1].shape, coarsest, ahead):
+        ahead = left_ahead(ahead, axes)
         for axis in axes:
             parts = coarsen(parts, axis)
         found = parts.network()
@@ -116,14 +126,15 @@ class _Line(eqx.Module):
 
 
 def _levels_of_lines(
-    A: Any, uniform: tuple[Any, ...], coarsest: int
+    A: Any, uniform: tuple[Any, ...], coarsest: int, ahead: Sequence[int]
 ) -> tuple[Grid, ...]:
     lines = [
         _Line(np.arange(line.size, dtype=float), np.ones(line.size), line)
         for line in uniform
     ]
     levels = [_level_of_lines(lines, A)]
-    while axes := axes_to_coarsen(levels[-1].shape, coarsest):
+    while axes := axes_to_coarsen(levels[-1].shape, coarsest, ahead):
+        ahead = left_ahead(ahead, axes)
         lines = [
             line.coarsened() if axis in axes else line
             for axis, line in enumerate(lines)
