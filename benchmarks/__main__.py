@@ -99,14 +99,17 @@ def measure_here(name: str, folder: Path, *, is_fast: bool, text: str) -> None:
 
 
 def collect(folder: Path) -> None:
-    """Write results.json and results.md from the files of the cases."""
-    paths = {name: folder / f"{name}.json" for name in CASES}
-    results = {
-        name: json.loads(path.read_text())
-        for name, path in paths.items()
-        if path.exists()
-    }
-    (folder / "results.json").write_text(json.dumps(results))
+    """Write results.json, which keeps what it had, and results.md."""
+    collected = folder / "results.json"
+    known = json.loads(collected.read_text()) if collected.exists() else {}
+    results = {}
+    for name in CASES:
+        path = folder / f"{name}.json"
+        if path.exists():
+            results[name] = json.loads(path.read_text())
+        elif name in known:
+            results[name] = known[name]
+    collected.write_text(json.dumps(results))
     (folder / "results.md").write_text(markdown(results))
 
 

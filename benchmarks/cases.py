@@ -127,7 +127,7 @@ poisson_multigrid = Case(
     problems=[partial(problems.poisson, n, 3, 1e-6) for n in (64, 100, 128)],
     fast_problems=[partial(problems.poisson, 16, 3, 1e-6)],
     rows=[
-        ours.krylov("CG + Multigrid", cg, preconditioner=Multigrid()),
+        ours.krylov("CG + Multigrid", cg, preconditioner=Multigrid(cycle="cheap")),
         ours.krylov("FastDiagonalization", lambda rtol: FastDiagonalization(rtol=rtol)),
         petsc("CG + hypre BoomerAMG", "cg", "hypre"),
         petsc("CG + GAMG", "cg", "gamg"),
@@ -143,7 +143,10 @@ darcy = Case(
     rows=[
         *[
             ours.krylov(
-                f"CG + Multigrid, {name}", solver, preconditioner=Multigrid(), over=over
+                f"CG + Multigrid, {name}",
+                solver,
+                preconditioner=Multigrid(cycle="cheap"),
+                over=over,
             )
             for name, solver, over in (
                 ("vmap", cg, jax.vmap),
@@ -370,7 +373,7 @@ relaxation = Case(
         ours.krylov("AdaptiveSOR", lambda rtol: AdaptiveSOR(rtol)),
         ours.krylov("CG + SSOR", cg, preconditioner=SSOR(1.85)),
         ours.krylov("CG", cg),
-        ours.krylov("CG + Multigrid", cg, preconditioner=Multigrid()),
+        ours.krylov("CG + Multigrid", cg, preconditioner=Multigrid(cycle="cheap")),
         petsc(
             "SOR", "richardson", "sor", pc_sor_omega=f"{OMEGA}", pc_sor_forward="true"
         ),
@@ -397,14 +400,10 @@ def hard_rows(*more: Row) -> list[Row]:
     """What hard coefficients are solved with; the set-up is inside of our programs."""
     return [
         *[
-            ours.krylov(
-                name,
-                lambda rtol: CG(rtol=rtol, max_steps=1000),
-                preconditioner=factory,
-                over=ours.single,
-            )
+            ours.eager(name, lambda rtol: CG(rtol=rtol, max_steps=1000), factory)
             for name, factory in (
                 ("CG + Multigrid", Multigrid()),
+                ("CG + Multigrid, cheap", Multigrid(cycle="cheap")),
                 ("CG + Multigrid, robust", Multigrid(cycle="robust")),
             )
         ],

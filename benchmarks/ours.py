@@ -44,15 +44,6 @@ def krylov(
     return compiled(method, PACKAGE, solve, setup=setup, over=over)
 
 
-def single(program: Callable[..., Any]) -> Callable[..., Any]:
-    """The program of the first system of a batch: what `krylov` sets up is inside."""
-
-    def first(A: Any, b: Any) -> Any:
-        return program(A, b[0])
-
-    return first
-
-
 def chain(
     method: str,
     solver: Callable[[float], kx.solvers.AbstractSolver],
@@ -168,14 +159,22 @@ def _whole(program: Callable[..., Any]) -> Callable[..., Any]:
     return program
 
 
-def eager(method: str, solver: Callable[[float], kx.solvers.AbstractSolver]) -> Row:
-    """Return the row of a solver outside of `jit`."""
+def eager(
+    method: str,
+    solver: Callable[[float], kx.solvers.AbstractSolver],
+    preconditioner: Any = None,
+) -> Row:
+    """Return the row of a solver outside of `jit`.
+
+    There a factory of preconditioners can choose by the numbers of A; its set-up is in
+    the program.
+    """
 
     def bind(A: Any, b: Any, rtol: float) -> Callable[[], Any]:
         made = solver(rtol)
 
         def call() -> tuple[Any, Any]:
-            solution = kx.solve(A, b, made)
+            solution = kx.solve(A, b, made, preconditioner=preconditioner, throw=False)
             return solution.value, solution.stats.num_steps
 
         return call

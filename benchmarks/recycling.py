@@ -55,7 +55,8 @@ def compare(dataset: Any, num_systems: int) -> list[Row]:
     gmres = kx.solvers.GMRES(rtol=rtol, restart=40)
     recycled = kx.solvers.GCRODR(rtol=rtol, restart=40, num_recycled=20)
     cg = kx.solvers.CG(rtol=rtol)
-    jacobi, multigrid = kx.solvers.Jacobi(), kx.solvers.Multigrid()
+    jacobi = kx.solvers.Jacobi()
+    multigrid = kx.solvers.Multigrid(cycle="cheap")
     cases = [
         ("GMRES(40), Jacobi", by_id, gmres, jacobi),
         ("GCRO-DR(40,20), Jacobi, by id", by_id, recycled, jacobi),
