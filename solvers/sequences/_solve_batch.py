@@ -61,9 +61,9 @@ class Several(eqx.Module):
         ]
         if any(form != forms[0] for form in forms):
             raise ValueError(
-                "operators must be preconditioners of the same structure, got different "
-                "ones; make them of operators of one kind and size, by one factory, "
-                'such as Multigrid(cycle="robust"), which does not choose by numbers'
+                "operators must be preconditioners of the same structure, got "
+                "different ones; make them of operators of one kind and size, by one "
+                'factory that chooses nothing itself, as Multigrid(cycle="robust")'
             )
         self.stacked = jax.tree.map(lambda *a: jnp.stack(a), *made)
 
