@@ -50,7 +50,8 @@ def suited_cycle(A: AbstractLinearOperator) -> Literal["cheap", "robust"]:
     # The numbers of a constant are known inside of a program too.
     with jax.ensure_compile_time_eval():
         if A.uniform_lines is not None:
-            weights = [float(np.abs(line.weight)) for line in A.uniform_lines]
+            # The largest, as one operator has one; a batch of them is refused later.
+            weights = [float(np.max(np.abs(line.weight))) for line in A.uniform_lines]
             jump = JUMP[len(weights)] * min(weights)
             return "robust" if max(weights) > jump else "cheap"
         stencil = A.stencil
@@ -63,6 +64,9 @@ def suited_cycle(A: AbstractLinearOperator) -> Literal["cheap", "robust"]:
 
 def _is_robust_kind(stencil: Stencil | None) -> bool:
     if stencil is None or not stencil.offsets:
+        return False
+    if len(stencil.shape) != len(stencil.faces):
+        # Operators in a batch, of which no cycle is made: what is wrong is said later.
         return False
     return stencil.is_symmetric and not np.issubdtype(
         stencil.centre.dtype, np.complexfloating
