@@ -69,7 +69,7 @@ class Darcy(RandomFamily):
         face_mean: how two cells meet in a face, harmonic or arithmetic.
         contrast: high over low, such as 1e4, or for barriers 1e-4; 12 / 3 unless given.
         width: thickness of a channel or layer, size of a block, and about half of an
-            island's, in units of the domain; in layers and random at least a cell.
+            island's, in units of the domain; at least a cell, but for channels.
         num_channels: how many channels, along each axis in turn.
         anisotropy: permeability along the last axis over that along the others; 1e4 is
             what cells of sides 1 and 1/100 are.
@@ -115,6 +115,7 @@ class Darcy(RandomFamily):
         if self.contrast is not None:
             check_positive(self, "contrast")
         check_integers(self, "num_channels")
+        self._check_phases()
         self._check_medium()
 
     def sample(self, sample_id: int) -> dict[str, np.ndarray]:
@@ -200,6 +201,22 @@ class Darcy(RandomFamily):
             return ""
         return f"; {self.anisotropy:g} times as large along the last axis"
 
+    def _check_phases(self) -> None:
+        """Raise a `ValueError` where a permeability leaves the range of `dtype`."""
+        if self.coefficient == "log_normal":
+            return
+        limits = np.finfo(self.dtype)
+        # Smaller ones, which are not normal, are read as zero by XLA.
+        smallest, largest = float(limits.tiny), float(limits.max)
+        lowest, highest = sorted((self.low, self.highest))
+        is_ratio_known = highest / max(lowest, smallest) < np.inf
+        if not (smallest <= lowest and highest <= largest and is_ratio_known):
+            raise ValueError(
+                "the permeabilities and their ratio must be between "
+                f"{smallest:.3g} and {largest:.3g}, the range of {self.dtype}, got "
+                f"{self.low:g} and {self.highest:g}; change low, high or contrast"
+            )
+
     def _check_medium(self) -> None:
         """Raise a `ValueError` where the medium cannot be on this grid."""
         if self.coefficient == "channels" and len(self.num_points) == 1:
@@ -210,8 +227,10 @@ class Darcy(RandomFamily):
                 f"{self.num_channels} and {self.width:g}"
             )
         cell = 1 / min(self.num_points)
-        # Where a cell holds several, it takes that of its centre: another medium.
-        if self.coefficient in ("layers", "random") and self.width < 0.999 * cell:
+        # Where a cell holds several layers or blocks, it takes that of its centre, and
+        # islands grow to a cell each: another medium.
+        is_thin_allowed = self.coefficient not in ("islands", "layers", "random")
+        if not is_thin_allowed and self.width < 0.999 * cell:
             raise ValueError(
                 f"width must be at least that of a cell, {cell:g}, for "
                 f"{self.coefficient}, got {self.width:g}"

@@ -71,7 +71,8 @@ def line_levels(
     operator = couplings.stencil()
     last = Grid(operator, ratio(1, operator.centre), None, operator.shape)
     matrix = inverse_matrix(last, known)
-    return tuple(levels), CoarseInverse(matrix, last.shape, known)
+    # That of A where there is no level, which on one axis is not that of the lines.
+    return tuple(levels), CoarseInverse(matrix, shape, known)
 
 
 def _order(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -36,6 +36,9 @@ SHARE = 0.03
 adds few eigenvalues that are far from the others.
 """
 
+MOST = 20
+"""Halvings of one axis, which is more than an axis of a million cells has."""
+
 SAMPLED = 1024
 """Cells that are looked at, of which 3 % are known to 0.5 %."""
 
@@ -76,7 +79,8 @@ def suited_coarsening(A: AbstractLinearOperator) -> Coarsening:
 
 def _suited_to_numbers(A: AbstractLinearOperator) -> Coarsening:
     if A.uniform_lines is not None:
-        weights = [float(np.abs(line.weight)) for line in A.uniform_lines]
+        # The largest, as one operator has one; a batch of them is refused later.
+        weights = [float(np.max(np.abs(line.weight))) for line in A.uniform_lines]
         return "cheap", _halvings(weights)
     stencil = A.stencil
     if not _is_robust_kind(stencil):
@@ -104,19 +108,25 @@ def _suited_to_links(links: list[np.ndarray]) -> Coarsening:
 
 def _mean_of(links: np.ndarray) -> float:
     """The geometric mean of those that are not zero."""
-    found = links[links > 0]
+    found = links[(links > 0) & np.isfinite(links)]
     return float(np.exp(np.mean(np.log(found)))) if found.size else 0.0
 
 
 def _halvings(weights: list[float]) -> tuple[int, ...]:
     """Return how many times to halve each axis for links of about one strength."""
-    least = min((weight for weight in weights if weight > 0), default=1.0)
-    counts = [round(np.log(max(w / least, 1.0)) / np.log(4)) for w in weights]
+    known = [w for w in weights if 0 < w < np.inf]
+    if len(known) < len(weights):
+        return ()
+    logs = np.log(weights) / np.log(4)
+    counts = [min(round(log - min(logs)), MOST) for log in logs]
     return tuple(counts) if any(counts) else ()
 
 
 def _is_robust_kind(stencil: Stencil | None) -> bool:
     if stencil is None or not stencil.offsets:
+        return False
+    if len(stencil.shape) != len(stencil.faces):
+        # Operators in a batch, of which no cycle is made: what is wrong is said later.
         return False
     return stencil.is_symmetric and not np.issubdtype(
         stencil.centre.dtype, np.complexfloating

@@ -38,7 +38,12 @@ class Several(eqx.Module):
 
     Args:
         operators: one per cluster, of the same structure, such as those that a factory
-            makes from the systems in the centres of the clusters.
+            makes from the systems in the centres of the clusters. `Multigrid` needs a
+            cycle that is given, since it may choose different ones.
+
+    Raises:
+        TypeError: something is no preconditioner.
+        ValueError: preconditioners of different structures.
     """
 
     stacked: AbstractOperator
@@ -49,6 +54,16 @@ class Several(eqx.Module):
             raise TypeError(
                 "operators must be preconditioners, one per cluster, got "
                 f"{shown(operators)}; make them first, such as Jacobi()(A)"
+            )
+        forms = [
+            (jax.tree.structure(M), [jnp.shape(a) for a in jax.tree.leaves(M)])
+            for M in made
+        ]
+        if any(form != forms[0] for form in forms):
+            raise ValueError(
+                "operators must be preconditioners of the same structure, got "
+                "different ones; make them of operators of one kind and size, by one "
+                'factory that chooses nothing itself, as Multigrid(cycle="robust")'
             )
         self.stacked = jax.tree.map(lambda *a: jnp.stack(a), *made)
 

@@ -337,6 +337,20 @@ def test_line_that_is_tied_to_nothing_is_solved_for_what_it_can():
     assert relative_error(_dense(np.ones(4), np.zeros(4), False) @ x, b[:, 0]) <= 1e-14
 
 
+@pytest.mark.parametrize("size", [2, 64])
+def test_line_that_is_small_enough_is_inverted(size: int):
+    A = Diffusion(coefficient((size,), 3.0))
+    A, M = jax.jit(lambda A: (A.as_matrix(), Multigrid()(A).as_matrix()))(A)
+    bound = tolerance(np.linalg.cond(A), "float64")
+    assert relative_error(M @ A, np.eye(size)) <= bound
+
+
+def test_batch_of_operators_outside_of_vmap_is_refused_for_its_shape():
+    A = jax.vmap(Diffusion)(jnp.asarray(coefficient((3, 6, 5), 2.0)))
+    with pytest.raises(ValueError, match="the operator expects float64"):
+        kx.solve(A, jnp.ones((6, 5)), kx.solvers.CG(1e-8), preconditioner=Multigrid())
+
+
 def test_kinds_that_are_not_symmetric_or_real_are_refused():
     velocity = (jnp.ones((12, 12)), jnp.ones((12, 12)))
     flow = kx.operators.ConvectionDiffusion(jnp.ones((12, 12)), velocity)

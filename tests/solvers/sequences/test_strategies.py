@@ -276,3 +276,9 @@ def test_derivatives_over_lanes_and_starts_are_those_of_dense_solves():
 
     found, expected = (jax.jit(jax.grad(f))(FACTORS) for f in (total, dense))
     np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_several_preconditioners_of_different_structures_are_refused():
+    A = kx.operators.Diffusion(1 + FIELD)
+    with pytest.raises(ValueError, match="of the same structure"):
+        Several([CHEAP(A), kx.solvers.Jacobi()(A)])
