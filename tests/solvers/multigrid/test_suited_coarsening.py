@@ -39,6 +39,7 @@ def kinds() -> dict[str, Any]:
         "stretched laplacian": (ops.Laplacian((40, 48), STRETCHED), ("cheap", (0, 3))),
         "stretched phases": (ops.Diffusion(phases, STRETCHED), ("cheap", (0, 3))),
         "stretched layers": (ops.Diffusion(LAYERS, STRETCHED), robust),
+        "tiny": (ops.Diffusion(1e-300 * ONES, STRETCHED), ("cheap", (0, 3))),
         "box": (ops.Diffusion(cube, (1.0, 0.5, 0.1)), ("cheap", (0, 1, 3))),
         "flow": (ops.ConvectionDiffusion(jnp.ones((40, 48)), flow), cheap),
         "complex": (ops.Diffusion(LAYERS * (1 + 1j)), cheap),
