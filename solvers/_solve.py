@@ -46,7 +46,7 @@ from .core._nullspace import as_incompatible, complement_of
 from .core._preparation import Start, prepare
 from .core._raising import raise_failure, require_derivative
 from .core._residual import USEFUL, attainable_residual, residual_of
-from .core._settling import settled
+from .core._settling import AbstractUnsettled, settled
 from .core._solution import Solution, Statistics
 from .core._solver import AbstractSolver
 from .core._status import RUNNING, Status, first_of
@@ -184,10 +184,11 @@ def _compiled(
     if transpose_preconditioner is not None:
         N = made(transpose_preconditioner, A.T)
         require_preconditioner(N, A, solver)
-    # Settings may be traced, and are numbers like any other. What is made of A shows in
-    # the first step what it is; a hierarchy is a tenth of a second of reductions to
-    # compile per level, and twenty vectors to read.
-    given = (A, M if M is preconditioner else None, x0, carry, solver)
+    # A hierarchy is made of A by sums and quotients of its numbers, and the first step
+    # shows where they are not finite: to look at all of it takes as long as two steps.
+    looked_at = None if isinstance(preconditioner, AbstractUnsettled) else M
+    # Settings may be traced, and are numbers like any other.
+    given = (A, looked_at, x0, carry, solver)
     is_finite = solver.inner_product.everywhere(all_finite(given))
     start = Start(x0, carry, is_finite)
     M = solver.prepare(A, M)

@@ -82,7 +82,7 @@ def test_a_survey_has_a_line_per_problem_and_a_ratio_per_method_of_ours(
     case = json.loads((folder / f"{name}.json").read_text())
     # Besides, the head, the line under it, means, and how many were solved.
     assert len(lines) == 4 + len(case["problems"])
-    assert lines[0].count("best rival / Multigrid") == 2
+    assert lines[0].count("best rival / Multigrid") == 3
 
 
 @pytest.mark.slow
