@@ -47,7 +47,8 @@ def build_levels(A: Any, coarsest: int, ahead: Sequence[int] = ()) -> tuple[Grid
         raise ValueError(
             "the cheap cycle of Multigrid coarsens couplings along the axes alone, got "
             'a stencil with diagonal ones; use Multigrid(cycle="robust") if it is real '
-            "and symmetric, IncompleteLU, or multigrid of a nearby operator: "
+            "and symmetric, made by Stencil.of(..., is_symmetric=True), IncompleteLU, "
+            "or multigrid of a nearby operator: "
             "preconditioner=Multigrid()(nearby)"
         )
     if not stencil.is_symmetric:

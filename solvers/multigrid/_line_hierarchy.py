@@ -48,7 +48,8 @@ def line_levels(
         raise ValueError(
             "the robust cycle of Multigrid is for real symmetric stencils, got a "
             f"{'complex' if stencil.is_symmetric else 'nonsymmetric'} one; use "
-            'cycle="cheap"'
+            'cycle="cheap", or declare a symmetric one by Stencil.of(..., '
+            "is_symmetric=True)"
         )
     known = A.tags - {"singular"}
     couplings, levels = Couplings.of(stencil), []

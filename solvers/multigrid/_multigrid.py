@@ -85,8 +85,9 @@ class Multigrid(AbstractUnsettled):
         cycle: "cheap", "robust", or "auto", as above. Of "auto", operators of one kind
             can get cycles of different structures.
         semicoarsening: of the cheap cycle, how many times each axis is halved before
-            all are halved together, such as (0, 3) for spacings 1:1/8, where links are
-            4³ times stronger along the second axis.
+            all are halved together: about log₂ of the ratio of spacings, such as (0, 3)
+            for spacings 1:1/8, where links are 4³ times stronger along the second axis.
+            Within `jit` give cycle="cheap" with it.
 
     Returns:
         When called with an operator: a `MultigridCycle`; V- and W-cycles are symmetric
@@ -95,7 +96,7 @@ class Multigrid(AbstractUnsettled):
     Raises:
         ValueError: num_sweeps below 1, an unknown shape or cycle, a negative number of
             halvings or one for the robust cycle; when called, an unsupported operator,
-            or halvings of another number of axes.
+            halvings of another number of axes, or where "auto" takes the robust cycle.
 
     Cost: per application about (2^d / (2^d - 1)) (2 num_sweeps + 1) products on a grid
     of d axes; the hierarchy holds about 2 (d + 2) vectors, for a `Laplacian` none. Of
@@ -127,8 +128,9 @@ class Multigrid(AbstractUnsettled):
         require_choice("cycle", self.cycle, Cycle)
         if self.cycle == "robust" and self.semicoarsening:
             raise ValueError(
-                "semicoarsening is for the cheap cycle; the robust one halves one axis "
-                "at a time by itself"
+                "semicoarsening is for the cheap cycle; the robust one, which auto "
+                "takes within jit and where coefficients jump, halves one axis at a "
+                'time by itself: add cycle="cheap", or leave semicoarsening out'
             )
 
     @override
@@ -151,7 +153,7 @@ class Multigrid(AbstractUnsettled):
         if self.semicoarsening and len(self.semicoarsening) != num_axes:
             raise ValueError(
                 f"semicoarsening must have a number per axis, {num_axes}, got "
-                f"{self.semicoarsening}"
+                f"{self.semicoarsening}; 0 is for an axis not halved first"
             )
         lowered = lower if self.single_precision else lambda part: part
         if self.cycle == "robust":
