@@ -25,6 +25,7 @@
 - `_smoothed_aggregation.py`: the hierarchy of a hermitian matrix.
 - `_spectral_radius.py`: bounds of the spectrum that smoothers rest on.
 - `_suited_coarsening.py`: which coarsening suits an operator.
+- `_unlinked_cells.py`: cells without a link, solved by themselves.
 """
 
 from ._algebraic_multigrid import AlgebraicMultigrid as AlgebraicMultigrid

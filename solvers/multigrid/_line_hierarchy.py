@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,8 +13,9 @@ from ._coarse_inverse import CoarseInverse, inverse_matrix
 from ._couplings import Couplings
 from ._grid_level import Grid
 from ._halving import halve
-from ._line_level import LineLevel
+from ._level import AbstractLevel
 from ._small_grids import SMALL, small_grids
+from ._unlinked_cells import UnlinkedCells
 
 
 def line_levels(
@@ -21,7 +23,7 @@ def line_levels(
     coarsest: int,
     steps: tuple[float, ...],
     small: Mapping[int, int] = SMALL,
-) -> tuple[tuple[LineLevel, ...], AbstractLinearOperator]:
+) -> tuple[tuple[AbstractLevel, ...], AbstractLinearOperator]:
     """Return the levels of a stencil's grid, and the inverse on the one below them.
 
     The longest axis is halved, so that on two axes the lines of one level are along the
@@ -52,8 +54,11 @@ def line_levels(
             "is_symmetric=True)"
         )
     known = A.tags - {"singular"}
-    couplings, levels = Couplings.of(stencil), []
-    shape = stencil.shape
+    couplings, shape = Couplings.of(stencil), stencil.shape
+    levels: list[Any] = []
+    if np.prod(shape) > coarsest:
+        apart, couplings = UnlinkedCells.of(stencil, couplings, known)
+        levels.append(apart)
     if len(shape) == 1:
         couplings = Couplings(
             couplings.slack[:, None],

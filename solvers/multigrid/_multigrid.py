@@ -137,10 +137,10 @@ class Multigrid(AbstractUnsettled):
     def settled(self, A: AbstractLinearOperator) -> "Multigrid":
         if self.cycle != "auto":
             return self
+        if self.semicoarsening:
+            return replace(self, cycle="cheap")
         cycle, halvings = suited_coarsening(A)
-        return replace(
-            self, cycle=cycle, semicoarsening=self.semicoarsening or halvings
-        )
+        return replace(self, cycle=cycle, semicoarsening=halvings)
 
     def __call__(self, A: AbstractLinearOperator) -> MultigridCycle:
         """Return the preconditioner of A."""
