@@ -60,8 +60,7 @@ class Multigrid(AbstractUnsettled):
     islands, and for couplings along diagonals; of real symmetric operators alone. For
     256² cells, to 1e-8, it leaves CG 6 to 22 steps on such ones, for which the cheap
     cycle takes 40 to 400; 39 to 53 on channels and layers at 30 and 45 degrees to the
-    grid; 200 where a third of the cells is solid at random, and there the cheap one
-    takes 113. In 2-D a step costs three of the cheap cycle, its set-up four, its
+    grid; 33 where a third of the cells is solid at random. In 2-D a step costs three of the cheap cycle, its set-up four, its
     compilation two and a half; in 3-D twenty, twenty and ten.
 
     By default the numbers of the operator decide, from a sample of its cells: whether
@@ -87,7 +86,7 @@ class Multigrid(AbstractUnsettled):
         semicoarsening: of the cheap cycle, how many times each axis is halved before
             all are halved together: about log₂ of the ratio of spacings, such as (0, 3)
             for spacings 1:1/8, where links are 4³ times stronger along the second axis.
-            Within `jit` give cycle="cheap" with it.
+            With it "auto" is cheap.
 
     Returns:
         When called with an operator: a `MultigridCycle`; V- and W-cycles are symmetric
@@ -96,7 +95,7 @@ class Multigrid(AbstractUnsettled):
     Raises:
         ValueError: num_sweeps below 1, an unknown shape or cycle, a negative number of
             halvings or one for the robust cycle; when called, an unsupported operator,
-            halvings of another number of axes, or where "auto" takes the robust cycle.
+            or halvings of another number of axes.
 
     Cost: per application about (2^d / (2^d - 1)) (2 num_sweeps + 1) products on a grid
     of d axes; the hierarchy holds about 2 (d + 2) vectors, for a `Laplacian` none. Of
@@ -128,9 +127,8 @@ class Multigrid(AbstractUnsettled):
         require_choice("cycle", self.cycle, Cycle)
         if self.cycle == "robust" and self.semicoarsening:
             raise ValueError(
-                "semicoarsening is for the cheap cycle; the robust one, which auto "
-                "takes within jit and where coefficients jump, halves one axis at a "
-                'time by itself: add cycle="cheap", or leave semicoarsening out'
+                "semicoarsening is for the cheap cycle; the robust one halves one axis "
+                'at a time by itself: take cycle="cheap", or leave semicoarsening out'
             )
 
     @override
