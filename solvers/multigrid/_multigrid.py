@@ -60,8 +60,9 @@ class Multigrid(AbstractUnsettled):
     islands, and for couplings along diagonals; of real symmetric operators alone. For
     256² cells, to 1e-8, it leaves CG 6 to 22 steps on such ones, for which the cheap
     cycle takes 40 to 400; 39 to 53 on channels and layers at 30 and 45 degrees to the
-    grid; 33 where a third of the cells is solid at random. In 2-D a step costs three of the cheap cycle, its set-up four, its
-    compilation two and a half; in 3-D twenty, twenty and ten.
+    grid; 33 where a third of the cells is solid at random. In 2-D a step costs three of
+    the cheap cycle, its set-up four, its compilation two and a half; in 3-D twenty,
+    twenty and ten.
 
     By default the numbers of the operator decide, from a sample of its cells: whether
     the links of more than 3 % of them differ by more than 4 (in 3-D, 100), beside what
