@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -23,8 +22,8 @@ def line_levels(
     coarsest: int,
     steps: tuple[float, ...],
     small: Mapping[int, int] = SMALL,
-) -> tuple[tuple[AbstractLevel, ...], AbstractLinearOperator]:
-    """Return the levels of a stencil's grid, and the inverse on the one below them.
+) -> tuple[UnlinkedCells, tuple[AbstractLevel, ...], AbstractLinearOperator]:
+    """Return the cells apart, the levels of the others, and the inverse below them.
 
     The longest axis is halved, so that on two axes the lines of one level are along the
     halved axis of the next.
@@ -55,10 +54,8 @@ def line_levels(
         )
     known = A.tags - {"singular"}
     couplings, shape = Couplings.of(stencil), stencil.shape
-    levels: list[Any] = []
-    if np.prod(shape) > coarsest:
-        apart, couplings = UnlinkedCells.of(stencil, couplings, known)
-        levels.append(apart)
+    levels: list[AbstractLevel] = []
+    apart, couplings = UnlinkedCells.of(stencil, couplings, known)
     if len(shape) == 1:
         couplings = Couplings(
             couplings.slack[:, None],
@@ -69,7 +66,7 @@ def line_levels(
         if np.prod(couplings.slack.shape) <= small[couplings.slack.ndim]:
             below = small_grids(couplings, coarsest, steps, known)
             if below is not None:
-                return tuple(levels), below
+                return apart, tuple(levels), below
         order = _order(couplings.slack.shape)
         level, coarse = halve(couplings.transposed(order), steps)
         levels.append(replace(level, order=order, shape=shape, known=known))
@@ -78,7 +75,7 @@ def line_levels(
     last = Grid(operator, ratio(1, operator.centre), None, operator.shape)
     matrix = inverse_matrix(last, known)
     # That of A where there is no level, which on one axis is not that of the lines.
-    return tuple(levels), CoarseInverse(matrix, shape, known)
+    return apart, tuple(levels), CoarseInverse(matrix, shape, known)
 
 
 def _order(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -157,17 +157,22 @@ class Multigrid(AbstractUnsettled):
         lowered = lower if self.single_precision else lambda part: part
         if self.cycle == "robust":
             steps = chebyshev_steps(self.num_sweeps)
-            levels, coarse_inverse = line_levels(A, COARSEST, steps)
-            dtype = jax.tree.leaves(coarse_inverse.in_structure)[0].dtype
-            levels, coarse_inverse = lowered(levels), lowered(coarse_inverse)
-        else:
-            *_, last = grids = build_levels(A, COARSEST, self.semicoarsening)
-            sweeps = chebyshev_steps if "symmetric" in A.tags else equal_steps
-            steps = sweeps(self.num_sweeps)
-            levels = levels_of_grids(lowered(grids), steps, A.tags)
-            matrix = inverse_matrix(last, A.tags)
-            dtype, matrix = matrix.dtype, lowered(matrix)
-            coarse_inverse = CoarseInverse(matrix, last.shape, A.tags - {"singular"})
+            apart, levels, inverse = line_levels(A, COARSEST, steps)
+            dtype = jax.tree.leaves(inverse.in_structure)[0].dtype
+            # A cycle of its own, so that W- and F-cycles begin below its finest grid.
+            inner = MultigridCycle(lowered(levels), lowered(inverse), shape=self.shape)
+            return MultigridCycle(
+                [lowered(apart)],
+                inner,
+                dtype=dtype if self.single_precision else None,
+            )
+        *_, last = grids = build_levels(A, COARSEST, self.semicoarsening)
+        sweeps = chebyshev_steps if "symmetric" in A.tags else equal_steps
+        steps = sweeps(self.num_sweeps)
+        levels = levels_of_grids(lowered(grids), steps, A.tags)
+        matrix = inverse_matrix(last, A.tags)
+        dtype, matrix = matrix.dtype, lowered(matrix)
+        coarse_inverse = CoarseInverse(matrix, last.shape, A.tags - {"singular"})
         return MultigridCycle(
             levels,
             coarse_inverse,

@@ -61,7 +61,7 @@ class UnlinkedSolves(AbstractSmoother):
 
 
 class UnlinkedCells(AbstractLevel):
-    """The finest grid; the next level is the same one without such cells.
+    """The finest grid, as the one level above the cycle of the cells with links.
 
     Attributes:
         smoother: of the cells without a link.
@@ -85,8 +85,7 @@ class UnlinkedCells(AbstractLevel):
         is_linked = ends(sizes, couplings.faces, slack) != 0
         inverse = ratio(1, jnp.where(is_linked, 0, slack))
         level = cls(UnlinkedSolves(inverse), stencil, is_linked, known)
-        diagonal = stencil.diagonal().reshape(slack.shape)
-        least = jnp.min(jnp.where(is_linked, diagonal, jnp.inf))
+        least = jnp.min(jnp.where(is_linked, stencil.diagonal(), jnp.inf))
         least = jnp.where(jnp.isfinite(least), least, 1)
         slack = jnp.where(is_linked, slack, TIED * least)
         return level, eqx.tree_at(lambda c: c.slack, couplings, slack)

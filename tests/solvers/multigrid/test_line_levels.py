@@ -53,7 +53,7 @@ def matrix_of(function: Any, structure: Any) -> Any:
 
 @jax.jit
 def levels_and_matrices(A: Any) -> Any:
-    levels, last = line_levels(A, 6, STEPS, small={2: 0, 3: 0})
+    _, levels, last = line_levels(A, 6, STEPS, small={2: 0, 3: 0})
     found = [
         (
             matrix_of(level.mv, level.in_structure),
