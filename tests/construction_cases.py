@@ -167,7 +167,11 @@ FACTORIES: dict[str, Construction] = {
     "incomplete_lu": Construction(
         of(S.IncompleteLU(), ops.ConvectionDiffusion), FLOW, False
     ),
-    "multigrid": Construction(of(S.Multigrid(), ops.Diffusion), (K, H)),
+    # Of cycles by name: "auto" looks at the numbers where it can.
+    "multigrid": Construction(of(S.Multigrid(cycle="cheap"), ops.Diffusion), (K, H)),
+    "robust_multigrid": Construction(
+        of(S.Multigrid(cycle="robust"), ops.Diffusion), (K, H)
+    ),
     "multigrid_of_flow": Construction(of(S.Multigrid(), ops.ConvectionDiffusion), FLOW),
     "fast_diagonalization": Construction(
         of(S.FastDiagonalization(), ops.Diffusion), (K, H)
