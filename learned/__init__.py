@@ -3,5 +3,7 @@
 Learned operators are operators like any other: a preconditioner is passed as
 `solve(preconditioner=...)`, a prediction of the solution as `x0`.
 
+- `conjugate_directions/`: The Deep Conjugate Direction Method, and a guarantee for any
+  learned direction.
 - `gaussian_process/`: Equations solved by Gaussian processes on tensor grids.
 """

@@ -15,7 +15,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Inexact
+from jaxtyping import Array, Bool, Inexact
 from typing_extensions import override
 
 from ._arguments import shown
@@ -148,7 +148,15 @@ class AbstractLinearOperator(AbstractOperator):
     def stencil(self) -> Any:
         """The `Stencil` of an operator on a grid, `None` where there is none.
 
-        This and the three that follow are how a preconditioner sees the numbers of A.
+        This and those that follow are how a preconditioner sees the numbers of A.
+        """
+        return None
+
+    @property
+    def is_fluid(self) -> Bool[Array, "..."] | None:
+        """The cells of a grid that hold unknowns, `None` where all do.
+
+        On the others A is a multiple of the identity, coupled to nothing.
         """
         return None
 
@@ -439,6 +447,11 @@ class Scaled(AbstractLinearOperator):
     def stencil(self) -> Any:
         stencil = self.operator.stencil
         return None if stencil is None else stencil.scaled(self.factor)
+
+    @property
+    @override
+    def is_fluid(self) -> Bool[Array, "..."] | None:
+        return self.operator.is_fluid
 
     @property
     @override

@@ -97,7 +97,8 @@ def solve(
             applied to residuals is an operator, `Function(f, A.in_structure)`.
         transpose_preconditioner: an approximate inverse of Aᵀ, or a factory that makes
             one from Aᵀ, for the solves of reverse-mode derivatives; by default the
-            transpose of a linear preconditioner, and none for a nonlinear one.
+            transpose of a linear preconditioner; of a nonlinear one it itself where A
+            is symmetric, and none elsewhere.
         x0: a start; left out, as `stats.is_start_used` reports, where zero is closer to
             the solution: in energy for a positive definite A, else by the residual.
         carry: what the solve before in a sequence returned, with the same solver
@@ -194,6 +195,8 @@ def _compiled(
     M = solver.prepare(A, M)
     if N is None and isinstance(M, AbstractLinearOperator):
         N = M.T
+    elif N is None and "symmetric" in A.tags:
+        N = M
     complement = complement_of(A, solver.inner_product)
     if complement.is_everything:
         return _solve_compatible(A, M, N, b, start, solver, throw, unroll)

@@ -202,6 +202,7 @@ ROOMS = {
     "datasets/families": {"_names", "_optional"},
     "datasets/store": {"families", "_names", "_optional"},
     "datasets/generation": {"families", "store", "_names", "_optional"},
+    "learned/conjugate_directions": set(),
     "learned/gaussian_process": set(),
 }
 # Files beside the rooms that all of a folder's rooms may import.

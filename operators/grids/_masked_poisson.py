@@ -20,7 +20,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, DTypeLike, Float, Inexact
+from jaxtyping import Array, Bool, DTypeLike, Float, Inexact
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from typing_extensions import override
@@ -73,7 +73,8 @@ class MaskedPoisson(AbstractDeclaredOperator):
         ValueError: bad cells, shape, spacing or boundary, no fluid, a declared null
             space where no region is closed, or 64 bits while x64 is off.
 
-    Cost: per product 4d+1 operations per cell; d+1 numbers per cell are stored.
+    Cost: per product 4d+1 operations per cell; d+1 numbers and a flag per cell are
+    stored.
 
     Examples:
         >>> import jax.numpy as jnp, krylax as kx
@@ -84,6 +85,7 @@ class MaskedPoisson(AbstractDeclaredOperator):
     """
 
     network: Network
+    fluid: Bool[Array, "..."]
     declared: Declared
 
     def __init__(
@@ -101,6 +103,7 @@ class MaskedPoisson(AbstractDeclaredOperator):
         weights = inverse_squares(spacing, cells.ndim, jnp.finfo(dtype).dtype)
         on_grid = on_device(cells) if isinstance(cells, np.ndarray) else cells
         self.network = _network(on_grid, weights, faces, dtype)
+        self.fluid = on_grid == CellType.FLUID
         regions = None if is_traced(cells) else _closed_regions(cells, faces)
         if isinstance(nullspace, str) and nullspace == "constant":
             nullspace = _constants(self.network, regions)
@@ -119,6 +122,12 @@ class MaskedPoisson(AbstractDeclaredOperator):
     @override
     def stencil(self) -> Stencil:
         return self.network.stencil()
+
+    @property
+    @override
+    def is_fluid(self) -> Bool[Array, "..."]:
+        """The cells that hold fluid."""
+        return self.fluid
 
     def diagonal(self) -> Inexact[Array, "..."]:
         """The number of neighbours that are not solid, over h²; one if not fluid."""

@@ -95,6 +95,11 @@ class AbstractRecurrence(AbstractSolver):
         """How many products `begin` takes."""
         return 0
 
+    def matvecs_in_step(self, system: LinearSystem) -> int:
+        """How many products a step takes, those of the preconditioner included."""
+        del system
+        return self.matvecs_per_step
+
     @property
     def calls_per_begin(self) -> int:
         """How often `begin` calls the preconditioner."""
@@ -169,8 +174,9 @@ class AbstractRecurrence(AbstractSolver):
         return self._outcome(system, self._least_residual(system, state))
 
     def _outcome(self, system: LinearSystem, state: RecurrenceState) -> Outcome:
+        products = state.num_steps * self.matvecs_in_step(system)
+        products = products + state.num_begun * self.matvecs_per_begin
         work = state.num_steps * self.matvecs_per_step
-        products = work + state.num_begun * self.matvecs_per_begin
         calls = work + state.num_begun * self.calls_per_begin
         return Outcome(
             value=state.x,

@@ -10,6 +10,7 @@ Differs from the paper:
 1. The last m directions stay (a ring), where the paper drops all but the last one when
    m + 1 are held; m = 1 is the same in both, the Polak-Ribière form.
 2. Residual replacement: _recurrence.py.
+3. Where the preconditioner returns A z too, A p follows by the same recurrence.
 """
 
 import equinox as eqx
@@ -27,6 +28,7 @@ from ..core._recurrence import AbstractRecurrence, Step
 from ..core._solver import LinearSystem
 from ..core._status import Status, first_of
 from ..core._stopping import as_max_steps, require_settings
+from ..core._with_product import AbstractWithProduct
 from ._arnoldi_cycle import set_row
 
 
@@ -94,6 +96,11 @@ class FlexibleCG(AbstractRecurrence):
         return True
 
     @override
+    def matvecs_in_step(self, system: LinearSystem) -> int:
+        M = system.preconditioner
+        return M.num_products if isinstance(M, AbstractWithProduct) else 1
+
+    @override
     def begin(self, system: LinearSystem, r: Field) -> _Vectors:
         """Start without directions."""
         m = self.truncation
@@ -105,10 +112,19 @@ class FlexibleCG(AbstractRecurrence):
     def step(self, system: LinearSystem, x: Field, vectors: _Vectors) -> Step:
         """Minimise the error along a direction conjugate to the last m."""
         r, P, AP = vectors.r, vectors.P, vectors.AP
-        z = r if system.preconditioner is None else system.preconditioner(r)
+        M = system.preconditioner
+        is_product_known = isinstance(M, AbstractWithProduct)
+        if is_product_known:
+            z, Az = M.with_product(r)
+        else:
+            z, Az = r if M is None else M(r), None
         overlaps = self.inner_product.block_dot(AP, z)
-        p = subtract(z, combine(overlaps / vectors.pAp.astype(overlaps.dtype), P))
-        Ap = system.operator.mv(p)
+        overlaps = overlaps / vectors.pAp.astype(overlaps.dtype)
+        p = subtract(z, combine(overlaps, P))
+        if is_product_known:
+            Ap = subtract(Az, combine(overlaps, AP))
+        else:
+            Ap = system.operator.mv(p)
         pAp, pr = self.inner_product.dots((p, Ap), (p, r))
         pAp = jnp.real(pAp)
         # A zero step leaves x as it was when the direction cannot be used.

@@ -1,0 +1,13 @@
+"""The Deep Conjugate Direction Method, and a guarantee for any learned direction.
+
+- `_callable.py`: Any map of residuals as a preconditioner.
+- `_masked.py`: A preconditioner without geometry, kept to the cells that hold unknowns.
+- `_network.py`: The convolutional network of the Deep Conjugate Direction Method.
+- `_safeguarded.py`: A gate that keeps flexible CG convergent for any weights.
+"""
+
+from ._callable import from_callable as from_callable
+from ._masked import Masked as Masked
+from ._network import DeepConjugateDirection as DeepConjugateDirection
+from ._network import num_parameters as num_parameters
+from ._safeguarded import Safeguarded as Safeguarded

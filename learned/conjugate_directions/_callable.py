@@ -1,0 +1,57 @@
+"""Any map of residuals as a preconditioner."""
+
+from collections.abc import Callable
+from typing import Any
+
+from typing_extensions import override
+
+from ...operators import AbstractOperator
+
+
+class CallableDirection(AbstractOperator):
+    """A function or Equinox module r → z, on fields of any structure."""
+
+    function: Callable[[Any], Any]
+
+    @property
+    @override
+    def in_structure(self) -> None:
+        return None
+
+    @property
+    @override
+    def out_structure(self) -> None:
+        return None
+
+    @override
+    def __call__(self, x: Any) -> Any:
+        return self.function(x)
+
+
+def from_callable(function: Callable[[Any], Any]) -> AbstractOperator:
+    """Return a function r → z as a nonlinear preconditioner, for flexible solvers.
+
+    The arrays of an Equinox module stay its leaves, so that other weights are the same
+    program; a plain function is compiled once per object.
+
+    Args:
+        function: returns a field of the structure of r, of any scale.
+
+    Raises:
+        TypeError: it cannot be called.
+
+    Examples:
+        >>> import jax.numpy as jnp, krylax as kx
+        >>> from krylax.learned import conjugate_directions as cd
+        >>> A, b = kx.operators.Laplacian((50,)), jnp.ones(50)
+        >>> solver = kx.solvers.FlexibleCG(rtol=1e-10)
+        >>> M = cd.from_callable(lambda r: r / 2)
+        >>> int(kx.solve(A, b, solver, preconditioner=M).stats.num_steps)
+        25
+    """
+    if not callable(function):
+        raise TypeError(
+            "function must be callable, a map of a residual to a direction, got "
+            f"{type(function).__name__}"
+        )
+    return CallableDirection(function)
