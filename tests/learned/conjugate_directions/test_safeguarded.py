@@ -160,7 +160,7 @@ def test_energy_falls_by_at_least_a_step_of_steepest_descent():
         found = []
         for k in range(1, 6):
             x = kx.solve(A, b, SOLVER, preconditioner=M, unroll=k).value
-            r = b - A.mv(x)
+            r = jnp.asarray(b) - A.mv(x)
             found.append(jnp.vdot(r, r) ** 2 / jnp.vdot(r, A.mv(r)))
         return jnp.stack(found)
 
