@@ -5,7 +5,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Inexact
+from jaxtyping import Array, Bool, Inexact
 
 from ._field import Field, Structure
 from ._line import UniformLine
@@ -73,6 +73,10 @@ class Lowered(AbstractLinearOperator):
         return lower(self.operator.stencil)
 
     @property
+    def is_fluid(self) -> Bool[Array, "..."] | None:
+        return self.operator.is_fluid
+
+    @property
     def separable(self) -> Separable | None:
         return lower(self.operator.separable)
 
@@ -123,6 +127,13 @@ class _LoweredMap(AbstractOperator):
 
     def __call__(self, x: Field) -> Field:
         return lower(self.operator(x))
+
+    @property
+    def num_products(self) -> int:
+        return self.operator.num_products
+
+    def with_product(self, r: Field) -> tuple[Field, Field | None]:
+        return lower(self.operator.with_product(r))
 
 
 def _lower_structure(structure: Structure | None) -> Any:

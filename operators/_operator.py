@@ -58,13 +58,31 @@ class AbstractOperator(eqx.Module):
         """Structure of the fields that it takes, `None` if it takes any."""
 
     @property
-    @abstractmethod
     def out_structure(self) -> Structure | None:
-        """Structure of the fields that it returns, `None` if the input decides."""
+        """Structure of the fields that it returns, by default `in_structure`.
+
+        `None` if the input decides.
+        """
+        return self.in_structure
 
     @abstractmethod
     def __call__(self, x: Field) -> Field:
         """Return the operator's value at `x`."""
+
+    @property
+    def num_products(self) -> int:
+        """How many products with A one call takes, for a preconditioner that knows A z.
+
+        By default none: it does not know A.
+        """
+        return 0
+
+    def with_product(self, r: Field) -> tuple[Field, Field | None]:
+        """Return z = M r and, where `num_products` is positive, A z, else `None`.
+
+        `FlexibleCG` then makes its own product by recurrence.
+        """
+        return self(r), None
 
     def __matmul__(self, other: Any) -> Any:
         if isinstance(other, AbstractLinearOperator) and isinstance(
@@ -156,7 +174,7 @@ class AbstractLinearOperator(AbstractOperator):
     def is_fluid(self) -> Bool[Array, "..."] | None:
         """The cells of a grid that hold unknowns, `None` where all do.
 
-        On the others A is a multiple of the identity, coupled to nothing.
+        On the others A is diagonal.
         """
         return None
 
@@ -362,6 +380,17 @@ class Sum(AbstractLinearOperator):
     @override
     def stencil(self) -> Any:
         return _sum_of_forms(self.left.stencil, self.right.stencil)
+
+    @property
+    @override
+    def is_fluid(self) -> Bool[Array, "..."] | None:
+        """The cells of either, of which one that couples nothing has none."""
+        left, right = self.left.is_fluid, self.right.is_fluid
+        if left is None:
+            return right if _couples_nothing(self.left) else None
+        if right is None:
+            return left if _couples_nothing(self.right) else None
+        return left | right
 
     @property
     @override
@@ -574,6 +603,11 @@ class Transpose(AbstractLinearOperator):
 
     @property
     @override
+    def is_fluid(self) -> Bool[Array, "..."] | None:
+        return self.operator.is_fluid
+
+    @property
+    @override
     def sparse(self) -> Any:
         matrix = self.operator.sparse
         return None if matrix is None else matrix.T
@@ -637,6 +671,11 @@ class Conjugate(AbstractLinearOperator):
 
     @property
     @override
+    def is_fluid(self) -> Bool[Array, "..."] | None:
+        return self.operator.is_fluid
+
+    @property
+    @override
     def separable(self) -> Separable | None:
         return conj(self.operator.separable)
 
@@ -676,6 +715,11 @@ def _require_equal(first: Structure, second: Structure, expression: str) -> None
             f"{expression} needs operators whose fields agree, got "
             f"{describe(first)} and {describe(second)}"
         )
+
+
+def _couples_nothing(A: AbstractLinearOperator) -> bool:
+    stencil = A.stencil
+    return stencil is not None and not stencil.offsets
 
 
 def _sum_of_forms(left: Any, right: Any) -> Any:

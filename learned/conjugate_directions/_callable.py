@@ -18,11 +18,6 @@ class CallableDirection(AbstractOperator):
     def in_structure(self) -> None:
         return None
 
-    @property
-    @override
-    def out_structure(self) -> None:
-        return None
-
     @override
     def __call__(self, x: Any) -> Any:
         return self.function(x)

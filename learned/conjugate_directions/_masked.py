@@ -27,11 +27,6 @@ class MaskedDirection(AbstractOperator):
     def in_structure(self) -> Any:
         return self.operator.in_structure
 
-    @property
-    @override
-    def out_structure(self) -> Any:
-        return self.operator.out_structure
-
     @override
     def __call__(self, x: Any) -> Any:
         z = self.operator(jnp.where(self.is_fluid, x, 0))
@@ -47,7 +42,7 @@ class Masked(eqx.Module):
         operator: f, which does not see the geometry, or a factory of such a map.
 
     Raises:
-        TypeError: it is neither.
+        TypeError: it is neither, or makes something else.
 
     Examples:
         >>> import jax, jax.numpy as jnp, krylax as kx
@@ -61,11 +56,17 @@ class Masked(eqx.Module):
     operator: Any
 
     def __check_init__(self) -> None:
+        if self.operator is None:
+            raise TypeError("operator must be a map of residuals or a factory of one")
         require_maker(self.operator)
 
     def __call__(self, A: AbstractLinearOperator) -> AbstractOperator:
         """Return the preconditioner of A."""
         f = made(self.operator, A)
-        if f is None:
-            raise TypeError("operator must be a preconditioner, got None")
+        if not isinstance(f, AbstractOperator):
+            raise TypeError(
+                "operator must be a map of residuals or a factory of one, got one that "
+                f"makes a {type(f).__name__}; wrap a function of residuals in "
+                "from_callable"
+            )
         return f if A.is_fluid is None else MaskedDirection(f, A.is_fluid)

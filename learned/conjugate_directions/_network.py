@@ -27,11 +27,13 @@ from typing_extensions import override
 from ...operators import AbstractOperator
 from ...operators._arguments import shown
 from ...solvers import InnerProduct
+from ...solvers.core._arguments import require_inner_product
 
 Architecture = Literal["from64", "from128"]
 Normalization = Literal["norm", "rms", "none"]
 
 NUM_CHANNELS = 16
+EUCLIDEAN = InnerProduct()
 
 
 class Layout(NamedTuple):
@@ -81,10 +83,11 @@ class DeepConjugateDirection(AbstractOperator):
         normalization: what r is divided by: "norm", ‖r‖₂, the paper's; "rms", ‖r‖₂ over
             the root of the number of cells, which keeps the ratio of signal and biases
             the same on all grids; or "none".
-        inner_product: how the norm is computed.
+        inner_product: how the norm is computed, that of the solver.
         dtype: of the weights and of the computation; the result has that of r.
 
     Raises:
+        TypeError: inner_product is something else.
         ValueError: an unknown name, or another number of axes.
 
     Cost: 22 and 61 thousand multiplications and additions per cell in 2-D and 3-D, 34
@@ -123,12 +126,13 @@ class DeepConjugateDirection(AbstractOperator):
         *,
         key: Key[Array, ""],
         normalization: Normalization = "norm",
-        inner_product: InnerProduct | None = None,
+        inner_product: InnerProduct = EUCLIDEAN,
         dtype: DTypeLike = jnp.float32,
     ) -> None:
         _require_choice(architecture, tuple(LAYOUTS), "architecture")
         _require_choice(num_dimensions, (1, 2, 3), "num_dimensions")
         _require_choice(normalization, get_args(Normalization), "normalization")
+        require_inner_product(inner_product)
         layout = LAYOUTS[architecture]
         counts = [2 * pairs for pairs in layout]
         # The pair before pooling shares its first layer with the one that follows.
@@ -154,16 +158,11 @@ class DeepConjugateDirection(AbstractOperator):
         self.architecture = architecture
         self.num_dimensions = num_dimensions
         self.normalization = normalization
-        self.inner_product = InnerProduct() if inner_product is None else inner_product
+        self.inner_product = inner_product
 
     @property
     @override
     def in_structure(self) -> None:
-        return None
-
-    @property
-    @override
-    def out_structure(self) -> None:
         return None
 
     @property

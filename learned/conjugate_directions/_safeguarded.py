@@ -23,12 +23,11 @@ from ...operators import AbstractLinearOperator, AbstractOperator
 from ...operators._arithmetic import divide, power_of_two, select
 from ...operators._field import Field
 from ...solvers import InnerProduct
-from ...solvers.core._arguments import require_inner_product, require_maker
-from ...solvers.core._with_product import AbstractWithProduct
+from ...solvers.core._arguments import require_inner_product
 from ._masked import Masked
 
 
-class SafeguardedDirection(AbstractWithProduct):
+class SafeguardedDirection(AbstractOperator):
     """f(r) or r, whichever a line search gains more along, and the product with A."""
 
     operator: AbstractLinearOperator
@@ -46,17 +45,20 @@ class SafeguardedDirection(AbstractWithProduct):
         return 2
 
     @override
+    def __call__(self, x: Field) -> Field:
+        return self.with_product(x)[0]
+
+    @override
     def with_product(self, r: Field) -> tuple[Field, Field]:
         A, r_hat = self.operator, self._unit(r)
         f = self._unit(self.direction(r))
         Af, Ar = A.mv(f), A.mv(r_hat)
-        pairs = (f, r_hat), (f, Af), (r_hat, r_hat), (r_hat, Ar)
-        fr, fAf, rr, rAr = (
-            jnp.real(d) if i % 2 else d
-            for i, d in enumerate(self.inner_product.dots(*pairs))
+        fr, fAf, rr, rAr = self.inner_product.dots(
+            (f, r_hat), (f, Af), (r_hat, r_hat), (r_hat, Ar)
         )
+        fAf, rAr = jnp.real(fAf), jnp.real(rAr)
         gain, least = jnp.abs(fr) ** 2 / fAf, jnp.abs(rr) ** 2 / rAr
-        # False where anything is not finite.
+        # False where anything is NaN; infinite where f·Af vanishes or overflows.
         is_better = (fAf > 0) & jnp.isfinite(gain) & (gain > least)
         return select(is_better, (f, Af), (r_hat, Ar))
 
@@ -79,7 +81,7 @@ class Safeguarded(eqx.Module):
         inner_product: how fields are reduced to numbers, that of the solver.
 
     Raises:
-        TypeError: it is no operator and no factory.
+        TypeError: it is no operator and no factory, or inner_product something else.
         ValueError: on use, for an operator that is not tagged positive definite or
             semidefinite.
 
@@ -91,7 +93,7 @@ class Safeguarded(eqx.Module):
     inner_product: InnerProduct = InnerProduct()
 
     def __check_init__(self) -> None:
-        require_maker(self.operator)
+        Masked(self.operator)  # which looks at it
         require_inner_product(self.inner_product)
 
     def __call__(self, A: AbstractLinearOperator) -> AbstractOperator:

@@ -102,8 +102,7 @@ class MaskedPoisson(AbstractDeclaredOperator):
         faces = as_faces(boundary, cells.ndim)
         weights = inverse_squares(spacing, cells.ndim, jnp.finfo(dtype).dtype)
         on_grid = on_device(cells) if isinstance(cells, np.ndarray) else cells
-        self.network = _network(on_grid, weights, faces, dtype)
-        self.fluid = on_grid == CellType.FLUID
+        self.network, self.fluid = _network(on_grid, weights, faces, dtype)
         regions = None if is_traced(cells) else _closed_regions(cells, faces)
         if isinstance(nullspace, str) and nullspace == "constant":
             nullspace = _constants(self.network, regions)
@@ -156,9 +155,10 @@ def _as_cells(cells: Any) -> Any:
 @partial(jax.jit, static_argnames=("faces", "dtype"), inline=True)
 def _network(
     cells: Array, weights: Float[Array, " axes"], faces: Faces, dtype: jnp.dtype
-) -> Network:
+) -> tuple[Network, Bool[Array, "..."]]:
     weights = weights.astype(dtype)
-    fluid = (cells == CellType.FLUID).astype(dtype)
+    is_fluid = cells == CellType.FLUID
+    fluid = is_fluid.astype(dtype)
     air = (cells == CellType.AIR).astype(dtype)
     walls, links = 1 - fluid, []
     for axis, (weight, pair) in enumerate(zip(weights, faces, strict=True)):
@@ -170,7 +170,7 @@ def _network(
                 walls = walls + edge_in_zeros(own, axis, side, side)
     network = make_network(walls, tuple(links), faces)
     centre = jnp.where(network.centre == 0, 1, network.centre)
-    return Network(centre, network.links, faces)
+    return Network(centre, network.links, faces), is_fluid
 
 
 def _closed_regions(cells: np.ndarray, faces: Faces) -> np.ndarray:

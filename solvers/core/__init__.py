@@ -23,8 +23,6 @@
 - `_solver.py`: What a solver is, what it gets and what it returns.
 - `_status.py`: How a solve ended: one enum for all solvers, each member a sentence.
 - `_stopping.py`: The one stopping test, and the checks of tolerances.
-- `_with_product.py`: Preconditioners that compute A z with z, which a solver need not
-  do again.
 - `_wrapper.py`: A solver around another one: what it does not change is the other's.
 """
 

@@ -22,7 +22,6 @@ from ._solution import Solution
 from ._solver import AbstractSolver
 from ._status import Status
 from ._stopping import Tolerance
-from ._with_product import AbstractWithProduct
 
 
 class Complement(eqx.Module):
@@ -62,8 +61,6 @@ class Complement(eqx.Module):
         """Return the preconditioner followed by the projection."""
         if M is None or self.nullspace is None:
             return M
-        if isinstance(M, AbstractWithProduct):
-            return ProjectedWithProduct(M, self)
         return ProjectedPreconditioner(M, self)
 
     def is_compatible(self, b: Field, solver: AbstractSolver) -> Bool[Array, ""]:
@@ -117,24 +114,13 @@ class ProjectedPreconditioner(AbstractOperator):
     def __call__(self, x: Field) -> Field:
         return self.complement.project(self.operator(x))
 
-
-class ProjectedWithProduct(AbstractWithProduct):
-    """The same of a preconditioner that returns A z too, which a projection keeps."""
-
-    operator: AbstractWithProduct
-    complement: Complement
-
-    @property
-    @override
-    def in_structure(self) -> Any:
-        return self.operator.in_structure
-
     @property
     @override
     def num_products(self) -> int:
         return self.operator.num_products
 
     @override
-    def with_product(self, r: Field) -> tuple[Field, Field]:
+    def with_product(self, r: Field) -> tuple[Field, Field | None]:
+        # A does not see what is projected out.
         z, Az = self.operator.with_product(r)
         return self.complement.project(z), Az

@@ -28,7 +28,6 @@ from ..core._recurrence import AbstractRecurrence, Step
 from ..core._solver import LinearSystem
 from ..core._status import Status, first_of
 from ..core._stopping import as_max_steps, require_settings
-from ..core._with_product import AbstractWithProduct
 from ._arnoldi_cycle import set_row
 
 
@@ -64,8 +63,9 @@ class FlexibleCG(AbstractRecurrence):
     Raises:
         ValueError: a setting out of range.
 
-    Cost: per step 1 matvec, 1 preconditioner call, 3 reductions and 2 products with a
-    block of m vectors; 2m + 5 vectors besides b.
+    Cost: per step 1 matvec, or those of a preconditioner that knows A z, 1
+    preconditioner call, 3 reductions and 2 products with a block of m vectors; 2m + 5
+    vectors besides b.
 
     Examples:
         >>> import jax.numpy as jnp, krylax as kx
@@ -98,7 +98,7 @@ class FlexibleCG(AbstractRecurrence):
     @override
     def matvecs_in_step(self, system: LinearSystem) -> int:
         M = system.preconditioner
-        return M.num_products if isinstance(M, AbstractWithProduct) else 1
+        return max(1, 0 if M is None else M.num_products)
 
     @override
     def begin(self, system: LinearSystem, r: Field) -> _Vectors:
@@ -113,18 +113,14 @@ class FlexibleCG(AbstractRecurrence):
         """Minimise the error along a direction conjugate to the last m."""
         r, P, AP = vectors.r, vectors.P, vectors.AP
         M = system.preconditioner
-        is_product_known = isinstance(M, AbstractWithProduct)
-        if is_product_known:
-            z, Az = M.with_product(r)
-        else:
-            z, Az = r if M is None else M(r), None
+        z, Az = (r, None) if M is None else M.with_product(r)
         overlaps = self.inner_product.block_dot(AP, z)
         overlaps = overlaps / vectors.pAp.astype(overlaps.dtype)
         p = subtract(z, combine(overlaps, P))
-        if is_product_known:
-            Ap = subtract(Az, combine(overlaps, AP))
-        else:
+        if Az is None:
             Ap = system.operator.mv(p)
+        else:
+            Ap = subtract(Az, combine(overlaps, AP))
         pAp, pr = self.inner_product.dots((p, Ap), (p, r))
         pAp = jnp.real(pAp)
         # A zero step leaves x as it was when the direction cannot be used.

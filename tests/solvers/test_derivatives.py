@@ -104,6 +104,18 @@ def test_transposed_solves_take_a_preconditioner_of_their_own():
     assert relative_error(found, inverse.T @ WEIGHTS) <= 1e-8
 
 
+def test_transposed_solves_of_a_symmetric_operator_take_a_nonlinear_preconditioner():
+    orthogonal, _ = np.linalg.qr(np.random.default_rng(0).standard_normal((24, 24)))
+    matrix = orthogonal @ np.diag(SPECTRUM**6) @ orthogonal.T
+    A = kx.operators.Dense(matrix, tags=["symmetric"])
+    solver = kx.solvers.FGMRES(rtol=1e-8, restart=4, max_steps=8)
+    inverse = np.linalg.inv(matrix)
+    found = jax.grad(functional, argnums=1)(
+        A, WEIGHTS, solver, WEIGHTS, preconditioner=nonlinear(inverse), throw=False
+    )
+    assert relative_error(found, inverse @ WEIGHTS) <= 1e-6
+
+
 def test_function_without_a_transpose_solves_forwards_and_in_forward_mode():
     structure = jax.eval_shape(lambda: EIGENVECTOR)
 

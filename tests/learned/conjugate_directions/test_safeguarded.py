@@ -119,6 +119,48 @@ def test_useless_maps_leave_cg_beside_a_null_space(name: str):
     assert abs(int(sol.stats.num_steps) - int(expected.stats.num_steps)) <= 1
 
 
+class Counted(kx.operators.AbstractLinearOperator):
+    """An operator that counts its products, where nothing is compiled between them."""
+
+    operator: Any
+    products: list[int] = eqx.field(static=True)
+
+    @property
+    def in_structure(self) -> Any:
+        return self.operator.in_structure
+
+    @property
+    def tags(self) -> frozenset[str]:
+        return self.operator.tags
+
+    def mv(self, x: Any) -> Any:
+        self.products[0] += 1
+        return self.operator.mv(x)
+
+
+def test_a_step_multiplies_twice():
+    products = [0]
+    A = Counted(operator(MASKS[0]), products)
+    b = jnp.asarray(NOISE)
+    one = jnp.ones(())
+    M: Any = cd.Safeguarded(cd.from_callable(lambda r: r))(A)
+    system = kx.solvers.LinearSystem(A, M, b, 0 * b, b, 0 * one, one)
+    vectors = SOLVER.begin(system, b)
+    jax.eval_shape(lambda: SOLVER.step(system, 0 * b, vectors).x)
+    assert products[0] == SOLVER.matvecs_in_step(system) == 2
+
+
+def test_products_are_counted_beside_a_null_space_and_in_single_precision():
+    """The preconditioner is wrapped in both, and still knows A z."""
+    A = kx.operators.MaskedPoisson(np.full((N, N), 2), nullspace="constant")
+    net = jax.tree.map(lambda a: a[0], random_nets(1))
+    M = cd.Safeguarded(cd.from_callable(net))
+    single = kx.solvers.FlexibleCG(rtol=1e-4, truncation=2)
+    solver = kx.solvers.Refinement(single, rtol=1e-10)
+    sol = kx.solve(A, NOISE - NOISE.mean(), solver, preconditioner=M)
+    assert int(sol.stats.num_matvecs) >= 2 * int(sol.stats.num_steps)
+
+
 def test_inverse_stops_after_one_step():
     A = operator(MASKS[2])
     inverse = jnp.linalg.inv(A.as_matrix())
@@ -179,13 +221,24 @@ def test_scale_does_not_matter():
 
 
 def test_masked_map_is_the_identity_where_there_is_no_fluid():
-    A, is_open = operator(MASKS[1]), MASKS[1]
-    M: Any = cd.Masked(cd.from_callable(lambda r: 3 * r + 1))(A)
-    found = np.asarray(M(NOISE))
+    is_open = MASKS[1]
+    M: Any = cd.Masked(cd.from_callable(lambda r: 3 * r + 1))(operator(is_open))
+    found = np.asarray(jax.jit(M)(NOISE))
     assert np.array_equal(found, np.where(is_open, 3 * NOISE + 1, NOISE))
-    assert np.array_equal(np.asarray(A.is_fluid), is_open)
-    assert np.array_equal(np.asarray((2 * A).is_fluid), is_open)
-    assert kx.operators.Laplacian((4,)).is_fluid is None
+
+
+def test_sums_and_multiples_have_the_cells_of_their_parts():
+    @jax.jit
+    def masks(A: Any) -> Any:
+        mass = kx.operators.Identity(A.in_structure)
+        combined = (A, 2 * A, A.T, mass + 0.1 * A, A + mass, A + 0.5 * A)
+        return [B.is_fluid for B in combined], (A + other).is_fluid
+
+    other = kx.operators.Laplacian((N, N))
+    found, without = masks(operator(MASKS[1]))
+    assert all(np.array_equal(mask, MASKS[1]) for mask in found)
+    assert without is None
+    assert other.is_fluid is None
 
 
 def test_without_a_mask_it_is_the_map_itself():
@@ -245,6 +298,17 @@ def test_gradient_of_a_solve_does_not_depend_on_the_weights():
     x = kx.solve(A, b, kx.solvers.CG(rtol=1e-12)).value
     assert float(by_scale) == pytest.approx(2 * float(jnp.vdot(x, x)), rel=1e-8)
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(by_weights))
+
+
+def test_none_is_no_map():
+    for factory in (cd.Masked, cd.Safeguarded):
+        with pytest.raises(TypeError, match="operator must be a map of residuals"):
+            factory(None)
+
+
+def test_function_of_residuals_is_named_where_a_factory_is_meant():
+    with pytest.raises(TypeError, match="wrap a function of residuals in from_call"):
+        cd.Masked(lambda A: 3)(operator(MASKS[0]))
 
 
 def test_indefinite_operators_are_refused():
