@@ -223,7 +223,7 @@ def test_scale_does_not_matter():
 def test_masked_map_is_the_identity_where_there_is_no_fluid():
     is_open = MASKS[1]
     M: Any = cd.Masked(cd.from_callable(lambda r: 3 * r + 1))(operator(is_open))
-    found = np.asarray(jax.jit(M)(NOISE))
+    found = np.asarray(jax.jit(lambda r: M(r))(NOISE))
     assert np.array_equal(found, np.where(is_open, 3 * NOISE + 1, NOISE))
 
 
