@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 from typing_extensions import override
 
 from ...operators import AbstractOperator
@@ -20,7 +22,14 @@ class CallableDirection(AbstractOperator):
 
     @override
     def __call__(self, x: Any) -> Any:
-        return self.function(x)
+        z = self.function(x)
+        shapes = [jax.tree.map(jnp.shape, field) for field in (x, z)]
+        if shapes[0] != shapes[1]:
+            raise ValueError(
+                "function must return a field of the structure of the residual, "
+                f"{shapes[0]}, got {shapes[1]}"
+            )
+        return z
 
 
 def from_callable(function: Callable[[Any], Any]) -> AbstractOperator:
@@ -34,6 +43,7 @@ def from_callable(function: Callable[[Any], Any]) -> AbstractOperator:
 
     Raises:
         TypeError: it cannot be called.
+        ValueError: on use, it returns another structure.
 
     Examples:
         >>> import jax.numpy as jnp, krylax as kx
