@@ -129,11 +129,8 @@ class _LoweredMap(AbstractOperator):
         return lower(self.operator(x))
 
     @property
-    def num_products(self) -> int:
-        return self.operator.num_products
-
-    def with_product(self, r: Field) -> tuple[Field, Field | None]:
-        return lower(self.operator.with_product(r))
+    def is_safeguarded(self) -> bool:
+        return self.operator.is_safeguarded
 
 
 def _lower_structure(structure: Structure | None) -> Any:

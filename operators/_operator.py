@@ -70,19 +70,12 @@ class AbstractOperator(eqx.Module):
         """Return the operator's value at `x`."""
 
     @property
-    def num_products(self) -> int:
-        """How many products with A one call takes, for a preconditioner that knows A z.
+    def is_safeguarded(self) -> bool:
+        """Whether CG is to run beside a flexible one that this preconditions.
 
-        By default none: it does not know A.
+        For a preconditioner that may be of any quality: no more steps than CG's.
         """
-        return 0
-
-    def with_product(self, r: Field) -> tuple[Field, Field | None]:
-        """Return z = M r and, where `num_products` is positive, A z, else `None`.
-
-        `FlexibleCG` then makes its own product by recurrence.
-        """
-        return self(r), None
+        return False
 
     def __matmul__(self, other: Any) -> Any:
         if isinstance(other, AbstractLinearOperator) and isinstance(

@@ -3,7 +3,8 @@
 - `_callable.py`: Any map of residuals as a preconditioner.
 - `_masked.py`: A preconditioner without geometry, kept to the cells that hold unknowns.
 - `_network.py`: The convolutional network of the Deep Conjugate Direction Method.
-- `_safeguarded.py`: A gate that keeps flexible CG convergent for any weights.
+- `_safeguarded.py`: A learned direction of any quality, with CG beside it as a
+  guarantee.
 """
 
 from ._callable import from_callable as from_callable

@@ -116,11 +116,5 @@ class ProjectedPreconditioner(AbstractOperator):
 
     @property
     @override
-    def num_products(self) -> int:
-        return self.operator.num_products
-
-    @override
-    def with_product(self, r: Field) -> tuple[Field, Field | None]:
-        # A does not see what is projected out.
-        z, Az = self.operator.with_product(r)
-        return self.complement.project(z), Az
+    def is_safeguarded(self) -> bool:
+        return self.operator.is_safeguarded

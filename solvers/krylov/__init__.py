@@ -5,6 +5,7 @@
 - `_bicgstab.py`: The stabilised biconjugate gradient method, preconditioned from the
   right.
 - `_cg.py`: The conjugate gradient method, preconditioned.
+- `_beside_cg.py`: Flexible CG and CG beside it: no more steps than either of them.
 - `_chebyshev.py`: The Chebyshev semi-iteration, preconditioned.
 - `_chronopoulos_gear.py`: The recurrence of CG whose inner products are all one
   reduction.

@@ -10,14 +10,17 @@ Differs from the paper:
 1. The last m directions stay (a ring), where the paper drops all but the last one when
    m + 1 are held; m = 1 is the same in both, the Polak-Ribière form.
 2. Residual replacement: _recurrence.py.
-3. Where the preconditioner returns A z too, A p follows by the same recurrence.
+3. Where the preconditioner asks for it, CG runs beside: _beside_cg.py.
 """
+
+from dataclasses import replace
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Inexact, Int
 from typing_extensions import override
 
 from ...operators._arguments import require_count
@@ -28,10 +31,14 @@ from ..core._recurrence import AbstractRecurrence, Step
 from ..core._solver import LinearSystem
 from ..core._status import Status, first_of
 from ..core._stopping import as_max_steps, require_settings
+from . import _beside_cg as beside_cg
 from ._arnoldi_cycle import set_row
+from ._beside_cg import is_safeguarded
 
 
-class _Vectors(eqx.Module):
+class FlexibleVectors(eqx.Module):
+    """The residual, and the last directions."""
+
     r: Field
     P: Field  # m rows, the last directions; zero where there is none yet
     AP: Field
@@ -51,7 +58,8 @@ class FlexibleCG(AbstractRecurrence):
         rtol: relative tolerance on the true residual, in units of ‖b‖.
         atol: absolute tolerance on the true residual.
         truncation: m, the number of directions that a new one is made conjugate to; 1
-            is the Polak-Ribière form, enough where the preconditioner changes little.
+            is the Polak-Ribière form, enough where the preconditioner changes little;
+            0 is preconditioned steepest descent.
         max_steps: bound on the number of steps.
         inner_product: how fields are reduced to numbers.
 
@@ -63,9 +71,9 @@ class FlexibleCG(AbstractRecurrence):
     Raises:
         ValueError: a setting out of range.
 
-    Cost: per step 1 matvec, or those of a preconditioner that knows A z, 1
-    preconditioner call, 3 reductions and 2 products with a block of m vectors; 2m + 5
-    vectors besides b.
+    Cost: per step 1 matvec, 1 preconditioner call, 3 reductions and 2 products with a
+    block of m vectors; 2m + 5 vectors besides b. Beside CG, 2 matvecs, 6 reductions and
+    4 vectors more.
 
     Examples:
         >>> import jax.numpy as jnp, krylax as kx
@@ -87,7 +95,7 @@ class FlexibleCG(AbstractRecurrence):
     def __check_init__(self):
         require_settings(self)
         hint = "; it counts the directions that a new one is made conjugate to"
-        require_count(self.truncation, "truncation", hint=hint)
+        require_count(self.truncation, "truncation", least=0, hint=hint)
 
     @property
     @override
@@ -97,30 +105,37 @@ class FlexibleCG(AbstractRecurrence):
 
     @override
     def matvecs_in_step(self, system: LinearSystem) -> int:
-        M = system.preconditioner
-        return max(1, 0 if M is None else M.num_products)
+        return 2 if is_safeguarded(system) else 1
 
     @override
-    def begin(self, system: LinearSystem, r: Field) -> _Vectors:
+    def begin(self, system: LinearSystem, r: Field) -> Any:
         """Start without directions."""
-        m = self.truncation
+        m = max(1, self.truncation)
         rows = jax.tree.map(lambda a: jnp.zeros((m, *a.shape), a.dtype), r)
         ones = jnp.ones((m,), system.target.dtype)
-        return _Vectors(r, rows, rows, ones, jnp.zeros((), jnp.int32))
+        vectors = FlexibleVectors(r, rows, rows, ones, jnp.zeros((), jnp.int32))
+        if is_safeguarded(system):
+            return beside_cg.begin(system, vectors, self.inner_product)
+        return vectors
 
     @override
-    def step(self, system: LinearSystem, x: Field, vectors: _Vectors) -> Step:
+    def step(self, system: LinearSystem, x: Field, vectors: Any) -> Step:
         """Minimise the error along a direction conjugate to the last m."""
+        if is_safeguarded(system):
+            return beside_cg.step(system, x, vectors, self._search, self.inner_product)
+        alpha, p, step = self._search(system, vectors)
+        return replace(step, x=add_scaled(x, alpha, p))
+
+    def _search(
+        self, system: LinearSystem, vectors: FlexibleVectors
+    ) -> tuple[Inexact[Array, ""], Field, Step]:
+        """α, p, and the step from zero, without α p."""
         r, P, AP = vectors.r, vectors.P, vectors.AP
-        M = system.preconditioner
-        z, Az = (r, None) if M is None else M.with_product(r)
+        z = r if system.preconditioner is None else system.preconditioner(r)
         overlaps = self.inner_product.block_dot(AP, z)
         overlaps = overlaps / vectors.pAp.astype(overlaps.dtype)
         p = subtract(z, combine(overlaps, P))
-        if Az is None:
-            Ap = system.operator.mv(p)
-        else:
-            Ap = subtract(Az, combine(overlaps, AP))
+        Ap = system.operator.mv(p)
         pAp, pr = self.inner_product.dots((p, Ap), (p, r))
         pAp = jnp.real(pAp)
         # A zero step leaves x as it was when the direction cannot be used.
@@ -129,18 +144,9 @@ class FlexibleCG(AbstractRecurrence):
         alpha = jnp.where(is_usable, pr / safe.astype(pr.dtype), 0)
         r = add_scaled(r, -alpha, Ap)
         rr = jnp.real(self.inner_product.dot(r, r))
-        # Where a step overflows, x stays at the last finite one.
-        is_finite = jnp.isfinite(rr)
-        j = vectors.place
-        return Step(
-            x=add_scaled(x, jnp.where(is_finite, alpha, 0), p),
-            vectors=_Vectors(
-                r,
-                set_row(P, j, p),
-                set_row(AP, j, Ap),
-                lax.dynamic_update_index_in_dim(vectors.pAp, safe, j, 0),
-                (j + 1) % self.truncation,
-            ),
+        step = Step(
+            x=None,
+            vectors=self._with_direction(vectors, r, p, Ap, safe),
             norm=jnp.sqrt(lax.stop_gradient(rr)),
             status=first_of(
                 (~jnp.isfinite(pAp + jnp.abs(pr)), Status.nonfinite),
@@ -148,4 +154,26 @@ class FlexibleCG(AbstractRecurrence):
                 (pAp <= 0, Status.indefinite_operator),
             ),
             is_taken=is_usable,
+        )
+        # Where a step overflows, x stays at the last finite one.
+        return jnp.where(jnp.isfinite(rr), alpha, 0), p, step
+
+    def _with_direction(
+        self,
+        vectors: FlexibleVectors,
+        r: Field,
+        p: Field,
+        Ap: Field,
+        pAp: Float[Array, ""],
+    ) -> FlexibleVectors:
+        """The vectors with the new residual, and p in the place of the oldest one."""
+        if self.truncation == 0:
+            return replace(vectors, r=r)
+        j = vectors.place
+        return FlexibleVectors(
+            r,
+            set_row(vectors.P, j, p),
+            set_row(vectors.AP, j, Ap),
+            lax.dynamic_update_index_in_dim(vectors.pAp, pAp, j, 0),
+            (j + 1) % self.truncation,
         )

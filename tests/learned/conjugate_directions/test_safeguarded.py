@@ -1,4 +1,4 @@
-"""What holds of flexible CG with any map, with the gate and without it."""
+"""What holds of flexible CG with any map, beside CG and without it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -69,7 +69,7 @@ def random_nets(count: int) -> Small:
 
 
 @pytest.mark.parametrize("index", range(len(MASKS)))
-def test_random_networks_take_at_most_a_tenth_more_steps_than_cg(index: int):
+def test_random_networks_take_no_more_steps_than_cg(index: int):
     is_open = MASKS[index]
     A, b = operator(is_open), NOISE * is_open
 
@@ -82,7 +82,7 @@ def test_random_networks_take_at_most_a_tenth_more_steps_than_cg(index: int):
 
     status, steps, products = map(np.asarray, run(random_nets(50)))
     assert np.all(status == kx.Status.converged.value)
-    assert np.max(steps) <= 1.1 * steps_of_cg(is_open)
+    assert np.max(steps) <= steps_of_cg(is_open)
     # Two products a step; each confirmation of the residual is another one.
     assert np.all(products >= 2 * steps)
     assert np.all(products <= 2 * steps + 5)
@@ -197,22 +197,21 @@ def energies(M: Any, factors: Any = 1.0) -> np.ndarray:
     return np.asarray(run(factors * b)) / factors**2
 
 
-def test_energy_falls_by_at_least_a_step_of_steepest_descent():
-    A, b = operator(MASKS[1]), NOISE * MASKS[1]
+def test_energy_never_grows_and_is_at_most_that_of_cg():
     net = jax.tree.map(lambda a: a[0], random_nets(1))
-    M = cd.Safeguarded(cd.from_callable(net))
+    found = energies(cd.Safeguarded(cd.from_callable(net)))
+    assert np.all(np.diff(found) < 0)
+    assert np.all(found <= energies(None) * (1 + 1e-12))
 
-    @jax.jit
-    def bounds() -> Any:
-        found = []
-        for k in range(1, 6):
-            x = kx.solve(A, b, SOLVER, preconditioner=M, unroll=k).value
-            r = jnp.asarray(b) - A.mv(x)
-            found.append(jnp.vdot(r, r) ** 2 / jnp.vdot(r, A.mv(r)))
-        return jnp.stack(found)
 
-    found = energies(M)
-    assert np.all(found[1:] <= (found[:-1] - np.asarray(bounds())) * (1 + 1e-9))
+def test_a_good_map_is_not_held_back():
+    """CG beside it leaves what flexible CG makes of a preconditioner alone."""
+    A = operator(MASKS[1])
+    M = kx.solvers.IncompleteCholesky()(A)
+    bare = int(solved(MASKS[1], M).stats.num_steps)
+    found = int(solved(MASKS[1], cd.Safeguarded(M)).stats.num_steps)
+    assert bare < steps_of_cg(MASKS[1]) / 2
+    assert found <= bare
 
 
 def test_scale_does_not_matter():

@@ -101,6 +101,18 @@ def test_indefinite_operator_is_reported(row: str):
     assert np.all(np.isfinite(found.value))
 
 
-def test_truncation_below_one_is_refused():
-    with pytest.raises(ValueError, match="truncation must be at least 1, got 0"):
-        kx.solvers.FlexibleCG(truncation=0)
+def test_truncation_below_zero_is_refused():
+    with pytest.raises(ValueError, match="truncation must be at least 0, got -1"):
+        kx.solvers.FlexibleCG(truncation=-1)
+
+
+def test_without_directions_it_is_steepest_descent():
+    diagonal, b = np.array([1.0, 2.0, 5.0]), np.array([1.0, -1.0, 2.0])
+    A = kx.operators.Diagonal(diagonal, tags=["positive_definite"])
+    solver = kx.solvers.FlexibleCG(truncation=0)
+    found = kx.solve(A, b, solver, unroll=4).value
+    x = np.zeros(3)
+    for _ in range(4):
+        r = b - diagonal * x
+        x = x + r * (r @ r) / (r @ (diagonal * r))
+    assert np.allclose(found, x, rtol=1e-12)
