@@ -3,9 +3,9 @@
 import sys
 import time
 from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, Protocol, runtime_checkable
-
-from .._optional import require
 
 _SECONDS_BETWEEN_LINES = 30.0
 
@@ -23,20 +23,24 @@ class Progress(Protocol):
         ...
 
 
-def progress(total: int, done: int, enabled: bool) -> Progress:
+def progress(
+    total: int, done: int, enabled: bool, unit: str = "systems", verb: str = "solved"
+) -> Progress:
     """Return a progress display on the standard error stream.
 
     Args:
-        total: samples in all.
-        done: samples that were there before.
+        total: units in all.
+        done: units that were done before.
         enabled: False for no display.
+        unit: what is counted.
+        verb: what was done to them.
     """
     if not enabled:
         return _Silent()
-    if sys.stderr.isatty():
-        bar = require("tqdm", "data").tqdm
-        return bar(total=total, initial=done, unit="system", desc="solving")
-    return _LogLines(total, done)
+    if sys.stderr.isatty() and find_spec("tqdm") is not None:
+        bar = import_module("tqdm").tqdm
+        return bar(total=total, initial=done, unit=f" {unit}", desc=verb)
+    return _LogLines(total, done, unit=unit, verb=verb)
 
 
 class _Silent:
@@ -49,12 +53,17 @@ class _Silent:
 
 class _LogLines:
     def __init__(
-        self, total: int, done: int, clock: Callable[[], float] = time.monotonic
+        self,
+        total: int,
+        done: int,
+        clock: Callable[[], float] = time.monotonic,
+        unit: str = "systems",
+        verb: str = "solved",
     ) -> None:
         self.total, self.done, self.solved = total, done, 0
-        self.clock = clock
+        self.clock, self.unit, self.verb = clock, unit, verb
         self.start = self.last = clock()
-        self._print(f"{done} of {total} systems solved before")
+        self._print(f"{done} of {total} {unit} {verb} before")
 
     def update(self, n: int) -> None:
         self.solved += n
@@ -68,7 +77,7 @@ class _LogLines:
 
     def close(self) -> None:
         seconds = self.clock() - self.start
-        self._print(f"{self.solved} systems solved in {seconds:.1f} s")
+        self._print(f"{self.solved} {self.unit} {self.verb} in {seconds:.1f} s")
 
     def _print(self, text: str) -> None:
         print(f"krylax: {text}", file=sys.stderr, flush=True)

@@ -1,0 +1,251 @@
+"""The training loop: Adam, checkpoints, and the choice of the best model.
+
+D. P. Kingma, J. Ba, Adam: a method for stochastic optimization, ICLR 2015.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int, Key, PyTree
+
+from ...datasets.generation._progress import progress
+from ._checkpoint import read_arrays, write_arrays
+from ._settings import Settings
+
+KIND = "training"
+VERSION = 1
+LAST_RATE = 0.01
+"""Of the learning rate at the start, where it falls as a cosine."""
+
+LossFunction = Callable[[Any, Any, Key[Array, ""]], tuple[Float[Array, ""], Any]]
+
+
+class Result(eqx.Module):
+    """A trained model.
+
+    Attributes:
+        model: the one of the best validation, the last one without validations.
+        history: arrays by name: `loss` of each step; `validated`, after which steps
+            `validation` was measured, and `seconds` of training until then.
+    """
+
+    model: Any
+    history: dict[str, np.ndarray]
+
+
+class _State(eqx.Module):
+    """All that the rest of a training depends on."""
+
+    model: Any
+    moments: PyTree
+    data: PyTree
+    best: Any
+    num_steps: Int[np.ndarray, ""]
+    loss: Float[np.ndarray, " steps"]
+    validated: Int[np.ndarray, " validations"]
+    validation: Float[np.ndarray, " validations"]
+    seconds: Float[np.ndarray, " validations"]
+
+
+def fit(
+    model: Any,
+    loss: LossFunction,
+    settings: Settings,
+    *,
+    data: PyTree = None,
+    validate: Callable[[Any], float] | None = None,
+    configuration: dict[str, Any] | None = None,
+) -> Result:
+    """Train a model.
+
+    Args:
+        model: an Equinox module whose floating-point arrays are trained.
+        loss: (model, data, key) -> the loss of one batch, and the data for the next.
+        settings: how long, how fast, and where the state is kept.
+        data: what the loss needs besides the model, arrays that may change from step
+            to step, such as the examples themselves.
+        validate: what is to be small for a model, measured every `validate_every`
+            steps and at the end. By default the mean loss since the last time.
+        configuration: what makes a checkpoint that of another training, besides the
+            settings; JSON.
+
+    Raises:
+        FloatingPointError: the loss of a step is not finite.
+        ValueError: the checkpoint is damaged, or that of another training.
+    """
+    optimizer = _optimizer(settings)
+    state = _start(model, optimizer, data)
+    recorded = _recorded(settings, configuration)
+    if settings.checkpoint is not None and Path(settings.checkpoint).exists():
+        state = _read(settings.checkpoint, state, recorded)
+    step = eqx.filter_jit(_step)
+    key = jax.random.key(settings.seed)
+    display = progress(
+        settings.num_steps, int(state.num_steps), settings.progress, "steps", "trained"
+    )
+    while state.num_steps < settings.num_steps:
+        last = int(state.num_steps)
+        end = min(last + settings.validate_every, settings.num_steps)
+        begin = time.monotonic()
+        trained, moments, found = state.model, state.moments, []
+        carried = state.data
+        for i in range(last, end):
+            step_key = jax.random.fold_in(key, i)
+            value, trained, moments, carried = step(
+                loss, optimizer, trained, moments, carried, step_key
+            )
+            found.append(float(value))
+            if not np.isfinite(found[-1]):
+                raise FloatingPointError(
+                    f"the loss of step {i + 1} is {found[-1]:g}; train with a smaller "
+                    "learning_rate or max_norm"
+                )
+            display.update(1)
+        elapsed = time.monotonic() - begin
+        mean = float(np.mean(found))
+        measured = mean if validate is None else float(validate(trained))
+        state = _extended(
+            state, trained, moments, carried, end, found, measured, elapsed
+        )
+        if settings.checkpoint is not None:
+            _write(settings.checkpoint, state, recorded)
+    display.close()
+    history = {
+        "loss": state.loss,
+        "validated": state.validated,
+        "validation": state.validation,
+        "seconds": state.seconds,
+    }
+    return Result(state.best, history)
+
+
+def _optimizer(settings: Settings) -> optax.GradientTransformation:
+    rate: Any = settings.learning_rate
+    if settings.schedule == "cosine":
+        rate = optax.cosine_decay_schedule(rate, settings.num_steps, LAST_RATE)
+    clip = optax.clip_by_global_norm(settings.max_norm)
+    return optax.chain(clip, optax.adam(rate))
+
+
+def _step(
+    loss: LossFunction,
+    optimizer: optax.GradientTransformation,
+    model: Any,
+    moments: PyTree,
+    data: PyTree,
+    key: Key[Array, ""],
+) -> tuple[Float[Array, ""], Any, PyTree, PyTree]:
+    """The loss before a step of Adam, and what is behind it."""
+    value_and_gradient = eqx.filter_value_and_grad(loss, has_aux=True)
+    (value, data), gradient = value_and_gradient(model, data, key)
+    updates, moments = optimizer.update(gradient, moments)
+    return value, eqx.apply_updates(model, updates), moments, data
+
+
+def _start(model: Any, optimizer: Any, data: PyTree) -> _State:
+    none = np.zeros(0)
+    moments = optimizer.init(eqx.filter(model, eqx.is_inexact_array))
+    return _State(
+        model=model,
+        moments=moments,
+        data=data,
+        best=model,
+        num_steps=np.zeros((), np.int64),
+        loss=none,
+        validated=np.zeros(0, np.int64),
+        validation=none,
+        seconds=none,
+    )
+
+
+def _extended(
+    state: _State,
+    model: Any,
+    moments: PyTree,
+    data: PyTree,
+    end: int,
+    losses: list[float],
+    measured: float,
+    elapsed: float,
+) -> _State:
+    """The state after a stretch of steps and its validation."""
+    is_best = not np.any(state.validation <= measured)
+    before = state.seconds[-1] if len(state.seconds) else 0.0
+    return _State(
+        model=model,
+        moments=moments,
+        data=data,
+        best=model if is_best else state.best,
+        num_steps=np.asarray(end),
+        loss=np.append(state.loss, losses),
+        validated=np.append(state.validated, end),
+        validation=np.append(state.validation, measured),
+        seconds=np.append(state.seconds, before + elapsed),
+    )
+
+
+def _recorded(settings: Settings, more: dict[str, Any] | None) -> dict[str, Any]:
+    """What decides the result of a training."""
+    decisive = asdict(settings)
+    for name in ("checkpoint", "progress"):
+        decisive.pop(name)
+    return {"settings": decisive, **(more or {})}
+
+
+def _write(path: Any, state: _State, recorded: dict[str, Any]) -> None:
+    leaves, _ = _named(state)
+    write_arrays(path, KIND, VERSION, recorded, leaves)
+
+
+def _read(path: Any, state: _State, recorded: dict[str, Any]) -> _State:
+    found = read_arrays(path, KIND, VERSION)
+    expected, treedef = _named(state)
+    differing = sorted(
+        name
+        for name in found.configuration.keys() | recorded.keys()
+        if found.configuration.get(name) != recorded.get(name)
+    )
+    if differing or found.arrays.keys() != expected.keys():
+        what = ", ".join(
+            f"{name} {found.configuration.get(name)}, here {recorded.get(name)}"
+            for name in differing
+        )
+        raise ValueError(
+            f"{path} is the state of another training"
+            f"{': ' + what if what else ''}; continue that one with its settings, or "
+            "give another file"
+        )
+    histories = {".loss", ".validated", ".validation", ".seconds"}
+    for name, leaf in expected.items():
+        other = found.arrays[name]
+        is_history = name in histories and other.ndim == 1
+        is_same = other.shape == leaf.shape or is_history
+        if not is_same or other.dtype != leaf.dtype:
+            raise ValueError(
+                f"{path} holds {name} of shape {other.shape} and dtype "
+                f"{other.dtype.name}, expected {leaf.shape} and {leaf.dtype.name}; "
+                "give another file"
+            )
+    leaves = [
+        found.arrays[name]
+        if isinstance(leaf, np.ndarray)
+        else jnp.asarray(found.arrays[name])
+        for name, leaf in expected.items()
+    ]
+    arrays = jax.tree.unflatten(treedef, leaves)
+    return eqx.combine(arrays, eqx.filter(state, eqx.is_array, inverse=True))
+
+
+def _named(state: _State) -> tuple[dict[str, Any], Any]:
+    """The arrays of a state by name, and the tree that they are leaves of."""
+    arrays = eqx.filter(state, eqx.is_array)
+    leaves, treedef = jax.tree.flatten_with_path(arrays)
+    return {jax.tree_util.keystr(path): leaf for path, leaf in leaves}, treedef

@@ -1,0 +1,72 @@
+"""The shipped networks: python validation/conjugate_directions/train_shipped.py [name]
+
+Each is trained on `Rooms` on 2 CPU cores, in float32 with systems in float64, and goes
+on where it was stopped. What is shipped are its weights in half precision.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+jax.config.update("jax_enable_x64", True)
+
+from rooms import Rooms
+
+from krylax.learned import conjugate_directions as cd
+from krylax.learned import training
+
+
+class Recipe(NamedTuple):
+    """What a network is made of."""
+
+    num_points: tuple[int, ...]
+    num_steps: int
+    batch_size: int
+    num_systems: int
+    num_validation: int
+
+
+RECIPES = {
+    "from64-2d": Recipe((64, 64), 4000, 16, 128, 4),
+    "from64-3d": Recipe((32, 32, 32), 2400, 4, 128, 2),
+}
+
+
+def train(name: str, folder: Path, settings: dict[str, Any]) -> training.Result:
+    """Train a network by name."""
+    recipe = RECIPES[name]
+    net = cd.DeepConjugateDirection(
+        "from64", len(recipe.num_points), key=jax.random.key(0)
+    )
+    defaults = {
+        "num_steps": recipe.num_steps,
+        "batch_size": recipe.batch_size,
+        "learning_rate": 2e-3,
+        "validate_every": recipe.num_steps // 8,
+        "checkpoint": folder / f"{name}.state",
+    }
+    return cd.train(
+        net,
+        Rooms(recipe.num_points),
+        training.Settings(**(defaults | settings)),
+        num_systems=recipe.num_systems,
+        num_validation=recipe.num_validation,
+    )
+
+
+def main() -> None:
+    """Train what is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", default=list(RECIPES))
+    parser.add_argument("--out", type=Path, default=Path("build/conjugate_directions"))
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    for name in arguments.names:
+        result = train(name, arguments.out, {})
+        print(name, result.history["validation"], result.history["seconds"])
+
+
+if __name__ == "__main__":
+    main()
