@@ -6,4 +6,5 @@ Learned operators are operators like any other: a preconditioner is passed as
 - `conjugate_directions/`: The Deep Conjugate Direction Method, and a guarantee for any
   learned direction.
 - `gaussian_process/`: Equations solved by Gaussian processes on tensor grids.
+- `training/`: What the training of all learned operators has in common.
 """

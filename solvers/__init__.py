@@ -5,6 +5,7 @@
 - `_lineax.py`: Our solvers for lineax, and through it for Optimistix and Diffrax.
 - `_lineax_solver.py`: The class behind `as_lineax_solver`; the only one here to import
   lineax.
+- `_registry.py`: Learned operators that a data set's record can name.
 - `_requirements.py`: What `solve` asks of its arguments, as far as types and structures
   tell.
 - `_solve.py`: The top-level solve: checks, differentiation by the implicit rule,

@@ -155,7 +155,10 @@ def plan(
     is_constant = _is_same(A, other)
     trials: list[Trial] = []
     refusals: list[str] = []
-    for methods in _methods(A, is_constant, rtol, max_steps):
+    groups = _methods(A, is_constant, rtol, max_steps)
+    if not isinstance(preconditioner, str) and not _is_linear(preconditioner, A):
+        groups = _flexible_methods(A, rtol, max_steps)
+    for methods in groups:
         for name, method in methods:
             if not isinstance(preconditioner, str):
                 method = replace(method, preconditioner=preconditioner)
@@ -177,6 +180,31 @@ def plan(
         _reason(best, trials, _structure(A.tags, is_constant)),
         tuple(trials),
     )
+
+
+def _is_linear(preconditioner: Any, A: Any) -> bool:
+    """Whether a preconditioner is for all methods, and not for flexible ones alone."""
+    # The module must import without JAX, for a quick --help.
+    from ...operators import AbstractLinearOperator
+    from ...solvers._requirements import made
+
+    if preconditioner is None or isinstance(preconditioner, SharedPreconditioner):
+        return True
+    return isinstance(made(preconditioner, A), AbstractLinearOperator)
+
+
+def _flexible_methods(
+    A: Any, rtol: float, max_steps: int
+) -> list[list[tuple[str, SolveMethod]]]:
+    """Those for preconditioners that are not linear, in groups as `_methods`."""
+    from ... import solvers
+
+    settings: dict[str, Any] = {"rtol": rtol, "max_steps": max_steps}
+    gmres = ("FGMRES", SolveMethod(solvers.FGMRES(**settings)))
+    if not A.tags & {"positive_definite", "positive_semidefinite"}:
+        return [[gmres]]
+    cg = solvers.FlexibleCG(truncation=2, **settings)
+    return [[("FlexibleCG", SolveMethod(cg))], [gmres]]
 
 
 def _methods(

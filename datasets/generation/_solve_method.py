@@ -32,7 +32,12 @@ class SolveMethod:
         Raises:
             ValueError: as `store._record.record`.
         """
-        return {field.name: record(getattr(self, field.name)) for field in fields(self)}
+        # The module must import without JAX, for a quick --help.
+        from ...solvers import _registry as registry
+
+        names = [field.name for field in fields(self)]
+        known = registry.recorders()
+        return {name: record(getattr(self, name), known) for name in names}
 
 
 def method_from_configuration(stored: dict[str, Any]) -> SolveMethod:
@@ -48,8 +53,10 @@ def method_from_configuration(stored: dict[str, Any]) -> SolveMethod:
 def _part(stored: Any) -> Any:
     # The module must import without JAX, for a quick --help.
     from ... import solvers
+    from ...solvers import _registry as registry
     from ...solvers.core._inner_product import InnerProduct
 
     ours = (InnerProduct, SharedPreconditioner, SharedStart)
     known = {**vars(solvers), **{cls.__name__: cls for cls in ours}}
+    known |= registry.makers()
     return from_record(stored, known)

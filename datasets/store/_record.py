@@ -6,35 +6,41 @@ Two records can be compared, hashed and shown.
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from ..families._family import AbstractFamily
 
+Recorders = Mapping[type, Callable[[Any], dict[str, Any]]]
 # The newest that is read. Raised when a published data set could no longer be read by
 # an older krylax, or would be read as another one; a family says which is its own.
 FORMAT_VERSION = 2
 
 
-def record(value: Any) -> Any:
+def record(value: Any, recorders: Recorders = MappingProxyType({})) -> Any:
     """Return an object's type and fields as plain JSON values.
 
     Args:
         value: a dataclass (an Equinox module is one), a named function, a number, a
             string, None, or a tuple or list of these.
+        recorders: what makes the fields of the record of other classes.
 
     Raises:
         ValueError: anything else; it could not be compared with a stored one.
     """
+    if type(value) in recorders:
+        return {"type": type(value).__name__, **recorders[type(value)](value)}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: record(getattr(value, f.name)) for f in _fields(value)}
+        names = [field.name for field in _fields(value)]
+        fields = {name: record(getattr(value, name), recorders) for name in names}
         return {"type": type(value).__name__, **fields}
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, tuple | list):
-        return [record(item) for item in value]
+        return [record(item, recorders) for item in value]
     if isinstance(value, np.generic):
         return value.item()
     name = getattr(value, "__qualname__", "<")
@@ -120,7 +126,10 @@ def from_record(stored: Any, known: Mapping[str, Any]) -> Any:
         return stored
     fields = {k: from_record(v, known) for k, v in stored.items() if k != "type"}
     if stored["type"] not in known:
-        raise ValueError(f"{stored['type']!r} is not known to krylax")
+        raise ValueError(
+            f"{stored['type']!r} is not known to krylax; import the module that "
+            "defines it first, such as krylax.learned.conjugate_directions"
+        )
     return known[stored["type"]](**fields)
 
 

@@ -8,6 +8,7 @@
 - `_safeguarded.py`: A learned direction of any quality, with CG beside it as a
   guarantee.
 - `_train.py`: Training of a direction of search, on the errors that it leaves itself.
+- `_weights.py`: Networks in files, and those that krylax ships.
 """
 
 from ._callable import from_callable as from_callable
@@ -19,3 +20,6 @@ from ._network import DeepConjugateDirection as DeepConjugateDirection
 from ._network import num_parameters as num_parameters
 from ._safeguarded import Safeguarded as Safeguarded
 from ._train import train as train
+from ._weights import available as available
+from ._weights import load as load
+from ._weights import save as save

@@ -146,7 +146,9 @@ def _step(
     """The loss before a step of Adam, and what is behind it."""
     value_and_gradient = eqx.filter_value_and_grad(loss, has_aux=True)
     (value, data), gradient = value_and_gradient(model, data, key)
-    updates, moments = optimizer.update(gradient, moments)
+    # Optax raises decays to powers of integers, which strict promotion refuses.
+    with jax.numpy_dtype_promotion("standard"):
+        updates, moments = optimizer.update(gradient, moments)
     return value, eqx.apply_updates(model, updates), moments, data
 
 
@@ -177,7 +179,7 @@ def _extended(
     elapsed: float,
 ) -> _State:
     """The state after a stretch of steps and its validation."""
-    is_best = not np.any(state.validation <= measured)
+    is_best = measured < np.nanmin(np.append(state.validation, np.inf))
     before = state.seconds[-1] if len(state.seconds) else 0.0
     return _State(
         model=model,

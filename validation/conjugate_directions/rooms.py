@@ -54,7 +54,7 @@ class Rooms(RandomFamily):
             ]
             cells[is_solid[np.ix_(*places)]] = SOLID
         elif kind > 0.2:
-            for _ in range(rng.integers(1, 7)):
+            for _ in range(int(rng.integers(1, 7))):
                 cells[_shape(rng, x)] = SOLID
         if rng.random() < 0.3:
             cells[(x[-1] > rng.uniform(0.4, 0.95)) & (cells == FLUID)] = AIR
@@ -67,7 +67,7 @@ class Rooms(RandomFamily):
 
     def system(self, parameters: Mapping[str, Any]) -> tuple[Any, Any]:
         """Return (A, b)."""
-        boundary = ["neumann"] * (len(self.num_points) - 1) + [("neumann", "dirichlet")]
+        boundary: Any = ["neumann"] * (len(self.num_points) - 1) + [("neumann", "dirichlet")]
         spacing = tuple(1 / n for n in self.num_points)
         A = kx.operators.MaskedPoisson(
             parameters["cells"], spacing, boundary=boundary, dtype=self.dtype
@@ -108,6 +108,7 @@ def _shape(rng: np.random.Generator, x: np.ndarray) -> np.ndarray:
 def _without_pockets(cells: np.ndarray) -> np.ndarray:
     """Fluid that reaches neither air nor the open end counts as solid."""
     padded = np.pad(cells, [(0, 0)] * (cells.ndim - 1) + [(0, 1)], constant_values=AIR)
-    labels, _ = ndimage.label(padded != SOLID)
+    found: Any = ndimage.label(padded != SOLID)
+    labels = found[0]
     is_reached = labels == labels[(0,) * (cells.ndim - 1) + (-1,)]
     return np.where(is_reached[..., :-1], cells, SOLID)

@@ -1,4 +1,4 @@
-"""The shipped networks: python validation/conjugate_directions/train_shipped.py [name]
+"""Train the shipped networks, all or those that are named.
 
 Each is trained on `Rooms` on 2 CPU cores, in float32 with systems in float64, and goes
 on where it was stopped. What is shipped are its weights in half precision.

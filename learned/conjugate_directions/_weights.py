@@ -1,0 +1,176 @@
+"""Networks in files, and those that krylax ships.
+
+A file describes itself: its architecture, and every weight by name
+(`training/_checkpoint.py`). Shipped ones are kept in half precision, whose error of
+5e-4 is far below what the training leaves open, and computed with in single precision.
+"""
+
+import hashlib
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import DTypeLike
+
+from ...operators._arguments import shown
+from ...solvers import _registry as registry
+from ..training._checkpoint import read_arrays, write_arrays
+from ._masked import Masked
+from ._network import DeepConjugateDirection
+from ._safeguarded import Safeguarded
+
+KIND = "conjugate direction"
+VERSION = 1
+FOLDER = Path(__file__).parent / "weights"
+SUFFIX = ".safetensors"
+FIELDS = ("architecture", "num_dimensions", "normalization")
+
+
+def save(
+    path: str | PathLike[str],
+    model: DeepConjugateDirection,
+    *,
+    dtype: DTypeLike | None = None,
+) -> None:
+    """Write a network to a file, which is then whole or as before.
+
+    Args:
+        path: of the file, in the format safetensors.
+        model: the network; how its norm is reduced is not kept.
+        dtype: that the weights are kept in, by default their own.
+
+    Raises:
+        TypeError: no `DeepConjugateDirection`.
+        ValueError: a weight is NaN or infinite, in that dtype.
+    """
+    if not isinstance(model, DeepConjugateDirection):
+        raise TypeError(
+            "model must be a DeepConjugateDirection, got a "
+            f"{type(model).__name__}; write other modules with "
+            "equinox.tree_serialise_leaves"
+        )
+    arrays = _named(model)
+    configuration: dict[str, Any] = {name: getattr(model, name) for name in FIELDS}
+    configuration["dtype"] = model.stem.weight.dtype.name
+    kept = {
+        name: array if dtype is None else array.astype(jnp.dtype(dtype))
+        for name, array in arrays.items()
+    }
+    write_arrays(path, KIND, VERSION, configuration, kept)
+
+
+def load(path: str | PathLike[str]) -> DeepConjugateDirection:
+    """Read a network from a file, or one that krylax ships.
+
+    Args:
+        path: of a file, or one of the names that `available` lists.
+
+    Raises:
+        FileNotFoundError: neither a file nor such a name.
+        ValueError: the file is damaged, of another kind, version or architecture, or
+            holds NaN or infinity.
+
+    Examples:
+        >>> from krylax.learned import conjugate_directions as cd
+        >>> net = cd.load("from64-2d")
+        >>> cd.num_parameters(net)
+        32657
+    """
+    if isinstance(path, str) and path in available():
+        path = FOLDER / (path + SUFFIX)
+    elif not Path(path).exists():
+        raise FileNotFoundError(
+            f"{path} is neither a file nor one of the shipped networks, "
+            f"{', '.join(available())}"
+        )
+    arrays, configuration = read_arrays(path, KIND, VERSION)
+    try:
+        dtype = jnp.dtype(configuration["dtype"])
+        fields = {name: configuration[name] for name in FIELDS}
+        like: Any = eqx.filter_eval_shape(
+            lambda key: DeepConjugateDirection(key=key, dtype=dtype, **fields),
+            jax.random.key(0),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path} describes no network of this krylax: {error}"
+        ) from error
+    expected = _named(like)
+    _require_same(arrays, expected, path)
+    leaves = [jnp.asarray(arrays[name], dtype) for name in expected]
+    parts, static = eqx.partition(like, _is_array)
+    return eqx.combine(jax.tree.unflatten(jax.tree.structure(parts), leaves), static)
+
+
+def available() -> tuple[str, ...]:
+    """Return the names of the networks that krylax ships, for `load`."""
+    return tuple(sorted(path.stem for path in FOLDER.glob(f"*{SUFFIX}")))
+
+
+def fingerprint(model: Any) -> str:
+    """Return the SHA-256 of a network's weights, in single precision by name."""
+    digest = hashlib.sha256()
+    for name, array in sorted(_named(model).items()):
+        digest.update(f"{name} {array.shape}".encode())
+        digest.update(np.asarray(array, "<f4").tobytes())
+    return digest.hexdigest()
+
+
+def _named(model: Any) -> dict[str, Any]:
+    leaves, _ = jax.tree.flatten_with_path(eqx.filter(model, _is_array))
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="."): leaf
+        for path, leaf in leaves
+    }
+
+
+def _is_array(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array | np.ndarray | jax.ShapeDtypeStruct)
+
+
+def _require_same(
+    arrays: dict[str, np.ndarray], expected: dict[str, Any], path: Any
+) -> None:
+    if arrays.keys() != expected.keys():
+        differing = sorted(arrays.keys() ^ expected.keys())
+        raise ValueError(
+            f"{path} holds other weights than its architecture: {shown(differing)}"
+        )
+    for name, array in arrays.items():
+        if array.shape != expected[name].shape:
+            raise ValueError(
+                f"{path} holds {name} of shape {array.shape}, its architecture has "
+                f"{expected[name].shape}"
+            )
+
+
+def _record(model: DeepConjugateDirection) -> dict[str, Any]:
+    """The sum of its weights, and the name of a shipped network."""
+    found = fingerprint(model)
+    names = [name for name in available() if fingerprint(load(name)) == found]
+    return {"name": names[0] if names else None, "sha256": found}
+
+
+def _from_record(name: str | None, sha256: str) -> DeepConjugateDirection:
+    if name is None or name not in available():
+        raise ValueError(
+            f"the network with the weights {sha256} is none that krylax ships; give "
+            "it as the preconditioner"
+        )
+    model = load(name)
+    if fingerprint(model) != sha256:
+        raise ValueError(
+            f"the network {name!r} has the weights {fingerprint(model)} here, the "
+            f"data set was made with {sha256}; use the krylax that made it, or give "
+            "its network as the preconditioner"
+        )
+    return model
+
+
+registry.register(DeepConjugateDirection, _record, _from_record)
+registry.register(Masked)
+registry.register(Safeguarded)

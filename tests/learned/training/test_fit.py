@@ -1,0 +1,124 @@
+"""The training loop: what it finds, and that it can be stopped anywhere."""
+
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from krylax.learned.training import Settings, fit
+
+QUIET: dict[str, Any] = {"progress": False, "num_steps": 60, "validate_every": 10}
+
+
+class Line(eqx.Module):
+    """y = slope x + offset."""
+
+    slope: Any
+    offset: Any
+
+    def __call__(self, x: Any) -> Any:
+        return self.slope * x + self.offset
+
+
+MODEL = Line(jnp.zeros(()), jnp.zeros(()))
+
+
+def loss(model: Line, data: Any, key: Any) -> Any:
+    """Of noisy values of 3 x - 1; the data counts the steps."""
+    x = jax.random.normal(key, (32,))
+    return jnp.mean((model(x) - 3 * x + 1) ** 2), data + 1
+
+
+def trained(**settings: Any) -> Any:
+    settings = {"learning_rate": 0.1, **QUIET, **settings}
+    return fit(MODEL, loss, Settings(**settings), data=jnp.zeros((), jnp.int32))
+
+
+def test_a_line_is_found():
+    result = trained(num_steps=300)
+    assert float(result.model.slope) == pytest.approx(3, abs=0.02)
+    assert float(result.model.offset) == pytest.approx(-1, abs=0.02)
+    assert result.history["loss"].shape == (300,)
+    assert np.array_equal(result.history["validated"], np.arange(10, 301, 10))
+    assert np.all(np.diff(result.history["seconds"]) > 0)
+
+
+def test_training_that_was_stopped_goes_on_to_the_same_bits(tmp_path: Path):
+    state = tmp_path / "state"
+    whole = trained(checkpoint=tmp_path / "whole")
+
+    class Stop(Exception):
+        pass
+
+    def stopping(model: Any) -> float:
+        if float(model.slope) > 1:
+            raise Stop
+        return float(jnp.abs(model.slope - 3))
+
+    def measuring(model: Any) -> float:
+        return float(jnp.abs(model.slope - 3))
+
+    settings = Settings(learning_rate=0.1, checkpoint=state, **QUIET)
+    with pytest.raises(Stop):
+        fit(MODEL, loss, settings, data=jnp.zeros((), jnp.int32), validate=stopping)
+    assert state.exists()
+    again = fit(
+        MODEL, loss, settings, data=jnp.zeros((), jnp.int32), validate=measuring
+    )
+    assert np.array_equal(again.history["loss"], whole.history["loss"])
+
+
+def test_what_is_done_is_not_trained_again(tmp_path: Path):
+    first = trained(checkpoint=tmp_path / "x")
+    again = trained(checkpoint=tmp_path / "x")
+    for name, values in first.history.items():
+        assert np.array_equal(values, again.history[name])
+    assert again.model.slope == first.model.slope
+
+
+def test_the_model_of_the_best_validation_is_kept():
+    settings = Settings(learning_rate=0.1, **QUIET)
+    values = iter([5.0, 2.0, 3.0, float("nan"), 4.0, 2.0])
+    seen = []
+
+    def validate(model: Any) -> float:
+        seen.append(model.slope)
+        return next(values)
+
+    result = fit(MODEL, loss, settings, data=jnp.zeros((), int), validate=validate)
+    assert result.model.slope == seen[1]
+
+
+def test_another_training_is_refused(tmp_path: Path):
+    trained(checkpoint=tmp_path / "x")
+    with pytest.raises(ValueError, match="state of another training: settings"):
+        trained(checkpoint=tmp_path / "x", learning_rate=0.2)
+
+
+def test_loss_that_is_not_finite_is_named():
+    def broken(model: Line, data: Any, key: Any) -> Any:
+        value, data = loss(model, data, key)
+        return value / jnp.where(data < 5, 1, 0), data
+
+    settings = Settings(**QUIET)
+    with pytest.raises(FloatingPointError, match="loss of step 5 is inf"):
+        fit(MODEL, broken, settings, data=jnp.zeros((), jnp.int32))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("num_steps", 0, "num_steps must be at least 1"),
+        ("batch_size", 1.5, "batch_size must be an integer"),
+        ("learning_rate", float("nan"), "learning_rate must be positive and finite"),
+        ("max_norm", -1, "max_norm must be positive and finite"),
+        ("schedule", "linear", "schedule must be one of cosine, constant"),
+    ],
+)
+def test_settings_out_of_range_are_refused(name: str, value: Any, message: str):
+    with pytest.raises(ValueError, match=message):
+        Settings(**{name: value})
