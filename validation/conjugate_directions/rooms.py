@@ -67,7 +67,8 @@ class Rooms(RandomFamily):
 
     def system(self, parameters: Mapping[str, Any]) -> tuple[Any, Any]:
         """Return (A, b)."""
-        boundary: Any = ["neumann"] * (len(self.num_points) - 1) + [("neumann", "dirichlet")]
+        boundary: Any = ["neumann"] * len(self.num_points)
+        boundary[-1] = ("neumann", "dirichlet")
         spacing = tuple(1 / n for n in self.num_points)
         A = kx.operators.MaskedPoisson(
             parameters["cells"], spacing, boundary=boundary, dtype=self.dtype

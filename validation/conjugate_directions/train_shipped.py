@@ -30,7 +30,7 @@ class Recipe(NamedTuple):
 
 RECIPES = {
     "from64-2d": Recipe((64, 64), 4000, 16, 128, 4),
-    "from64-3d": Recipe((32, 32, 32), 2400, 4, 128, 2),
+    "from64-3d": Recipe((32, 32, 32), 2600, 4, 128, 2),
 }
 
 
