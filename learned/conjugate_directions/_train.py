@@ -152,7 +152,7 @@ def train(
     )
 
 
-def doubled(family: Any) -> Any:
+def doubled(family: Any) -> AbstractFamily:
     """The family with twice as many points per axis, from its own stream."""
     num_points = getattr(family, "num_points", None)
     if num_points is None:
