@@ -17,6 +17,8 @@ from rooms import Rooms
 from krylax.learned import conjugate_directions as cd
 from krylax.learned import training
 
+WEIGHTS = Path(__file__).parents[2] / "learned/conjugate_directions/weights"
+
 
 class Recipe(NamedTuple):
     """What a network is made of."""
@@ -61,11 +63,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", default=list(RECIPES))
     parser.add_argument("--out", type=Path, default=Path("build/conjugate_directions"))
+    parser.add_argument(
+        "--ship", action="store_true", help="write the weights into the package"
+    )
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     for name in arguments.names:
         result = train(name, arguments.out, {})
         print(name, result.history["validation"], result.history["seconds"])
+        folder = WEIGHTS if arguments.ship else arguments.out
+        cd.save(folder / f"{name}.safetensors", result.model, dtype="float16")
 
 
 if __name__ == "__main__":
