@@ -15,6 +15,7 @@ from .families import Heat as Heat
 from .families import HelmholtzScattering as HelmholtzScattering
 from .families import Poisson as Poisson
 from .families import Porous as Porous
+from .families import PressureProjection as PressureProjection
 from .families import SKRReleased as SKRReleased
 from .families import Thermal as Thermal
 from .generation import Estimate as Estimate

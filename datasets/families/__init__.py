@@ -27,5 +27,6 @@ from ._heat import Heat as Heat
 from ._helmholtz_scattering import HelmholtzScattering as HelmholtzScattering
 from ._poisson import Poisson as Poisson
 from ._porous import Porous as Porous
+from ._pressure_projection import PressureProjection as PressureProjection
 from ._skr_released import SKRReleased as SKRReleased
 from ._thermal import Thermal as Thermal
