@@ -30,6 +30,8 @@ _BODIES = {
     "rotating": ((0.18, 0.26), (0.05, 0.1)),
     "moving_disc": ((0.14, 0.2), (0.08, 0.14)),
 }
+# Around the source of smoke no block is solid.
+_CLEAR = 0.1
 _NO_BODY = ((0.0, 0.0), (0.0, 0.0))
 MOVING = ("rotating", "moving_disc")
 
@@ -109,7 +111,7 @@ def first_state(
         cells = np.where(density <= 0, FLUID, AIR)
     elif scene == "random_solids":
         lattice = blocks(num_points, random, width=width) < solid
-        is_free = ~lattice | (squared_distance(points, setting.source) < 0.01)
+        is_free = ~lattice | (squared_distance(points, setting.source) < _CLEAR**2)
         cells = np.where(_connected(is_free, is_open), FLUID, SOLID)
         if not np.any(smoke(points, setting, np.exp)[cells == FLUID] > 0.1):
             raise ValueError(
@@ -200,5 +202,9 @@ def _connected(
     from scipy.ndimage import label
 
     regions: np.ndarray = label(is_free)[0]  # pyright: ignore
-    reached = regions[..., -1] if is_open else np.argmax(np.bincount(regions.flat)[1:])
-    return is_free & np.isin(regions, reached + (not is_open))
+    if is_open:
+        reached = regions[..., -1]
+    else:
+        sizes = np.bincount(regions.ravel(), minlength=2)
+        reached = 1 + np.argmax(sizes[1:])
+    return is_free & np.isin(regions, reached)

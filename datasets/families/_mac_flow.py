@@ -16,6 +16,7 @@ Differs from the book:
 from typing import Literal
 
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.scipy.ndimage import map_coordinates
 from jaxtyping import Array, Bool, Float, Int, Shaped
@@ -117,14 +118,22 @@ def advect(
 
     Beyond walls the values of the outermost faces and cells go on.
     """
-    shape = density.shape
-
-    def moved(values: Float[Array, "..."], axis: int | None) -> Float[Array, "..."]:
-        points = positions(shape, axis, values.dtype)
-        half = traced_back(points, points, velocity, time_step / 2)
-        return interpolate(values, traced_back(points, half, velocity, time_step), axis)
-
-    return tuple(moved(u, a) for a, u in enumerate(velocity)), moved(density, None)
+    fields, axes = (*velocity, density), (*range(density.ndim), None)
+    grids = [positions(density.shape, axis, density.dtype) for axis in axes]
+    # Of all fields at once: in 3-D that compiles in half the time.
+    starts = [
+        jnp.concatenate([x.ravel() for x in xs]) for xs in zip(*grids, strict=True)
+    ]
+    half = traced_back(starts, starts, velocity, time_step / 2)
+    points = traced_back(starts, half, velocity, time_step)
+    ends = np.cumsum([field.size for field in fields])[:-1]
+    moved = [
+        interpolate(field, own, axis).reshape(field.shape)
+        for field, axis, *own in zip(
+            fields, axes, *(jnp.split(x, ends) for x in points), strict=True
+        )
+    ]
+    return tuple(moved[:-1]), moved[-1]
 
 
 def traced_back(

@@ -45,10 +45,10 @@ _KEPT_RUNS = 2
 class PressureProjection(RandomFamily):
     """-Δφ = -∇·u* of the frames of incompressible flows: real right-hand sides.
 
-    Sample i is frame i mod num_frames of run i div num_frames. All of a run is simulated
-    where one of its frames is drawn, and its frames are kept for the next samples.
-    Consecutive samples already are in an order in which neighbours are alike:
-    `generate(..., ordering="none")` recycles along the run.
+    Sample i is frame i mod num_frames of run i div num_frames. A run is simulated as a
+    whole when one of its frames is drawn, and kept for the next samples. Consecutive
+    frames are alike: their own order is the one to solve them in,
+    `generate(..., ordering="none")`.
 
     The walls of the unit box let nothing through. With top="open" the fluid leaves and
     enters above, where φ = 0. With top="closed" all walls are closed, the matrix is
@@ -205,11 +205,13 @@ class PressureProjection(RandomFamily):
 
         from ...operators import MaskedPoisson
 
-        up = "dirichlet" if self.top == "open" else "neumann"
+        boundary: Any = ["neumann"] * len(self.num_points)
+        if self.top == "open":
+            boundary[-1] = ("neumann", "dirichlet")
         A = MaskedPoisson(
             jnp.asarray(parameters["cells"], "int32"),
             tuple(1 / n for n in self.num_points),
-            boundary=[*["neumann"] * (len(self.num_points) - 1), ("neumann", up)],
+            boundary=boundary,
             nullspace="constant" if self._is_singular else None,
             dtype=self.dtype,
         )
