@@ -110,13 +110,13 @@ def first_state(
         density = _surface(points, random)
         cells = np.where(density <= 0, FLUID, AIR)
     elif scene == "random_solids":
-        lattice = blocks(num_points, random, width=width) < solid
-        is_free = ~lattice | (squared_distance(points, setting.source) < _CLEAR**2)
-        cells = np.where(_connected(is_free, is_open), FLUID, SOLID)
-        if not np.any(smoke(points, setting, np.exp)[cells == FLUID] > 0.1):
+        is_free = blocks(num_points, random, width=width) >= solid
+        is_fluid = _random_fluid(is_free, points, setting, is_open)
+        if np.count_nonzero(is_fluid) < 2:
             raise ValueError(
                 f"no fluid at the source of the smoke: lower solid, now {solid:g}"
             )
+        cells = np.where(is_fluid, FLUID, SOLID)
     elif scene != "plume":
         turned = np.cos(setting.phase), np.sin(setting.phase)
         cells = np.where(inside_body(scene, setting, points, *turned), SOLID, FLUID)
@@ -194,17 +194,24 @@ def _surface(points: Points, random: np.random.Generator) -> Float[np.ndarray, "
     return np.minimum(points[-1] - depth, box)
 
 
-def _connected(
-    is_free: Bool[np.ndarray, "..."], is_open: bool
+def _random_fluid(
+    is_free: Bool[np.ndarray, "..."],
+    points: Points,
+    setting: FlowSetting,
+    is_open: bool,
 ) -> Bool[np.ndarray, "..."]:
-    """Return the free cells that lead to the open top or, if closed, most others."""
+    """Return the free cells that lead to the open top or, if closed, most others.
+
+    Around the source all cells are free. Where it is walled in, nothing would flow:
+    there are none then.
+    """
     # SciPy takes long to import, which --help must not pay.
     from scipy.ndimage import label
 
-    regions: np.ndarray = label(is_free)[0]  # pyright: ignore
-    if is_open:
-        reached = regions[..., -1]
-    else:
-        sizes = np.bincount(regions.ravel(), minlength=2)
-        reached = 1 + np.argmax(sizes[1:])
-    return is_free & np.isin(regions, reached)
+    squares = squared_distance(points, setting.source)
+    regions: np.ndarray = label(is_free | (squares < _CLEAR**2))[0]  # pyright: ignore
+    reached = regions[..., -1]
+    if not is_open:
+        reached = 1 + np.argmax(np.bincount(regions.ravel(), minlength=2)[1:])
+    is_fluid = (regions > 0) & np.isin(regions, reached)
+    return is_fluid & is_fluid.flat[np.argmin(squares)]

@@ -199,7 +199,7 @@ def _methods(
         "GCRODR with Jacobi",
         SolveMethod(recycling, jacobi, recycle="frozen"),
     )
-    if "positive_definite" in tags:
+    if "positive_semidefinite" in tags:
         cycles = ("CG with Multigrid", SolveMethod(cg, multigrid))
         if is_constant:
             inverse = solvers.FastDiagonalization(rtol=rtol)
@@ -259,6 +259,7 @@ def _best(trials: list[Trial]) -> Trial:
 def _structure(tags: frozenset[str], is_constant: bool) -> str:
     kinds = {
         "positive_definite": "symmetric positive definite",
+        "positive_semidefinite": "symmetric positive semidefinite",
         "hermitian": "symmetric, not known to be definite",
         "symmetric": "complex symmetric",
     }
