@@ -181,7 +181,7 @@ def pressure(family: datasets.PressureProjection, p: Parameters) -> Assembled:
     def link(cell: Any, other: Any, axis: int, side: int) -> tuple[float, float]:
         if cells[cell] != 2 or cells[other] == 1:
             return 0.0, 0.0
-        return 1 / h[axis] ** 2, -(cells[other] == 2) / h[axis] ** 2
+        return 1 / h[axis] ** 2, -int(cells[other] == 2) / h[axis] ** 2
 
     def wall(cell: Any, axis: int, side: int) -> float:
         return (cells[cell] == 2 and (axis, side) == (1, 1)) / h[axis] ** 2
