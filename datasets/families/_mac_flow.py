@@ -13,7 +13,7 @@ Differs from the book:
 2. The level set is shifted so that the number of fluid cells stays the same.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import jax.numpy as jnp
 import numpy as np
@@ -112,7 +112,9 @@ def correct(
 
 
 def advect(
-    velocity: Velocity, density: Float[Array, "*n"], time_step: float
+    velocity: Velocity,
+    density: Float[Array, "*n"],
+    time_step: float | Float[Array, ""],
 ) -> tuple[Velocity, Float[Array, "*n"]]:
     """Return velocity and density as they were where the flow comes from.
 
@@ -137,7 +139,10 @@ def advect(
 
 
 def traced_back(
-    points: Points, places: Points, velocity: Velocity, time: float
+    points: Points,
+    places: Points,
+    velocity: Velocity,
+    time: float | Float[Array, ""],
 ) -> Points:
     """Return where points come from that moved with the velocity of other places."""
     return [
@@ -251,7 +256,7 @@ def redistanced(distance: Float[Array, "*n"]) -> Float[Array, "*n"]:
     h = 1 / max(distance.shape)
     sign = distance / jnp.sqrt(distance**2 + h**2)
 
-    def step(_: int, phi: Float[Array, "*n"]) -> Float[Array, "*n"]:
+    def step(_: Any, phi: Float[Array, "*n"]) -> Float[Array, "*n"]:
         squares = jnp.zeros_like(phi)
         for axis, n in enumerate(phi.shape):
             slopes = jnp.diff(_padded(phi, axis, "edge"), axis=axis) * n
@@ -272,7 +277,7 @@ def extrapolate(
     Further away they are zero.
     """
 
-    def step(_: int, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+    def step(_: Any, carry: tuple[Array, Array]) -> tuple[Array, Array]:
         values, known = carry
         counts = _neighbour_sums(known)
         means = _neighbour_sums(values) / jnp.maximum(counts, 1)

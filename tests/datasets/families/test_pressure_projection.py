@@ -55,9 +55,10 @@ def flow(name: str) -> tuple[FlowState, dict[str, np.ndarray]]:
 @each_case
 def test_no_divergence_is_left_in_the_fluid(name: str):
     states, parameters = flow(name)
+    axes = list(zip(states.velocity, CASES[name].num_points, strict=True))
     for frame in range(NUM_FRAMES):
-        velocity = tuple(u[frame] for u in states.velocity)
-        left = mac.negative_divergence(velocity, states.cells[frame])
+        fluxes = [np.diff(u[frame], axis=a) * n for a, (u, n) in enumerate(axes)]
+        left = np.sum(fluxes, axis=0)[states.cells[frame] == FLUID]
         b = parameters["right_hand_side"][frame]
         assert np.any(b)
         assert np.linalg.norm(left) <= 2 * RTOL * np.linalg.norm(b)
