@@ -122,7 +122,8 @@ class PressureProjection(RandomFamily):
 
         Raises:
             ValueError: float64 while JAX's 64-bit mode is off, or as `initial_state`.
-            RuntimeError: a pressure system of the simulation was not solved.
+            RuntimeError: a pressure system of the simulation was not solved; or JAX has
+                no CPU, where it runs: JAX_PLATFORMS must name it too.
         """
         run, frame = divmod(int(sample_id), self.num_frames)
         frames = _frames(self, run)
