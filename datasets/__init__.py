@@ -11,10 +11,13 @@ from .families import AbstractFamily as AbstractFamily
 from .families import ConvectionDiffusion as ConvectionDiffusion
 from .families import CosineKL as CosineKL
 from .families import Darcy as Darcy
+from .families import FlowSetting as FlowSetting
+from .families import FlowState as FlowState
 from .families import Heat as Heat
 from .families import HelmholtzScattering as HelmholtzScattering
 from .families import Poisson as Poisson
 from .families import Porous as Porous
+from .families import PressureProjection as PressureProjection
 from .families import SKRReleased as SKRReleased
 from .families import Thermal as Thermal
 from .generation import Estimate as Estimate

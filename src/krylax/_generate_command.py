@@ -74,6 +74,7 @@ _FAMILIES = {
         datasets.ConvectionDiffusion,
         datasets.Heat,
         datasets.Porous,
+        datasets.PressureProjection,
         datasets.SKRReleased,
     )
 }

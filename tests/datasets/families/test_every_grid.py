@@ -66,6 +66,12 @@ FAMILIES: dict[str, Row] = {
         (False, False),
         SECOND,
     ),
+    # The second frame of a run too, of which advection is a part.
+    "pressure": (
+        lambda n: datasets.PressureProjection((n, n), "obstacle", num_frames=2),
+        (False, False),
+        FIRST,
+    ),
     "heat": (lambda n: datasets.Heat((n, n)), (False, False), SECOND),
 }
 

@@ -175,6 +175,21 @@ def porous(family: datasets.Porous, p: Parameters) -> Assembled:
     return assemble(family.num_points, link, wall, 1 - pores), pores
 
 
+def pressure(family: datasets.PressureProjection, p: Parameters) -> Assembled:
+    cells, h = p["cells"], [1 / n for n in family.num_points]
+
+    def link(cell: Any, other: Any, axis: int, side: int) -> tuple[float, float]:
+        if cells[cell] != 2 or cells[other] == 1:
+            return 0.0, 0.0
+        return 1 / h[axis] ** 2, -int(cells[other] == 2) / h[axis] ** 2
+
+    def wall(cell: Any, axis: int, side: int) -> float:
+        return (cells[cell] == 2 and (axis, side) == (1, 1)) / h[axis] ** 2
+
+    shift = (cells != 2).astype(float)
+    return assemble(family.num_points, link, wall, shift), p["right_hand_side"]
+
+
 SMALL = (14, 11)
 MEDIUM: dict[str, Any] = {"num_points": SMALL, "contrast": 100.0, "width": 0.1}
 WAVES: dict[str, Any] = {"num_points": (14, 12), "wavenumber": 5.0}
@@ -189,6 +204,14 @@ FAMILIES: dict[str, tuple[Any, Any]] = {
     "random": (datasets.Darcy(coefficient="random", **MEDIUM, anisotropy=9.0), darcy),
     "porous": (datasets.Porous(SMALL, width=0.1), porous),
     "walls": (datasets.Porous(SMALL, mask="walls"), porous),
+    "obstacle": (
+        datasets.PressureProjection(SMALL, "obstacle", num_frames=6),
+        pressure,
+    ),
+    "surface": (
+        datasets.PressureProjection(SMALL, "free_surface", num_frames=6),
+        pressure,
+    ),
 }
 each_family = pytest.mark.parametrize("name", FAMILIES)
 
@@ -253,7 +276,7 @@ def test_float32_gives_float32_throughout(name: str):
 
     dtypes = [field.dtype for field in jax.eval_shape(fields, parameters)]
     assert {d.itemsize // (1 + (d.kind == "c")) for d in dtypes} == {4}
-    assert all(array.dtype == "float32" for array in parameters.values())
+    assert all(array.dtype in ("float32", "int32") for array in parameters.values())
 
 
 @each_family
@@ -384,6 +407,17 @@ BAD: list[tuple[Any, dict[str, Any], str]] = [
     (datasets.Porous, {"solid": 1.0}, "solid must be below 1"),
     (datasets.Porous, {"num_points": (9, 9)}, "width must be at least that of a cell"),
     (datasets.Porous, {"mask": "comb"}, "mask must be one of"),
+    (datasets.PressureProjection, {"scene": "fire"}, "scene must be one of"),
+    (datasets.PressureProjection, {"top": "ajar"}, "top must be one of"),
+    (datasets.PressureProjection, {"num_points": (64,)}, "must be 2 or 3 integers"),
+    (datasets.PressureProjection, {"num_frames": 0}, "num_frames must be at least 1"),
+    (datasets.PressureProjection, {"solid": 1.0}, "solid must be below 1"),
+    (datasets.PressureProjection, {"time_step": 0.0}, "time_step must be positive"),
+    (
+        datasets.PressureProjection,
+        {"num_points": (9, 9), "scene": "random_solids"},
+        "width must be at least that of a cell",
+    ),
     (datasets.Heat, {"steps_per_turn": 0}, "at least 1"),
     (datasets.Heat, {"time_step": -1.0}, "positive and finite"),
     (datasets.Heat, {"seed": -1}, "must not be negative"),

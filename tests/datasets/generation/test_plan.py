@@ -54,6 +54,16 @@ WAVES: Any = {"num_points": (14, 12), "wavenumber": 5.0}
             ["CG with Multigrid"],
         ),
         (
+            datasets.PressureProjection(SMALL, "rotating", num_frames=16),
+            "The matrices differ and are symmetric positive definite",
+            ["CG with Multigrid"],
+        ),
+        (
+            datasets.PressureProjection(SMALL, "rotating", 16, "closed"),
+            "The matrices differ and are symmetric positive semidefinite",
+            ["CG with Multigrid"],
+        ),
+        (
             datasets.HelmholtzScattering(**WAVES),
             "The matrices differ and are symmetric, not known to be definite",
             ["BiCGStab with FastDiagonalization of the mean", "MINRES"],
@@ -73,7 +83,17 @@ WAVES: Any = {"num_points": (14, 12), "wavenumber": 5.0}
             ["BiCGStab with Multigrid"],
         ),
     ],
-    ids=["poisson", "thermal", "darcy", "porous", "cavity", "scattered", "convection"],
+    ids=[
+        "poisson",
+        "thermal",
+        "darcy",
+        "porous",
+        "open",
+        "closed",
+        "cavity",
+        "scattered",
+        "convection",
+    ],
 )
 def test_structure_decides_what_is_tried_and_the_fastest_is_chosen(
     family: Any, structure: str, tried: list[str]

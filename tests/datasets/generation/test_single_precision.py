@@ -32,6 +32,7 @@ FAMILIES = {
     "heat": datasets.Heat(SMALL, **SINGLE),
     "channels": datasets.Darcy(SMALL, "channels", contrast=100, **SINGLE),
     "porous": datasets.Porous(SMALL, width=0.1, **SINGLE),
+    "pressure": datasets.PressureProjection(SMALL, num_frames=3, **SINGLE),
     "skr": datasets.SKRReleased(8, **SINGLE),
 }
 # The defaults of `generate` all through, with residuals that 32 bits do not bring to
