@@ -28,11 +28,12 @@ class Recipe(NamedTuple):
     batch_size: int
     num_systems: int
     num_validation: int
+    validate_every: int
 
 
 RECIPES = {
-    "from64-2d": Recipe((64, 64), 4000, 16, 128, 4),
-    "from64-3d": Recipe((32, 32, 32), 2600, 4, 128, 2),
+    "from64-2d": Recipe((64, 64), 4000, 16, 128, 4, 500),
+    "from64-3d": Recipe((32, 32, 32), 1600, 4, 128, 1, 400),
 }
 
 
@@ -46,7 +47,7 @@ def train(name: str, folder: Path, settings: dict[str, Any]) -> training.Result:
         "num_steps": recipe.num_steps,
         "batch_size": recipe.batch_size,
         "learning_rate": 2e-3,
-        "validate_every": recipe.num_steps // 8,
+        "validate_every": recipe.validate_every,
         "checkpoint": folder / f"{name}.state",
     }
     return cd.train(
