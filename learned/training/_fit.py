@@ -3,9 +3,10 @@
 D. P. Kingma, J. Ba, Adam: a method for stochastic optimization, ICLR 2015.
 """
 
+import functools
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, Key, PyTree
 
-from ...datasets.generation._progress import progress
+from ...datasets.generation._progress import Progress, progress
 from ._checkpoint import read_arrays, write_arrays
 from ._settings import Settings
 
@@ -86,35 +87,17 @@ def fit(
     recorded = _recorded(settings, configuration)
     if settings.checkpoint is not None and Path(settings.checkpoint).exists():
         state = _read(settings.checkpoint, state, recorded)
-    step = eqx.filter_jit(_step)
+    step = functools.partial(eqx.filter_jit(_step), loss, optimizer)
     key = jax.random.key(settings.seed)
     display = progress(
         settings.num_steps, int(state.num_steps), settings.progress, "steps", "trained"
     )
     while state.num_steps < settings.num_steps:
-        last = int(state.num_steps)
-        end = min(last + settings.validate_every, settings.num_steps)
         begin = time.monotonic()
-        trained, moments, found = state.model, state.moments, []
-        carried = state.data
-        for i in range(last, end):
-            step_key = jax.random.fold_in(key, i)
-            value, trained, moments, carried = step(
-                loss, optimizer, trained, moments, carried, step_key
-            )
-            found.append(float(value))
-            if not np.isfinite(found[-1]):
-                raise FloatingPointError(
-                    f"the loss of step {i + 1} is {found[-1]:g}; train with a smaller "
-                    "learning_rate or max_norm"
-                )
-            display.update(1)
+        end = min(int(state.num_steps) + settings.validate_every, settings.num_steps)
+        state = _trained(state, end, step, key, display)
         elapsed = time.monotonic() - begin
-        mean = float(np.mean(found))
-        measured = mean if validate is None else float(validate(trained))
-        state = _extended(
-            state, trained, moments, carried, end, found, measured, elapsed
-        )
+        state = _validated(state, validate, elapsed)
         if settings.checkpoint is not None:
             _write(settings.checkpoint, state, recorded)
     display.close()
@@ -168,26 +151,50 @@ def _start(model: Any, optimizer: Any, data: PyTree) -> _State:
     )
 
 
-def _extended(
+def _trained(
     state: _State,
-    model: Any,
-    moments: PyTree,
-    data: PyTree,
     end: int,
-    losses: list[float],
-    measured: float,
-    elapsed: float,
+    step: Callable[..., Any],
+    key: Key[Array, ""],
+    display: Progress,
 ) -> _State:
-    """The state after a stretch of steps and its validation."""
-    is_best = measured < np.nanmin(np.append(state.validation, np.inf))
-    before = state.seconds[-1] if len(state.seconds) else 0.0
-    return _State(
+    """The state after more steps."""
+    model, moments, data, losses = state.model, state.moments, state.data, []
+    for i in range(int(state.num_steps), end):
+        step_key = jax.random.fold_in(key, i)
+        value, model, moments, data = step(model, moments, data, step_key)
+        losses.append(float(value))
+        if not np.isfinite(losses[-1]):
+            raise FloatingPointError(
+                f"the loss of step {i + 1} is {losses[-1]:g}; train with a smaller "
+                "learning_rate or max_norm"
+            )
+        display.update(1)
+    return replace(
+        state,
         model=model,
         moments=moments,
         data=data,
-        best=model if is_best else state.best,
         num_steps=np.asarray(end),
         loss=np.append(state.loss, losses),
+    )
+
+
+def _validated(
+    state: _State, validate: Callable[[Any], float] | None, elapsed: float
+) -> _State:
+    """The state with one more validation."""
+    end = int(state.num_steps)
+    if validate is None:
+        last = state.validated[-1] if len(state.validated) else 0
+        measured = float(np.mean(state.loss[last:]))
+    else:
+        measured = float(validate(state.model))
+    is_best = measured < np.nanmin(np.append(state.validation, np.inf))
+    before = state.seconds[-1] if len(state.seconds) else 0.0
+    return replace(
+        state,
+        best=state.model if is_best else state.best,
         validated=np.append(state.validated, end),
         validation=np.append(state.validation, measured),
         seconds=np.append(state.seconds, before + elapsed),
