@@ -42,7 +42,7 @@ def test_training_makes_the_steps_of_a_solve_fewer(net: Any):
         sol = kx.solve(A, b, solver, preconditioner=cd.Masked(net), throw=False)
         return sol.stats.num_steps
 
-    assert steps(result.model) < 0.6 * steps(net)
+    assert int(steps(result.model)) < 0.6 * int(steps(net))
 
 
 def test_training_goes_on_to_the_same_bits(net: Any, tmp_path: Path):
@@ -131,9 +131,13 @@ def test_losses_agree_with_their_formulas(net: Any):
 
 def test_loss_of_a_map_that_gains_nothing_is_one():
     A, _ = FAMILY.system(FAMILY.sample(0))
-    e = jnp.ones((8, 8))
-    assert float(cd.contraction_loss(lambda r: 0 * r, A, e)) == 1
-    assert float(cd.residual_loss(lambda r: 0 * r, A, e)) == 1
+
+    @jax.jit
+    def values(e: Any) -> Any:
+        losses = cd.contraction_loss, cd.residual_loss
+        return [loss(jnp.zeros_like, A, e) for loss in losses]
+
+    assert values(np.ones((8, 8))) == [1, 1]
 
 
 @pytest.mark.parametrize(
