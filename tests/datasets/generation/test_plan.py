@@ -143,6 +143,12 @@ def test_preconditioner_can_be_forced():
     assert isinstance(found.preconditioner, kx.solvers.Jacobi)
 
 
+@pytest.mark.parametrize("preconditioner", [3, kx.solvers.Jacobi])
+def test_what_makes_no_preconditioner_is_named(preconditioner: Any):
+    with pytest.raises(TypeError, match="preconditioner must be an operator or a func"):
+        datasets.plan(datasets.Darcy(SMALL), preconditioner=preconditioner)
+
+
 def test_plan_that_certifies_nothing_says_so():
     found = datasets.plan(datasets.ConvectionDiffusion(SMALL), max_steps=1)
     assert "only 0 of 16 systems were certified" in found.reason
@@ -225,6 +231,12 @@ def test_data_set_is_solved_with_a_shared_preconditioner(tmp_path: Path):
 def test_shared_preconditioner_of_no_samples_is_refused():
     with pytest.raises(ValueError, match="num_samples must be at least 1"):
         datasets.SharedPreconditioner(kx.solvers.Jacobi(), 0)
+
+
+def test_shared_preconditioner_that_holds_arrays_is_refused():
+    held = kx.operators.Diagonal(jnp.ones(3))
+    with pytest.raises(TypeError, match="Diagonal holds arrays"):
+        datasets.SharedPreconditioner(held)
 
 
 def test_start_from_what_is_solved_leaves_nothing_to_iterate(tmp_path: Path):
