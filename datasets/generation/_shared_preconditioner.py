@@ -27,7 +27,6 @@ class SharedPreconditioner:
         num_samples: how many samples the mean is taken of.
 
     Raises:
-        TypeError: a factory that holds arrays, as a learned operator does.
         ValueError: num_samples below 1.
     """
 
@@ -37,13 +36,10 @@ class SharedPreconditioner:
     def __post_init__(self) -> None:
         if self.num_samples < 1:
             raise ValueError(f"num_samples must be at least 1, got {self.num_samples}")
-        try:
-            hash(self.factory)
-        except TypeError as error:
-            raise TypeError(
-                f"a {type(self.factory).__name__} holds arrays, so that what it makes "
-                "cannot be kept; give it as the preconditioner itself"
-            ) from error
+
+    def __hash__(self) -> int:
+        # Without the arrays of a learned operator, which have none.
+        return hash((type(self.factory), self.num_samples))
 
     def operator(self, family: AbstractFamily) -> Any:
         """Return the preconditioner of a family; made once in a process."""

@@ -281,7 +281,7 @@ def _changes(theirs: dict[str, Any], ours: dict[str, Any]) -> list[str]:
         if isinstance(a, list) and isinstance(b, list):
             alone = [x for x in a if x not in b], [x for x in b if x not in a]
             a, b = alone if any(alone) else (a, b)
-        changes.append(f"{name} {shown(a)}, here {shown(b)}")
+        changes.append(f"{name} {a}, here {b}")
     return changes
 
 

@@ -18,6 +18,7 @@ from krylax.datasets.generation._solve_method import (
     method_from_configuration,
 )
 from krylax.datasets.generation._solve_segment import Work
+from krylax.learned import conjugate_directions as cd
 
 from ...helpers import types_unchecked
 
@@ -233,10 +234,24 @@ def test_shared_preconditioner_of_no_samples_is_refused():
         datasets.SharedPreconditioner(kx.solvers.Jacobi(), 0)
 
 
-def test_shared_preconditioner_that_holds_arrays_is_refused():
-    held = kx.operators.Diagonal(jnp.ones(3))
-    with pytest.raises(TypeError, match="Diagonal holds arrays"):
-        datasets.SharedPreconditioner(held)
+def test_what_is_shared_may_go_with_a_learned_operator(tmp_path: Path):
+    net = cd.DeepConjugateDirection("from64", 2, key=jax.random.key(0))
+    shared = datasets.SharedPreconditioner(cd.Safeguarded(net), num_samples=2)
+    start = datasets.SharedStart(num_samples=2)
+    solver = kx.solvers.FlexibleCG(rtol=1e-8, truncation=2)
+    dataset = datasets.generate(
+        datasets.Darcy(SMALL),
+        2,
+        tmp_path / "x",
+        solver,
+        preconditioner=shared,
+        start=start,
+        progress=False,
+    )
+    assert len(dataset.failed) == 0
+    other = cd.DeepConjugateDirection("from64", 2, key=jax.random.key(1))
+    methods = {SolveMethod(solver, cd.Masked(M)) for M in (net, net, other)}
+    assert len(methods) == 2
 
 
 def test_start_from_what_is_solved_leaves_nothing_to_iterate(tmp_path: Path):
