@@ -28,7 +28,8 @@ def spectral_error(
     axes.append(jnp.arange(shape[-1] // 2 + 1))
     squares = [axis.astype(dtype) ** 2 for axis in axes]
     square = sum(jnp.meshgrid(*squares, indexing="ij"), start=jnp.asarray(0.25, dtype))
-    field = jnp.fft.irfftn(spectrum * square ** (-slope / 2), shape)
+    amplitudes = (square ** (-slope / 2)).astype(spectrum.dtype)
+    field = jnp.fft.irfftn(spectrum * amplitudes, shape)
     return (field / jnp.max(jnp.abs(field))).astype(dtype)
 
 

@@ -27,6 +27,7 @@ from ...operators import AbstractLinearOperator, AbstractOperator
 from ...operators._arguments import require_count
 from ...operators._arithmetic import dot, select, subtract
 from ...solvers import CG, FlexibleCG, LinearSystem, solve
+from ...solvers.core._nullspace import complement_of
 from ...solvers.krylov._flexible_cg import FlexibleVectors
 from ..training import Result, Settings, fit
 from ..training._settings import require_settings
@@ -212,11 +213,19 @@ def _contraction_step(
     for _ in range(num_steps):
         step = SOLVER.step(system, x, vectors)
         x, vectors = step.x, step.vectors
-    left = subtract(e, x)
+    left = _in_range(A, subtract(e, x))
     ratio = dot(left, A.mv(left)) / dot(e, r)
     rate = jnp.log(jnp.maximum(ratio, 0) + FLOOR) / num_steps
     left, vectors = jax.lax.stop_gradient((left, vectors))
-    return rate, left / jnp.max(jnp.abs(left)), vectors
+    # Below it is rounding, and no error of the method.
+    is_left = ratio > jnp.finfo(r.dtype).eps
+    left = jnp.where(is_left, left / jnp.max(jnp.abs(left)), jnp.nan)
+    return rate, left, vectors
+
+
+def _in_range(A: AbstractLinearOperator, e: Float[Array, "..."]) -> Float[Array, "..."]:
+    """An error without its part in the null space, of which no residual tells."""
+    return complement_of(A, SOLVER.inner_product).project(e)
 
 
 def _residual_step(
@@ -280,8 +289,8 @@ def _renewed(
         i = jax.random.randint(for_system, (), 0, len(data.solved))
         source = jax.random.randint(for_source, (), 0, 4)
         e = spectral_error(for_field, data.solved.shape[2:], data.solved.dtype)
-        is_fluid = _system(family, data, i).is_fluid
-        e = e if is_fluid is None else jnp.where(is_fluid, e, 0)
+        A = _system(family, data, i)
+        e = _in_range(A, e if A.is_fluid is None else jnp.where(A.is_fluid, e, 0))
         solution = data.solved[i, jnp.minimum(source, 2)]
         size = jnp.max(jnp.abs(solution))
         # A right-hand side of zeros has nothing to solve.

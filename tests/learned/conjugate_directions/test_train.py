@@ -12,7 +12,13 @@ import pytest
 import krylax as kx
 from krylax import datasets
 from krylax.learned import conjugate_directions as cd
-from krylax.learned.conjugate_directions._train import _Validation, doubled
+from krylax.learned.conjugate_directions._errors import spectral_error
+from krylax.learned.conjugate_directions._train import (
+    _contraction_step,
+    _fresh_vectors,
+    _Validation,
+    doubled,
+)
 from krylax.learned.training import Settings
 
 FAMILY = datasets.Darcy(num_points=(8, 8))
@@ -45,6 +51,31 @@ class Lines(datasets.AbstractFamily):
 
     def card(self) -> Any:
         return {}
+
+
+def test_what_is_left_between_walls_has_no_part_that_no_residual_tells_of():
+    """The constants that a direction adds are no error, and none is left by A⁻¹."""
+    A = kx.operators.MaskedPoisson(np.full(5, 2), nullspace="constant")
+    inverse = np.linalg.pinv(np.asarray(A.as_matrix()))
+
+    @jax.jit
+    def left(e: Any) -> Any:
+        directions = [lambda r: inverse @ r + 5, lambda r: r + 5]
+        return [
+            _contraction_step(cd.from_callable(f), A, e, _fresh_vectors(e), 1)[:2]
+            for f in directions
+        ]
+
+    (removed_rate, removed), (rate, error) = left(jnp.array([1.0, 0.5, 0, -0.5, -1]))
+    assert np.isfinite(removed_rate)
+    assert np.all(np.isnan(removed))
+    assert -3 < float(rate) < 0
+    assert abs(np.mean(error)) < 1e-14
+
+
+def test_random_errors_are_drawn_with_strict_promotion_of_dtypes():
+    draw = jax.jit(lambda key: spectral_error(key, (6, 5), jnp.float32))
+    assert np.max(np.abs(draw(jax.random.key(0)))) == 1
 
 
 @pytest.mark.parametrize(
