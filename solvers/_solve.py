@@ -187,7 +187,10 @@ def _compiled(
         require_preconditioner(N, A, solver)
     # A hierarchy is made of A by sums and quotients of its numbers, and the first step
     # shows where they are not finite: to look at all of it takes as long as two steps.
-    looked_at = None if isinstance(preconditioner, AbstractUnsettled) else M
+    # Of one that is safeguarded no numbers matter.
+    is_hierarchy = isinstance(preconditioner, AbstractUnsettled)
+    is_safe = M is not None and M.is_safeguarded
+    looked_at = None if is_hierarchy or is_safe else M
     # Settings may be traced, and are numbers like any other.
     given = (A, looked_at, x0, carry, solver)
     is_finite = solver.inner_product.everywhere(all_finite(given))

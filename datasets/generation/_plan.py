@@ -133,7 +133,7 @@ def plan(
             choose.
 
     Raises:
-        TypeError: no family.
+        TypeError: no family, or no preconditioner.
         ValueError: no method applies, rtol is below 10 eps, the systems do not fit
             into the memory, or as `AbstractFamily.system`.
 
@@ -188,9 +188,11 @@ def _is_linear(preconditioner: Any, A: Any) -> bool:
     # The module must import without JAX, for a quick --help.
     from ...operators import AbstractLinearOperator
     from ...solvers._requirements import made
+    from ...solvers.core._arguments import require_maker
 
     if preconditioner is None or isinstance(preconditioner, SharedPreconditioner):
         return True
+    require_maker(preconditioner)
     return isinstance(made(preconditioner, A), AbstractLinearOperator)
 
 

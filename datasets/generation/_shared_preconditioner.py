@@ -37,6 +37,10 @@ class SharedPreconditioner:
         if self.num_samples < 1:
             raise ValueError(f"num_samples must be at least 1, got {self.num_samples}")
 
+    def __hash__(self) -> int:
+        # Without the arrays of a learned operator, which have none.
+        return hash((type(self.factory), self.num_samples))
+
     def operator(self, family: AbstractFamily) -> Any:
         """Return the preconditioner of a family; made once in a process."""
         return _operator(family, self)

@@ -26,6 +26,11 @@ class SolveMethod:
     start: SharedStart | None = None
     recycle: Literal["chain", "frozen"] = "chain"
 
+    def __hash__(self) -> int:
+        # Without the arrays of a learned operator, which have none.
+        kinds = type(self.solver), type(self.preconditioner)
+        return hash((*kinds, self.start, self.recycle))
+
     def record(self) -> dict[str, Any]:
         """Return the entries of the configuration.
 

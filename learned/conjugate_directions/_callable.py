@@ -5,9 +5,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array
 from typing_extensions import override
 
 from ...operators import AbstractOperator
+from ...operators._arguments import shown
 
 
 class CallableDirection(AbstractOperator):
@@ -27,9 +29,9 @@ class CallableDirection(AbstractOperator):
         if shapes[0] != shapes[1]:
             raise ValueError(
                 "function must return a field of the structure of the residual, "
-                f"{shapes[0]}, got {shapes[1]}"
+                f"{shown(shapes[0])}, got {shown(shapes[1])}"
             )
-        return z
+        return jax.tree.map(_as_dtype_of, x, z)
 
 
 def from_callable(function: Callable[[Any], Any]) -> AbstractOperator:
@@ -39,11 +41,13 @@ def from_callable(function: Callable[[Any], Any]) -> AbstractOperator:
     program; a plain function is compiled once per object.
 
     Args:
-        function: returns a field of the structure of r, of any scale.
+        function: returns a field of the structure of r, of any scale; computed in
+            another precision, it is converted to that of r.
 
     Raises:
         TypeError: it cannot be called.
-        ValueError: on use, it returns another structure.
+        ValueError: on use, it returns another structure, or complex numbers for a real
+            residual.
 
     Examples:
         >>> import jax.numpy as jnp, krylax as kx
@@ -60,3 +64,14 @@ def from_callable(function: Callable[[Any], Any]) -> AbstractOperator:
             f"{type(function).__name__}"
         )
     return CallableDirection(function)
+
+
+def _as_dtype_of(r: Any, z: Any) -> Array:
+    """What was returned, in the dtype of the residual."""
+    dtype = jnp.result_type(r)
+    if jnp.iscomplexobj(z) and not jnp.issubdtype(dtype, jnp.complexfloating):
+        raise ValueError(
+            f"function must return real numbers for a residual of {dtype.name}, got "
+            f"{jnp.result_type(z).name}; take the real part"
+        )
+    return jnp.asarray(z).astype(dtype)

@@ -32,6 +32,11 @@ class MaskedDirection(AbstractOperator):
         z = self.operator(jnp.where(self.is_fluid, x, 0))
         return jnp.where(self.is_fluid, z, x)
 
+    @property
+    @override
+    def is_safeguarded(self) -> bool:
+        return self.operator.is_safeguarded
+
 
 class Masked(eqx.Module):
     """The factory of z = m f(m r) + (1 - m) r, where m is 1 in fluid cells, else 0.

@@ -167,7 +167,7 @@ class DeepConjugateDirection(AbstractOperator):
         self.fine_before, self.coarse, self.fine_after = map(layers, counts)
         self.head = layer(1, NUM_CHANNELS, 1)
         self.architecture = architecture
-        self.num_dimensions = num_dimensions
+        self.num_dimensions = int(num_dimensions)
         self.normalization = normalization
         self.inner_product = inner_product
 
@@ -260,6 +260,6 @@ def _as_grid(r: Any, num_dimensions: int) -> Float[Array, "..."]:
 
 
 def _require_choice(value: Any, choices: tuple[Any, ...], name: str) -> None:
-    if value not in choices or isinstance(value, bool):
+    if isinstance(value, bool | float) or value not in choices:
         listed = ", ".join(map(str, choices))
         raise ValueError(f"{name} must be one of {listed}; got {shown(value)}")

@@ -46,7 +46,8 @@ class Safeguarded(eqx.Module):
 
     CG runs beside flexible CG, with a product of its own, and the iterate is that of
     the two with the error of the lesser A-norm. So no solve takes more steps than CG,
-    nor than f without CG, whatever f returns, NaN and infinity included. f is masked as
+    nor than f without CG, whatever f returns, NaN and infinity included; where rounding
+    ends them above the tolerance, as `attained`, it may take some more. f is masked as
     `Masked` does. `truncation=2` is the setting of the Deep Conjugate Direction Method.
     Other solvers get f(r) alone, without a guarantee.
 

@@ -13,7 +13,7 @@ average, to begin with another system and another error.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any, Literal
 
 import equinox as eqx
@@ -27,8 +27,10 @@ from ...operators import AbstractLinearOperator, AbstractOperator
 from ...operators._arguments import require_count
 from ...operators._arithmetic import dot, select, subtract
 from ...solvers import CG, FlexibleCG, LinearSystem, solve
+from ...solvers.core._nullspace import complement_of
 from ...solvers.krylov._flexible_cg import FlexibleVectors
 from ..training import Result, Settings, fit
+from ..training._settings import require_settings
 from ._errors import solved_errors, spectral_error
 from ._losses import residual_loss
 from ._masked import Masked
@@ -100,13 +102,17 @@ def train(
 
     Raises:
         FloatingPointError: the loss of a step is not finite.
-        ValueError: a family of systems that are not definite, an argument out of range,
-            or a checkpoint of another training.
+        TypeError: net is no direction, family or validation no family, or settings
+            something else.
+        ValueError: a family of systems that are not definite, a direction that is
+            safeguarded already, an argument out of range, or a checkpoint of another
+            training.
 
     Cost: per step and example a call of the network, its derivative (about 2 calls
     more), 2 products for each step unrolled, and a solve by CG per system before.
     """
     require_family(family)
+    require_settings(settings)
     _require(loss, ("contraction", "residual"), "loss")
     _require(reduction, ("mean", "worst"), "reduction")
     counts = {
@@ -119,7 +125,8 @@ def train(
         require_count(value, name)
     if validation is None:
         validation = doubled(family)
-    _require_definite(family)
+    require_family(validation)
+    _require_trainable(net, _first_definite(family))
     data = _begin(family, num_systems, settings)
 
     def batch_loss(
@@ -154,13 +161,16 @@ def train(
 
 def doubled(family: Any) -> AbstractFamily:
     """The family with twice as many points per axis, from its own stream."""
-    num_points = getattr(family, "num_points", None)
-    if num_points is None:
+    names = {field.name for field in fields(family)}
+    if not {"num_points", "stream"} <= names:
         raise ValueError(
-            f"{type(family).__name__} has no num_points that could be doubled; give a "
-            "family for validation"
+            f"{type(family).__name__} has no num_points and stream, of which another "
+            "family could be made; give one for validation"
         )
-    twice: Any = {"num_points": tuple(2 * n for n in num_points), "stream": "valid"}
+    twice: Any = {
+        "num_points": tuple(2 * n for n in family.num_points),
+        "stream": "valid",
+    }
     return replace(family, **twice)  # a frozen dataclass, as all families are
 
 
@@ -169,7 +179,8 @@ class _Validation:
 
     def __init__(self, family: AbstractFamily, num_systems: int) -> None:
         self.samples = [family.sample(i) for i in range(num_systems)]
-        rtol = TOLERANCES.get(str(getattr(family, "dtype", "float64")), 1e-6)
+        _, b = family.system(self.samples[0])
+        rtol = TOLERANCES.get(jnp.result_type(b).name, 1e-6)
         solver = FlexibleCG(rtol, truncation=2, max_steps=MAX_PRODUCTS)
 
         @eqx.filter_jit
@@ -202,11 +213,19 @@ def _contraction_step(
     for _ in range(num_steps):
         step = SOLVER.step(system, x, vectors)
         x, vectors = step.x, step.vectors
-    left = subtract(e, x)
+    left = _in_range(A, subtract(e, x))
     ratio = dot(left, A.mv(left)) / dot(e, r)
     rate = jnp.log(jnp.maximum(ratio, 0) + FLOOR) / num_steps
     left, vectors = jax.lax.stop_gradient((left, vectors))
-    return rate, left / jnp.max(jnp.abs(left)), vectors
+    # Below it is rounding, and no error of the method.
+    is_left = ratio > jnp.finfo(r.dtype).eps
+    left = jnp.where(is_left, left / jnp.max(jnp.abs(left)), jnp.nan)
+    return rate, left, vectors
+
+
+def _in_range(A: AbstractLinearOperator, e: Float[Array, "..."]) -> Float[Array, "..."]:
+    """An error without its part in the null space, of which no residual tells."""
+    return complement_of(A, SOLVER.inner_product).project(e)
 
 
 def _residual_step(
@@ -270,8 +289,8 @@ def _renewed(
         i = jax.random.randint(for_system, (), 0, len(data.solved))
         source = jax.random.randint(for_source, (), 0, 4)
         e = spectral_error(for_field, data.solved.shape[2:], data.solved.dtype)
-        is_fluid = _system(family, data, i).is_fluid
-        e = e if is_fluid is None else jnp.where(is_fluid, e, 0)
+        A = _system(family, data, i)
+        e = _in_range(A, e if A.is_fluid is None else jnp.where(A.is_fluid, e, 0))
         solution = data.solved[i, jnp.minimum(source, 2)]
         size = jnp.max(jnp.abs(solution))
         # A right-hand side of zeros has nothing to solve.
@@ -286,12 +305,23 @@ def _renewed(
     return jax.vmap(select)(ended | ~has_error, fresh, solves)
 
 
-def _require_definite(family: AbstractFamily) -> None:
+def _first_definite(family: AbstractFamily) -> AbstractLinearOperator:
+    """The first operator of a family, if it is a definite one."""
     A, _ = family.system(family.sample(0))
     if not A.tags & {"positive_definite", "positive_semidefinite"}:
         raise ValueError(
             f"family must be of definite systems, got a {type(A).__name__} with the "
             f"tags {sorted(A.tags)}; a direction of search is for those alone"
+        )
+    return A
+
+
+def _require_trainable(net: Any, A: AbstractLinearOperator) -> None:
+    # CG beside it would be trained on as well.
+    if Masked(net)(A).is_safeguarded:
+        raise ValueError(
+            "net must be a direction without a safeguard, which hides what it does; "
+            "train what is inside, and make it Safeguarded after that"
         )
 
 

@@ -27,6 +27,7 @@ KIND = "conjugate direction"
 VERSION = 1
 FOLDER = Path(__file__).parent / "weights"
 SUFFIX = ".safetensors"
+DTYPES = ("float64", "float32", "float16", "bfloat16")
 FIELDS = ("architecture", "num_dimensions", "normalization")
 
 
@@ -45,13 +46,18 @@ def save(
 
     Raises:
         TypeError: no `DeepConjugateDirection`.
-        ValueError: a weight is NaN or infinite, in that dtype.
+        ValueError: a weight is NaN or infinite, in that dtype, or the dtype holds no
+            fractions.
     """
     if not isinstance(model, DeepConjugateDirection):
         raise TypeError(
             "model must be a DeepConjugateDirection, got a "
             f"{type(model).__name__}; write other modules with "
             "equinox.tree_serialise_leaves"
+        )
+    if dtype is not None and not jnp.issubdtype(jnp.dtype(dtype), jnp.floating):
+        raise ValueError(
+            f"dtype must be one of floating-point numbers, got {jnp.dtype(dtype).name}"
         )
     arrays = _named(model)
     configuration: dict[str, Any] = {name: getattr(model, name) for name in FIELDS}
@@ -89,6 +95,8 @@ def load(path: str | PathLike[str]) -> DeepConjugateDirection:
         )
     arrays, configuration = read_arrays(path, KIND, VERSION)
     try:
+        if configuration["dtype"] not in DTYPES:
+            raise ValueError(f"weights of dtype {shown(configuration['dtype'])}")
         dtype = jnp.dtype(configuration["dtype"])
         fields = {name: configuration[name] for name in FIELDS}
         like: Any = eqx.filter_eval_shape(
@@ -112,11 +120,11 @@ def available() -> tuple[str, ...]:
 
 
 def fingerprint(model: Any) -> str:
-    """Return the SHA-256 of a network's weights, in single precision by name."""
-    digest = hashlib.sha256()
+    """Return the SHA-256 of all that decides what a network makes of a residual."""
+    digest = hashlib.sha256(str([getattr(model, name) for name in FIELDS]).encode())
     for name, array in sorted(_named(model).items()):
-        digest.update(f"{name} {array.shape}".encode())
-        digest.update(np.asarray(array, "<f4").tobytes())
+        digest.update(f"{name} {array.dtype.name} {array.shape}".encode())
+        digest.update(np.asarray(array, "<f8").tobytes())
     return digest.hexdigest()
 
 

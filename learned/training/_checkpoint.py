@@ -160,6 +160,6 @@ def _require_finite(value: np.ndarray, name: str, where: str) -> None:
     is_float = value.dtype.name in ("float64", "float32", "float16", "bfloat16")
     if is_float and not np.all(np.isfinite(value)):
         raise ValueError(
-            f"{name} {where}: it holds NaN or infinity; train again with a smaller "
-            "learning rate"
+            f"{name} {where}: it holds NaN or infinity in {value.dtype.name}; keep it "
+            "in a dtype of larger numbers, or train again with a smaller learning rate"
         )

@@ -4,6 +4,9 @@ D. P. Kingma, J. Ba, Adam: a method for stochastic optimization, ICLR 2015.
 """
 
 import functools
+import hashlib
+import json
+import re
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -18,8 +21,9 @@ import optax
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from ...datasets.generation._progress import Progress, progress
+from ...operators._arguments import shown
 from ._checkpoint import read_arrays, write_arrays
-from ._settings import Settings
+from ._settings import Settings, require_settings
 
 KIND = "training"
 VERSION = 1
@@ -76,17 +80,22 @@ def fit(
         validate: what is to be small for a model, measured every `validate_every`
             steps and at the end. By default the mean loss since the last time.
         configuration: what makes a checkpoint that of another training, besides the
-            settings; JSON.
+            model and the settings; JSON.
 
     Raises:
         FloatingPointError: the loss of a step is not finite.
+        TypeError: settings is something else.
         ValueError: the checkpoint is damaged, or that of another training.
     """
+    require_settings(settings)
     optimizer = _optimizer(settings)
     state = _start(model, optimizer, data)
-    recorded = _recorded(settings, configuration)
+    recorded = _recorded(model, settings, configuration)
     if settings.checkpoint is not None and Path(settings.checkpoint).exists():
         state = _read(settings.checkpoint, state, recorded)
+    if settings.checkpoint is not None and state.num_steps < settings.num_steps:
+        # A place that cannot be written to is no news for after an hour.
+        _write(settings.checkpoint, state, recorded)
     step = functools.partial(eqx.filter_jit(_step), loss, optimizer)
     key = jax.random.key(settings.seed)
     display = progress(
@@ -175,7 +184,7 @@ def _trained(
         model=model,
         moments=moments,
         data=data,
-        num_steps=np.asarray(end),
+        num_steps=np.asarray(end, np.int64),
         loss=np.append(state.loss, losses),
     )
 
@@ -201,12 +210,32 @@ def _validated(
     )
 
 
-def _recorded(settings: Settings, more: dict[str, Any] | None) -> dict[str, Any]:
-    """What decides the result of a training."""
+def _recorded(
+    model: Any, settings: Settings, more: dict[str, Any] | None
+) -> dict[str, Any]:
+    """What decides the result of a training, as JSON gives it back."""
     decisive = asdict(settings)
     for name in ("checkpoint", "progress"):
         decisive.pop(name)
-    return {"settings": decisive, **(more or {})}
+    start = {"model": _described(model), "weights at the start": _fingerprint(model)}
+    recorded = {"settings": decisive, **start, **(more or {})}
+    return json.loads(json.dumps(recorded, default=np.generic.item))
+
+
+def _described(model: Any) -> list[str]:
+    """All of a model but its arrays, a part on each line."""
+    static = eqx.filter(model, eqx.is_array, inverse=True)
+    # Where something lies in the memory says nothing of it.
+    text = re.sub(" at 0x[0-9a-f]+", "", eqx.tree_pformat(static, width=1))
+    return [line.strip(" ,") for line in text.splitlines()]
+
+
+def _fingerprint(model: Any) -> str:
+    """The SHA-256 of the arrays of a model."""
+    digest = hashlib.sha256()
+    for array in jax.tree.leaves(eqx.filter(model, eqx.is_array)):
+        digest.update(np.asarray(array).tobytes())
+    return digest.hexdigest()
 
 
 def _write(path: Any, state: _State, recorded: dict[str, Any]) -> None:
@@ -217,20 +246,13 @@ def _write(path: Any, state: _State, recorded: dict[str, Any]) -> None:
 def _read(path: Any, state: _State, recorded: dict[str, Any]) -> _State:
     found = read_arrays(path, KIND, VERSION)
     expected, treedef = _named(state)
-    differing = sorted(
-        name
-        for name in found.configuration.keys() | recorded.keys()
-        if found.configuration.get(name) != recorded.get(name)
-    )
-    if differing or found.arrays.keys() != expected.keys():
-        what = ", ".join(
-            f"{name} {found.configuration.get(name)}, here {recorded.get(name)}"
-            for name in differing
-        )
+    changes = _changes(found.configuration, recorded)
+    if names := sorted(found.arrays.keys() ^ expected.keys()):
+        changes.append(f"it and this one differ in the arrays {shown(names)}")
+    if changes:
         raise ValueError(
-            f"{path} is the state of another training"
-            f"{': ' + what if what else ''}; continue that one with its settings, or "
-            "give another file"
+            f"{path} is the state of another training: {', '.join(changes)}; continue "
+            "that one with its settings, or give another file"
         )
     histories = {".loss", ".validated", ".validation", ".seconds"}
     for name, leaf in expected.items():
@@ -251,6 +273,23 @@ def _read(path: Any, state: _State, recorded: dict[str, Any]) -> _State:
     ]
     arrays = jax.tree.unflatten(treedef, leaves)
     return eqx.combine(arrays, eqx.filter(state, eqx.is_array, inverse=True))
+
+
+def _changes(theirs: dict[str, Any], ours: dict[str, Any]) -> list[str]:
+    """What differs, and of lists and tables the entries that differ."""
+    changes = []
+    for name in sorted(theirs.keys() | ours.keys()):
+        a, b = theirs.get(name), ours.get(name)
+        if a == b:
+            continue
+        if isinstance(a, dict) and isinstance(b, dict):
+            changes += [f"{name} {change}" for change in _changes(a, b)]
+            continue
+        if isinstance(a, list) and isinstance(b, list):
+            alone = [x for x in a if x not in b], [x for x in b if x not in a]
+            a, b = alone if any(alone) else (a, b)
+        changes.append(f"{name} {a}, here {b}")
+    return changes
 
 
 def _named(state: _State) -> tuple[dict[str, Any], Any]:

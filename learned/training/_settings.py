@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from os import PathLike
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from ...operators._arguments import require_count, require_integer, shown
 
@@ -41,6 +41,8 @@ class Settings:
         for name in ("num_steps", "batch_size", "validate_every"):
             require_count(getattr(self, name), name)
         require_integer(self.seed, "seed")
+        if not -(2**63) <= self.seed < 2**63:
+            raise ValueError(f"seed must fit into 64 bits, got {self.seed}")
         for name in ("learning_rate", "max_norm"):
             value = getattr(self, name)
             is_number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -54,3 +56,9 @@ class Settings:
                 f"schedule must be one of {', '.join(schedules)}; got "
                 f"{shown(self.schedule)}"
             )
+
+
+def require_settings(settings: Any) -> None:
+    """Raise a `TypeError` where something else is given for settings."""
+    if not isinstance(settings, Settings):
+        raise TypeError(f"settings must be Settings, got {shown(settings)}")

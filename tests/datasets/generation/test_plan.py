@@ -18,6 +18,7 @@ from krylax.datasets.generation._solve_method import (
     method_from_configuration,
 )
 from krylax.datasets.generation._solve_segment import Work
+from krylax.learned import conjugate_directions as cd
 
 from ...helpers import types_unchecked
 
@@ -163,6 +164,12 @@ def test_preconditioner_can_be_forced():
     assert isinstance(found.preconditioner, kx.solvers.Jacobi)
 
 
+@pytest.mark.parametrize("preconditioner", [3, kx.solvers.Jacobi])
+def test_what_makes_no_preconditioner_is_named(preconditioner: Any):
+    with pytest.raises(TypeError, match="preconditioner must be an operator or a func"):
+        datasets.plan(datasets.Darcy(SMALL), preconditioner=preconditioner)
+
+
 def test_plan_that_certifies_nothing_says_so():
     found = datasets.plan(datasets.ConvectionDiffusion(SMALL), max_steps=1)
     assert "only 0 of 16 systems were certified" in found.reason
@@ -245,6 +252,26 @@ def test_data_set_is_solved_with_a_shared_preconditioner(tmp_path: Path):
 def test_shared_preconditioner_of_no_samples_is_refused():
     with pytest.raises(ValueError, match="num_samples must be at least 1"):
         datasets.SharedPreconditioner(kx.solvers.Jacobi(), 0)
+
+
+def test_what_is_shared_may_go_with_a_learned_operator(tmp_path: Path):
+    net = cd.DeepConjugateDirection("from64", 2, key=jax.random.key(0))
+    shared = datasets.SharedPreconditioner(cd.Safeguarded(net), num_samples=2)
+    start = datasets.SharedStart(num_samples=2)
+    solver = kx.solvers.FlexibleCG(rtol=1e-8, truncation=2)
+    dataset = datasets.generate(
+        datasets.Darcy(SMALL),
+        2,
+        tmp_path / "x",
+        solver,
+        preconditioner=shared,
+        start=start,
+        progress=False,
+    )
+    assert len(dataset.failed) == 0
+    other = cd.DeepConjugateDirection("from64", 2, key=jax.random.key(1))
+    methods = {SolveMethod(solver, cd.Masked(M)) for M in (net, net, other)}
+    assert len(methods) == 2
 
 
 def test_start_from_what_is_solved_leaves_nothing_to_iterate(tmp_path: Path):

@@ -314,6 +314,39 @@ def test_another_structure_is_named():
         solved(MASKS[0], M)
 
 
+@pytest.mark.parametrize("wrapped", ["weights", "masked"])
+def test_guarantee_holds_for_weights_of_nan_and_within_a_mask(wrapped: str):
+    class Times(eqx.Module):
+        weight: Any
+
+        def __call__(self, r: Any) -> Any:
+            return self.weight * jnp.roll(r, 1) ** 3
+
+    M = {
+        "weights": cd.Safeguarded(cd.from_callable(Times(jnp.asarray(jnp.nan)))),
+        "masked": cd.Masked(cd.Safeguarded(cd.from_callable(Times(jnp.ones(()))))),
+    }[wrapped]
+    sol = solved(MASKS[1], M)
+    assert sol.status == kx.Status.converged
+    assert int(sol.stats.num_steps) <= steps_of_cg(MASKS[1])
+    assert int(sol.stats.num_matvecs) >= 2 * int(sol.stats.num_steps)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float16, np.int32])
+def test_function_may_compute_in_another_precision(dtype: Any):
+    A = kx.operators.Laplacian((9,), dtype=np.float32)
+    M = cd.from_callable(lambda r: (100 * r).astype(dtype))
+    solver = kx.solvers.FlexibleCG(rtol=1e-4)
+    sol = kx.solve(A, jnp.ones(9, np.float32), solver, preconditioner=M)
+    assert sol.value.dtype == np.float32
+    assert M(jnp.ones(3, np.float32)).dtype == np.float32
+
+
+def test_complex_directions_of_real_residuals_are_named():
+    with pytest.raises(ValueError, match="real numbers for a residual of float64"):
+        cd.from_callable(lambda r: r.astype(complex))(NOISE)
+
+
 def test_none_is_no_map():
     for factory in (cd.Masked, cd.Safeguarded):
         with pytest.raises(TypeError, match="operator must be a map of residuals"):

@@ -99,6 +99,57 @@ def test_another_training_is_refused(tmp_path: Path):
         trained(checkpoint=tmp_path / "x", learning_rate=0.2)
 
 
+def power(x: Any) -> Any:
+    return x**2
+
+
+class Curve(eqx.Module):
+    """y = slope f(x), of which a checkpoint holds the slope alone."""
+
+    slope: Any
+    function: Any = eqx.field(static=True, default=jnp.sin)
+
+    def __call__(self, x: Any) -> Any:
+        return self.slope * self.function(x)
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (Curve(jnp.zeros(()), power), r"model \[\], here .*power"),
+        (Curve(jnp.ones(())), "weights at the start"),
+        (MODEL, "differ in the arrays"),
+    ],
+)
+def test_training_of_another_model_is_refused(other: Any, message: str, tmp_path: Path):
+    settings = Settings(checkpoint=tmp_path / "x", **QUIET)
+    zero = jnp.zeros((), jnp.int32)
+    fit(Curve(jnp.zeros(())), loss, settings, data=zero)
+    with pytest.raises(ValueError, match=f"another training: .*{message}"):
+        fit(other, loss, settings, data=zero)
+
+
+def test_settings_and_configurations_may_be_numbers_of_numpy(tmp_path: Path):
+    numbers: Any = {"seed": np.int64(3), "num_steps": np.int32(4)}
+    settings = Settings(checkpoint=tmp_path / "x", **{**QUIET, **numbers})
+    data, more = jnp.zeros((), jnp.int32), {"sizes": (1, np.int64(2))}
+    first, again = (
+        fit(MODEL, loss, settings, data=data, configuration=more) for _ in range(2)
+    )
+    assert np.array_equal(first.history["loss"], again.history["loss"])
+
+
+def test_place_that_cannot_be_written_to_is_found_before_the_first_step(
+    tmp_path: Path,
+):
+    def untouched(model: Any, data: Any, key: Any) -> Any:
+        raise AssertionError
+
+    settings = Settings(checkpoint=tmp_path / "missing" / "x", **QUIET)
+    with pytest.raises(FileNotFoundError):
+        fit(MODEL, untouched, settings, data=jnp.zeros((), jnp.int32))
+
+
 def test_loss_that_is_not_finite_is_named():
     def broken(model: Line, data: Any, key: Any) -> Any:
         value, data = loss(model, data, key)
@@ -115,6 +166,7 @@ def test_loss_that_is_not_finite_is_named():
         ("num_steps", 0, "num_steps must be at least 1"),
         ("batch_size", 1.5, "batch_size must be an integer"),
         ("learning_rate", float("nan"), "learning_rate must be positive and finite"),
+        ("seed", 2**63, "seed must fit into 64 bits"),
         ("max_norm", -1, "max_norm must be positive and finite"),
         ("schedule", "linear", "schedule must be one of cosine, constant"),
     ],
