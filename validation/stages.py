@@ -127,7 +127,12 @@ def collect(stages: dict[str, Any], folder: Path) -> None:
 
 
 def _section(module: Any, found: dict[str, Any]) -> str:
-    said = dict.fromkeys(conditions(part) for part in found.values())
+    # The highest load stands for all, or every part would have a sentence of its own.
+    load = max(part["machine"]["load"] for part in found.values())
+    said = dict.fromkeys(
+        conditions(part | {"machine": part["machine"] | {"load": load}})
+        for part in found.values()
+    )
     return "\n\n".join([f"## {module.TITLE}", module.markdown(found), *said])
 
 

@@ -5,6 +5,7 @@
 - `_losses.py`: What the training of a direction of search can make small.
 - `_masked.py`: A preconditioner without geometry, kept to the cells that hold unknowns.
 - `_network.py`: The convolutional network of the Deep Conjugate Direction Method.
+- `_ritz.py`: The published training data of the Deep Conjugate Direction Method.
 - `_safeguarded.py`: A learned direction of any quality, with CG beside it as a
   guarantee.
 - `_train.py`: Training of a direction of search, on the errors that it leaves itself.
@@ -18,6 +19,7 @@ from ._losses import unrolled_loss as unrolled_loss
 from ._masked import Masked as Masked
 from ._network import DeepConjugateDirection as DeepConjugateDirection
 from ._network import num_parameters as num_parameters
+from ._ritz import ritz_residuals as ritz_residuals
 from ._safeguarded import Safeguarded as Safeguarded
 from ._train import train as train
 from ._weights import available as available

@@ -18,6 +18,7 @@ sys.path.append(str(HERE.parent))
 # First, as it makes the modules of the benchmarks known.
 import stages  # isort: skip
 
+import ablations
 import counts
 import flow
 import growth
@@ -31,5 +32,6 @@ if __name__ == "__main__":
         "growth": growth,
         "slowest": slowest,
         "flow": flow,
+        "ablations": ablations,
     }
     stages.run(HERE, modules)
