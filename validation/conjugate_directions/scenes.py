@@ -77,10 +77,15 @@ def box_of(A: Any) -> Any:
     A wall that is open in A is so in the box; solid and air cells are fluid.
     """
     shape = A.is_fluid.shape
-    boundary: Any = ["neumann"] * len(shape)
-    boundary[-1] = ("neumann", "dirichlet")
     spacing = tuple(1 / n for n in shape)
-    return kx.operators.MaskedPoisson(np.full(shape, 2), spacing, boundary=boundary)
+    return kx.operators.MaskedPoisson(np.full(shape, 2), spacing, boundary=_walls(A))
+
+
+def _walls(A: Any) -> Any:
+    """Closed on all sides but the end of the last axis."""
+    walls: Any = ["neumann"] * A.is_fluid.ndim
+    walls[-1] = ("neumann", "dirichlet")
+    return walls
 
 
 def methods(nets: dict[str, Any]) -> list[Method]:
@@ -112,7 +117,11 @@ def unmasked(name: str, net: Any) -> Method:
 
 
 def _box_inverse(A: Any) -> Any:
-    return cd.Masked(kx.solvers.FastDiagonalization()(box_of(A)))(A)
+    # With the open wall half a cell away, where that of the flow is one.
+    shape, boundary = A.is_fluid.shape, _walls(A)
+    spacing = tuple(1 / n for n in shape)
+    box = kx.operators.Diffusion(jnp.ones(shape), spacing, boundary=boundary)
+    return cd.Masked(kx.solvers.FastDiagonalization()(box))(A)
 
 
 def _box_multigrid(A: Any) -> Any:
