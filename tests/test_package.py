@@ -20,7 +20,7 @@ FOLDERS = ["operators", "solvers", "learned", "datasets"]
 ALLOWED = {
     "operators": set(),
     "solvers": {"operators"},
-    "learned": {"operators", "solvers"},
+    "learned": {"operators", "solvers", "datasets"},
     "datasets": {"operators", "solvers"},
 }
 
@@ -202,8 +202,9 @@ ROOMS = {
     "datasets/families": {"_names", "_optional"},
     "datasets/store": {"families", "_names", "_optional"},
     "datasets/generation": {"families", "store", "_names", "_optional"},
-    "learned/conjugate_directions": set(),
+    "learned/conjugate_directions": {"training"},
     "learned/gaussian_process": set(),
+    "learned/training": set(),
 }
 # Files beside the rooms that all of a folder's rooms may import.
 SHARED = {"operators": {path.stem for path in (ROOT / "operators").glob("_*.py")}}

@@ -8,13 +8,14 @@ import scenes
 from rooms import Rooms
 from tables import table
 
+from krylax.datasets import Porous
 from krylax.learned import conjugate_directions as cd
 
 TITLE = "Never more steps than CG"
 RTOL = 1e-8
 MAX_STEPS = 5000
 NUM_SYSTEMS = 25
-KINDS = ("rooms", "random_solids-35", *scenes.SCENES)
+KINDS = ("rooms", "porous", *scenes.SCENES)
 PARTS = tuple(KINDS)
 FAST_PARTS = ("rooms",)
 
@@ -27,9 +28,9 @@ def measure_part(part: str, folder: Path, *, is_fast: bool) -> dict[str, Any]:
     if part == "rooms":
         rooms = Rooms(points, stream="test")
         problems = [rooms.system(rooms.sample(i)) for i in range(count)]
-    elif part == "random_solids-35":
-        family = scenes.family("random_solids", points, solid=0.35)
-        problems = scenes.systems(family, count)
+    elif part == "porous":
+        pores = Porous(points, solid=0.35, width=1 / size, stream="test")
+        problems = [pores.system(pores.sample(i)) for i in range(count)]
     else:
         problems = scenes.systems(scenes.family(part, points), count)
     net = cd.load("from64-2d")
