@@ -236,7 +236,8 @@ def _residual_step(
     num_steps: int,
 ) -> tuple[Float[Array, ""], Float[Array, "..."], FlexibleVectors]:
     """The published loss, and what a step leaves."""
-    fixed = jax.lax.stop_gradient(net)
+    arrays, others = eqx.partition(net, eqx.is_array)
+    fixed = eqx.combine(jax.lax.stop_gradient(arrays), others)
     _, left, vectors = _contraction_step(fixed, A, e, vectors, num_steps)
     return residual_loss(Masked(net)(A), A, A.mv(e)), left, vectors
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -85,23 +86,22 @@ def test_losses_are_finite(net: Any, arguments: Any):
     assert np.all(np.isfinite(result.history["loss"]))
 
 
-class Smoother(kx.operators.AbstractOperator):
-    """A module of one number, on fields of any rank."""
+class Smoother(eqx.Module):
+    """A module of one number and a function, on fields of any rank."""
 
     weight: Any
-
-    @property
-    def in_structure(self) -> None:
-        return None
+    activation: Any = jnp.asarray
 
     def __call__(self, x: Any) -> Any:
         near = sum(jnp.roll(x, s, a) for a in range(x.ndim) for s in (-1, 1))
-        return x + self.weight.astype(x.dtype) * near
+        return x + self.activation(self.weight.astype(x.dtype) * near)
 
 
-def test_any_operator_and_any_definite_family_can_be_trained():
-    result = trained(Smoother(jnp.zeros(())), Poisson(num_points=(8, 8)), 20)
-    assert float(result.model.weight) != 0
+@pytest.mark.parametrize("loss", ["contraction", "residual"])
+def test_any_module_and_any_definite_family_can_be_trained(loss: str):
+    net = cd.from_callable(Smoother(jnp.zeros(())))
+    result = trained(net, Poisson(num_points=(8, 8)), 20, loss=loss)
+    assert float(result.model.function.weight) != 0
     assert result.history["validation"].shape == (1,)
 
 
