@@ -1,4 +1,4 @@
-"""Learned operators: preconditioners, Gaussian-process solvers, neural operators.
+"""Learned operators: preconditioners and Gaussian-process solvers.
 
 Learned operators are operators like any other: a preconditioner is passed as
 `solve(preconditioner=...)`, a prediction of the solution as `x0`.
@@ -8,3 +8,7 @@ Learned operators are operators like any other: a preconditioner is passed as
 - `gaussian_process/`: Equations solved by Gaussian processes on tensor grids.
 - `training/`: What the training of all learned operators has in common.
 """
+
+from . import conjugate_directions as conjugate_directions
+from . import gaussian_process as gaussian_process
+from . import training as training

@@ -160,7 +160,7 @@ def require_preconditioner(
     if not (solver.is_flexible or isinstance(M, AbstractLinearOperator)):
         raise ValueError(
             f"{type(solver).__name__} needs a linear preconditioner, got a "
-            f"{type(M).__name__}; use a flexible solver, such as GCRODR"
+            f"{type(M).__name__}; use a flexible solver, such as FlexibleCG or FGMRES"
         )
     for structure in (M.in_structure, M.out_structure):
         if structure is not None and structure != A.in_structure:

@@ -45,7 +45,7 @@ class Porous(RandomFamily):
         solid: the probability that a block is solid, below 1.
         num_walls: how many walls.
         width: size of a block, thickness of a wall, in units of the domain; a block is
-            at least a cell.
+            at least a cell, so that fewer than 64 nodes per axis take a larger width.
         dtype: float64 or float32.
         seed: master seed.
         stream: which samples: train, valid, test or another name.

@@ -121,10 +121,12 @@ class PressureProjection(RandomFamily):
         Cells hold 1 (solid), 2 (fluid) or 3 (air), as those of `MaskedPoisson`.
 
         Raises:
-            ValueError: float64 while JAX's 64-bit mode is off, or as `initial_state`.
+            ValueError: a negative number, or as `initial_state`.
             RuntimeError: a pressure system of the simulation was not solved; or JAX has
                 no CPU, where it runs: JAX_PLATFORMS must name it too.
         """
+        if sample_id < 0:
+            raise ValueError(f"sample_id must not be negative, got {sample_id}")
         run, frame = divmod(int(sample_id), self.num_frames)
         frames = _frames(self, run)
         return {name: values[frame].copy() for name, values in frames.items()}
@@ -140,6 +142,11 @@ class PressureProjection(RandomFamily):
                 fluid at the source of "random_solids".
         """
         check_float64(self.dtype)
+        if isinstance(run, bool) or not isinstance(run, int | np.integer) or run < 0:
+            raise ValueError(
+                "run must be an integer that is known and not negative, as it is drawn "
+                f"on the host; got {run}"
+            )
         # JAX stays out of the module's imports: see check_float64.
         import jax
         import jax.numpy as jnp
@@ -179,9 +186,14 @@ class PressureProjection(RandomFamily):
             The state, and the parameters: what `sample` returns for this frame.
 
         Raises:
-            ValueError: as `system`.
+            ValueError: a state or a phi of another grid, or as `system`.
         """
         check_float64(self.dtype)
+        if state.cells.shape != self.num_points:
+            raise ValueError(
+                f"state must be one of {self.num_points} cells, of this family's "
+                f"initial_state, got one of {state.cells.shape}"
+            )
         # JAX stays out of the module's imports: see check_float64.
         from ._mac_flow import correct, negative_divergence, predict, without_mean
 
@@ -193,6 +205,11 @@ class PressureProjection(RandomFamily):
             b = without_mean(b, state.cells)
         parameters = {"cells": state.cells, "right_hand_side": b}
         phi = solve(*self.system(parameters))
+        if getattr(phi, "shape", None) != self.num_points:
+            raise ValueError(
+                f"solve must return the array phi of {self.num_points} cells, such as "
+                f"the value of a solution, got {type(phi).__name__}"
+            )
         state = correct(
             state, phi, self.scene, is_open=is_open, num_layers=self._num_layers
         )

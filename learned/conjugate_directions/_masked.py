@@ -41,10 +41,12 @@ class MaskedDirection(AbstractOperator):
 class Masked(eqx.Module):
     """The factory of z = m f(m r) + (1 - m) r, where m is 1 in fluid cells, else 0.
 
-    For operators without such cells it is f itself.
+    For operators without such cells it is f itself. A map that writes into other cells
+    makes solves slow without a word: 1473 steps instead of 20 around a disc.
 
     Args:
-        operator: f, which does not see the geometry, or a factory of such a map.
+        operator: f, which does not see the geometry, or a factory of such a map; a
+            plain function of residuals through `from_callable`.
 
     Raises:
         TypeError: it is neither, or makes something else.

@@ -52,7 +52,8 @@ class Safeguarded(eqx.Module):
     Other solvers get f(r) alone, without a guarantee.
 
     Args:
-        operator: f, a learned operator or any map of residuals, or a factory of one.
+        operator: f, a learned operator or another one, or a factory of it; a plain
+            function of residuals through `from_callable`.
         inner_product: how fields are reduced to numbers, that of the solver.
 
     Raises:

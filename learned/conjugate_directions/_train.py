@@ -84,7 +84,8 @@ def train(
 
     Args:
         net: the direction, any operator r → z with trainable arrays.
-        family: of definite systems on one grid, such as `PressureProjection()`.
+        family: of definite or semidefinite systems on one grid, such as
+            `PressureProjection()`.
         settings: how long, how fast, and where the state is kept.
         loss: "contraction", the logarithm of what a step of `FlexibleCG(truncation=2)`
             leaves of the error, or "residual", the published loss.
@@ -98,7 +99,8 @@ def train(
 
     Returns:
         The model with the fewest products of a solve to a relative residual of 1e-6
-        (1e-4 in float32), and `history`, where `validation` is that number.
+        (1e-4 in float32), and `history`, where `validation` is that number, 200 for a
+        solve that takes more.
 
     Raises:
         FloatingPointError: the loss of a step is not finite.
@@ -107,6 +109,17 @@ def train(
         ValueError: a family of systems that are not definite, a direction that is
             safeguarded already, an argument out of range, or a checkpoint of another
             training.
+
+    Examples:
+        >>> import jax, krylax as kx
+        >>> jax.config.update("jax_enable_x64", True)
+        >>> from krylax.learned import conjugate_directions as cd, training
+        >>> net = cd.DeepConjugateDirection("from64", 1, key=jax.random.key(0))
+        >>> family = kx.datasets.Heat(num_points=(16,))
+        >>> settings = training.Settings(num_steps=2, batch_size=2, progress=False)
+        >>> result = cd.train(net, family, settings, num_systems=2, num_validation=1)
+        >>> result.history["loss"].shape
+        (2,)
 
     Cost: per step and example a call of the network, its derivative (about 2 calls
     more), 2 products for each step unrolled, and a solve by CG per system before.

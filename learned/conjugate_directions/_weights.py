@@ -115,7 +115,12 @@ def load(path: str | PathLike[str]) -> DeepConjugateDirection:
 
 
 def available() -> tuple[str, ...]:
-    """Return the names of the networks that krylax ships, for `load`."""
+    """Return the names of the networks that krylax ships, for `load`.
+
+    "from64-2d" was trained on 64² cells and "from64-3d" on 32³, on boxes with random
+    obstacles that are open at the end of the last axis
+    (validation/conjugate_directions/train_shipped.py).
+    """
     return tuple(sorted(path.stem for path in FOLDER.glob(f"*{SUFFIX}")))
 
 

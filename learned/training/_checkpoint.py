@@ -61,9 +61,13 @@ def write_arrays(
         arrays: by name.
 
     Raises:
+        FileNotFoundError: there is no such folder.
         TypeError: an array of another dtype than those of `DTYPES`.
         ValueError: a floating-point array holds NaN or infinity.
     """
+    folder = Path(path).parent
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder} to write {path} to")
     values = {name: np.asarray(value) for name, value in arrays.items()}
     metadata = {
         "kind": kind,
@@ -98,6 +102,8 @@ def read_arrays(path: str | PathLike[str], kind: str, version: int) -> Contents:
             floating-point array holds NaN or infinity.
     """
     path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder, expected a file")
     with open_plain(path) as file:
         data = file.read()
     try:

@@ -19,11 +19,14 @@ class Settings:
         max_norm: gradients of a larger norm are scaled to it.
         validate_every: steps between validations, of which the best model is kept.
         seed: from which all random numbers of the training are drawn.
-        checkpoint: file for the whole state, written at each validation. Where it is
-            there, the training goes on from it, to the same result as without a stop.
+        checkpoint: file for the whole state, written at the start and after each
+            validation. Where it is there, the training goes on from it, to the same
+            result as without a stop. It is for these settings alone, as the learning
+            rate depends on `num_steps`: a longer training begins from the start.
         progress: whether to show it: a bar on a terminal, else lines.
 
     Raises:
+        TypeError: checkpoint is no path.
         ValueError: a setting out of range.
     """
 
@@ -41,6 +44,10 @@ class Settings:
         for name in ("num_steps", "batch_size", "validate_every"):
             require_count(getattr(self, name), name)
         require_integer(self.seed, "seed")
+        if not isinstance(self.checkpoint, str | PathLike | None):
+            raise TypeError(
+                f"checkpoint must be a path or None, got {shown(self.checkpoint)}"
+            )
         if not -(2**63) <= self.seed < 2**63:
             raise ValueError(f"seed must fit into 64 bits, got {self.seed}")
         for name in ("learning_rate", "max_norm"):

@@ -66,7 +66,8 @@ class FlexibleCG(AbstractRecurrence):
     Returns:
         Through `solve`: status `converged`, `max_steps_reached`, `stagnated`,
         `diverged`, `indefinite_operator`, `indefinite_preconditioner` (a residual is
-        orthogonal to what the preconditioner makes of it), or one of the general ones.
+        orthogonal to what the preconditioner makes of it, as of a network that returns
+        zero: see `conjugate_directions.Safeguarded`), or one of the general ones.
 
     Raises:
         ValueError: a setting out of range.

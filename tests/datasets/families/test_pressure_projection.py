@@ -240,3 +240,12 @@ def test_frames_in_32_bits_are_close_to_those_in_64():
 def test_a_negative_sample_is_refused():
     with pytest.raises(ValueError, match="must not be negative"):
         PressureProjection((8, 8)).sample(-1)
+
+
+def test_another_grid_or_a_solution_instead_of_its_value_is_refused():
+    family, other = PressureProjection((8, 8)), PressureProjection((6, 6))
+    state = other.initial_state(0)
+    with pytest.raises(ValueError, match=r"state must be one of \(8, 8\) cells"):
+        family.advance(state, lambda A, b: b)
+    with pytest.raises(ValueError, match="solve must return the array phi"):
+        jax.eval_shape(lambda s: other.advance(s, lambda A, b: (b,))[1], state)

@@ -160,6 +160,16 @@ def test_loss_that_is_not_finite_is_named():
         fit(MODEL, broken, settings, data=jnp.zeros((), jnp.int32))
 
 
+def test_a_checkpoint_that_cannot_be_written_is_named(tmp_path: Path):
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        trained(checkpoint=tmp_path / "missing" / "x")
+    with pytest.raises(ValueError, match="is a folder, expected a file"):
+        trained(checkpoint=tmp_path)
+    other: Any = 3
+    with pytest.raises(TypeError, match="checkpoint must be a path or None, got 3"):
+        Settings(checkpoint=other)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
