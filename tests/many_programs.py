@@ -20,7 +20,7 @@ ALLOWED: dict[str, str] = {
     "tests/datasets": "families draw and assemble outside of jit, as `generate` does",
     "tests/operators/grids": OUTSIDE,
     "tests/learned/gaussian_process": "grids and frequencies are chosen outside of jit",
-    "tests/learned/conjugate_directions/test_train.py": "a training begins so",
+    "tests/learned/conjugate_directions": "networks are drawn outside of jit",
     "tests/solvers/factorization/test_direct.py": SEVERAL,
     "tests/operators/test_block.py": OUTSIDE,
     "tests/operators/test_jacobian.py": OUTSIDE,

@@ -193,7 +193,11 @@ def _is_linear(preconditioner: Any, A: Any) -> bool:
     if preconditioner is None or isinstance(preconditioner, SharedPreconditioner):
         return True
     require_maker(preconditioner)
-    return isinstance(made(preconditioner, A), AbstractLinearOperator)
+    try:
+        return isinstance(made(preconditioner, A), AbstractLinearOperator)
+    except ValueError:
+        # It does not know this operator, which every method reports.
+        return True
 
 
 def _flexible_methods(
