@@ -75,6 +75,6 @@ def draw(found: dict[str, Any], folder: Path) -> None:
     axes.text(66, 1.1, "trained here", color="grey")
     axes.set_xlabel("points per axis")
     axes.set_ylabel("steps to a relative residual of 1e-4")
-    axes.legend()
+    figure.legend(loc="outside upper center", ncols=4)
     figure.savefig(folder / "growth.png", dpi=120)
     plt.close(figure)
