@@ -22,7 +22,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
-from ...datasets.families._family import AbstractFamily, require_family, stacked_samples
+from ...datasets.families._family import (
+    AbstractFamily,
+    check_choice,
+    require_family,
+    stacked_samples,
+)
 from ...operators import AbstractLinearOperator, AbstractOperator
 from ...operators._arguments import require_count
 from ...operators._arithmetic import dot, select, subtract
@@ -126,8 +131,8 @@ def train(
     """
     require_family(family)
     require_settings(settings)
-    _require(loss, ("contraction", "residual"), "loss")
-    _require(reduction, ("mean", "worst"), "reduction")
+    check_choice(loss, ("contraction", "residual"), "loss")
+    check_choice(reduction, ("mean", "worst"), "reduction")
     counts = {
         "num_unrolled": num_unrolled,
         "horizon": horizon,
@@ -337,8 +342,3 @@ def _require_trainable(net: Any, A: AbstractLinearOperator) -> None:
             "net must be a direction without a safeguard, which hides what it does; "
             "train what is inside, and make it Safeguarded after that"
         )
-
-
-def _require(value: Any, choices: tuple[str, ...], name: str) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}")
