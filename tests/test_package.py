@@ -204,6 +204,7 @@ ROOMS = {
     "datasets/generation": {"families", "store", "_names", "_optional"},
     "learned/conjugate_directions": {"training"},
     "learned/gaussian_process": set(),
+    "learned/neural_operators": {"training"},
     "learned/training": set(),
 }
 # Files beside the rooms that all of a folder's rooms may import.

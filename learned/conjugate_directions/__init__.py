@@ -12,13 +12,13 @@
 - `_weights.py`: Networks in files, and those that krylax ships.
 """
 
+from ..training import num_parameters as num_parameters
 from ._callable import from_callable as from_callable
 from ._losses import contraction_loss as contraction_loss
 from ._losses import residual_loss as residual_loss
 from ._losses import unrolled_loss as unrolled_loss
 from ._masked import Masked as Masked
 from ._network import DeepConjugateDirection as DeepConjugateDirection
-from ._network import num_parameters as num_parameters
 from ._ritz import ritz_residuals as ritz_residuals
 from ._safeguarded import Safeguarded as Safeguarded
 from ._train import train as train

@@ -211,12 +211,6 @@ class DeepConjugateDirection(AbstractOperator):
         return self.head(x)[..., 0][tuple(map(slice, grid))]
 
 
-def num_parameters(net: AbstractOperator) -> int:
-    """Return how many weights and biases a learned operator has."""
-    leaves = jax.tree.leaves(eqx.filter(net, eqx.is_inexact_array))
-    return sum(leaf.size for leaf in leaves)
-
-
 def _layer(convolution: Convolution, x: Float[Array, "..."]) -> Float[Array, "..."]:
     return jax.nn.relu(convolution(x))
 

@@ -1,0 +1,237 @@
+"""Where the values of a field lie: coordinates, periods and quadrature weights.
+
+A neural operator maps functions; the grid says at which points they are known. Axes
+are independent of each other, so that a grid is one array of coordinates per axis.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, DTypeLike, Float
+
+from ...operators._arguments import require_count, require_flag, require_number, shown
+
+
+class Grid(eqx.Module):
+    """A tensor grid.
+
+    Args:
+        coordinates: of the points, an increasing 1-D array per axis.
+        periodic: whether what follows the last point is the first one, for all axes or
+            one by one.
+        lengths: period of each periodic axis, None for the others. By default as many
+            spacings as points, which have to be equally far from each other.
+        weights: of a quadrature on each axis, as many as points. By default those of
+            the trapezoidal rule, between the first and the last point or around the
+            period.
+
+    Attributes:
+        coordinates, periodic, weights: as given, one per axis.
+        lengths: the period of an axis, or how far its last point is from the first.
+
+    Raises:
+        ValueError: coordinates that are no increasing finite 1-D arrays; arguments of
+            another number of axes; points of a periodic axis that are not equally far
+            from each other, without a length, or that do not fit into it.
+    """
+
+    coordinates: tuple[Float[Array, " _"], ...]
+    lengths: tuple[Float[Array, ""], ...]
+    weights: tuple[Float[Array, " _"], ...]
+    periodic: tuple[bool, ...] = eqx.field(static=True)
+
+    def __init__(
+        self,
+        coordinates: Sequence[Any],
+        periodic: bool | Sequence[bool] = False,
+        lengths: Sequence[Any] | None = None,
+        weights: Sequence[Any] | None = None,
+    ) -> None:
+        axes = tuple(_as_coordinates(x, i) for i, x in enumerate(coordinates))
+        if not axes:
+            raise ValueError("coordinates must hold an array per axis, got none")
+        flags = per_axis(periodic, len(axes), "periodic")
+        for flag in flags:
+            require_flag(flag, "periodic")
+        given = per_axis(lengths, len(axes), "lengths")
+        self.coordinates = axes
+        self.periodic = tuple(map(bool, flags))
+        self.lengths = tuple(
+            _length(x, is_periodic, length, i)
+            for i, (x, is_periodic, length) in enumerate(
+                zip(axes, self.periodic, given, strict=True)
+            )
+        )
+        self.weights = tuple(
+            _weights(x, is_periodic, length, w, i)
+            for i, (x, is_periodic, length, w) in enumerate(
+                zip(
+                    axes,
+                    self.periodic,
+                    self.lengths,
+                    per_axis(weights, len(axes), "weights"),
+                    strict=True,
+                )
+            )
+        )
+
+    @classmethod
+    def uniform(
+        cls,
+        shape: Sequence[int],
+        lengths: float | Sequence[float] = 1.0,
+        periodic: bool | Sequence[bool] = False,
+        *,
+        dtype: DTypeLike | None = None,
+    ) -> "Grid":
+        """Return equally spaced points of a box.
+
+        Args:
+            shape: number of points per axis, at least two.
+            lengths: of the box, for all axes or one by one.
+            periodic: as for the class. A periodic axis has points at i L / n, another
+                one from 0 to L, both included.
+            dtype: of the coordinates, by default that of JAX.
+
+        Raises:
+            ValueError: fewer points, or lengths that are not positive.
+        """
+        flags = per_axis(periodic, len(shape), "periodic")
+        sizes = per_axis(lengths, len(shape), "lengths")
+        coordinates = []
+        for n, length, is_periodic in zip(shape, sizes, flags, strict=True):
+            require_count(n, "shape", 2)
+            require_number(length, "lengths", 0, np.inf, "positive and finite")
+            steps = n if is_periodic else n - 1
+            coordinates.append(jnp.arange(n, dtype=dtype or float) * (length / steps))
+        return cls(coordinates, flags)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The number of points per axis."""
+        return tuple(len(x) for x in self.coordinates)
+
+
+def per_axis(value: Any, num_axes: int, name: str) -> tuple[Any, ...]:
+    """Return one value per axis, the same for all where there is only one.
+
+    Raises:
+        ValueError: another number of values.
+    """
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        return (value,) * num_axes
+    if len(value) != num_axes:
+        raise ValueError(
+            f"{name} must be one value or one for each of the {num_axes} axes, got "
+            f"{len(value)}"
+        )
+    return tuple(value)
+
+
+def fitted(
+    x: Any, grid: Grid | None, num_dimensions: int, num_channels: int
+) -> tuple[Float[Array, "..."], Grid]:
+    """Return a field and its grid, the unit box where none is given.
+
+    Raises:
+        TypeError: grid is something else.
+        ValueError: x is no real array of this many channels and axes; or a grid of
+            another shape.
+    """
+    x = jnp.asarray(x)
+    if x.ndim != num_dimensions + 1 or x.shape[0] != num_channels:
+        raise ValueError(
+            f"the model is for fields of shape (channels, *grid) with {num_channels} "
+            f"channels and {num_dimensions} axes, got {x.shape}; batches by jax.vmap"
+        )
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise ValueError(f"the model is for real fields, got {x.dtype.name}")
+    shape = x.shape[1:]
+    if grid is None:
+        grid = Grid.uniform(shape, dtype=x.dtype)
+    if not isinstance(grid, Grid):
+        raise TypeError(f"grid must be a Grid or None, got {shown(grid)}")
+    if grid.shape != shape:
+        raise ValueError(f"the grid has shape {grid.shape}, the field {shape}")
+    return x, grid
+
+
+def _as_coordinates(x: Any, axis: int) -> Float[Array, " _"]:
+    x = jnp.asarray(x)
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        x = x.astype(float)
+    if x.ndim != 1 or len(x) < 2:
+        raise ValueError(
+            f"coordinates of axis {axis} must be a 1-D array of two points or more, "
+            f"got shape {x.shape}"
+        )
+    if not isinstance(x, Tracer):
+        known = np.asarray(x)
+        if not (np.all(np.isfinite(known)) and np.all(np.diff(known) > 0)):
+            raise ValueError(
+                f"coordinates of axis {axis} must be finite and increase from point to "
+                "point"
+            )
+    return x
+
+
+def _length(
+    x: Float[Array, " _"], is_periodic: bool, length: Any, axis: int
+) -> Float[Array, ""]:
+    extent = x[-1] - x[0]
+    if not is_periodic:
+        if length is not None:
+            raise ValueError(
+                f"axis {axis} is not periodic and has no length but that of its "
+                "coordinates; give None"
+            )
+        return extent
+    if length is None:
+        if not isinstance(x, Tracer):
+            steps = np.diff(np.asarray(x))
+            # Coordinates in float32 are off by their rounding, not by more.
+            if np.ptp(steps) > 1e-3 * np.max(steps):
+                raise ValueError(
+                    f"the points of the periodic axis {axis} are not equally far from "
+                    "each other; give its period in lengths"
+                )
+        return extent * (len(x) / (len(x) - 1))
+    require_number(length, f"lengths[{axis}]", 0, np.inf, "positive and finite")
+    period = jnp.asarray(length, x.dtype)
+    is_known = not isinstance(extent, Tracer) and not isinstance(period, Tracer)
+    if is_known and not float(extent) < float(period):
+        raise ValueError(
+            f"the coordinates of axis {axis} extend over {float(extent):g}, not "
+            f"less than its period {float(period):g}; leave out the last point"
+        )
+    return period
+
+
+def _weights(
+    x: Float[Array, " _"],
+    is_periodic: bool,
+    length: Float[Array, ""],
+    weights: Any,
+    axis: int,
+) -> Float[Array, " _"]:
+    if weights is not None:
+        weights = jnp.asarray(weights, x.dtype)
+        if weights.shape != x.shape:
+            raise ValueError(
+                f"weights of axis {axis} must have shape {x.shape}, got {weights.shape}"
+            )
+        return weights
+    if is_periodic:
+        around = jnp.concatenate([x[-1:] - length, x, x[:1] + length])
+    else:
+        around = jnp.concatenate([x[:1], x, x[-1:]])
+    return (around[2:] - around[:-2]) / 2
+
+
+def positions(grid: Grid) -> Float[Array, "*grid axes"]:
+    """Return the coordinates of all points."""
+    return jnp.stack(jnp.meshgrid(*grid.coordinates, indexing="ij"), axis=-1)
