@@ -58,25 +58,19 @@ class Grid(eqx.Module):
         for flag in flags:
             require_flag(flag, "periodic")
         given = per_axis(lengths, len(axes), "lengths")
-        self.coordinates = axes
+        self.coordinates = tuple(map(jnp.asarray, axes))
         self.periodic = tuple(map(bool, flags))
-        self.lengths = tuple(
+        lengths = [
             _length(x, is_periodic, length, i)
             for i, (x, is_periodic, length) in enumerate(
-                zip(axes, self.periodic, given, strict=True)
+                zip(axes, flags, given, strict=True)
             )
-        )
+        ]
+        self.lengths = tuple(map(jnp.asarray, lengths))
+        rules = per_axis(weights, len(axes), "weights")
         self.weights = tuple(
-            _weights(x, is_periodic, length, w, i)
-            for i, (x, is_periodic, length, w) in enumerate(
-                zip(
-                    axes,
-                    self.periodic,
-                    self.lengths,
-                    per_axis(weights, len(axes), "weights"),
-                    strict=True,
-                )
-            )
+            jnp.asarray(_weights(*described, i))
+            for i, described in enumerate(zip(axes, flags, lengths, rules, strict=True))
         )
 
     @classmethod
@@ -107,8 +101,9 @@ class Grid(eqx.Module):
             require_count(n, "shape", 2)
             require_number(length, "lengths", 0, np.inf, "positive and finite")
             steps = n if is_periodic else n - 1
-            coordinates.append(jnp.arange(n, dtype=dtype or float) * (length / steps))
-        return cls(coordinates, flags)
+            coordinates.append(np.arange(n) * (length / steps))
+        dtype = jnp.result_type(float) if dtype is None else jnp.dtype(dtype)
+        return cls([x.astype(dtype) for x in coordinates], flags)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -160,28 +155,31 @@ def fitted(
     return x, grid
 
 
-def _as_coordinates(x: Any, axis: int) -> Float[Array, " _"]:
-    x = jnp.asarray(x)
+def _as_coordinates(x: Any, axis: int) -> Any:
+    """The coordinates of an axis, as a NumPy array unless they are traced.
+
+    What follows from them is then computed without compiling anything.
+    """
+    if not isinstance(x, Tracer):
+        x = np.asarray(x)
     if not jnp.issubdtype(x.dtype, jnp.floating):
-        x = x.astype(float)
+        x = x.astype(jnp.result_type(float))
     if x.ndim != 1 or len(x) < 2:
         raise ValueError(
             f"coordinates of axis {axis} must be a 1-D array of two points or more, "
             f"got shape {x.shape}"
         )
-    if not isinstance(x, Tracer):
-        known = np.asarray(x)
-        if not (np.all(np.isfinite(known)) and np.all(np.diff(known) > 0)):
-            raise ValueError(
-                f"coordinates of axis {axis} must be finite and increase from point to "
-                "point"
-            )
+    if isinstance(x, np.ndarray) and not (
+        np.all(np.isfinite(x)) and np.all(np.diff(x) > 0)
+    ):
+        raise ValueError(
+            f"coordinates of axis {axis} must be finite and increase from point to "
+            "point"
+        )
     return x
 
 
-def _length(
-    x: Float[Array, " _"], is_periodic: bool, length: Any, axis: int
-) -> Float[Array, ""]:
+def _length(x: Any, is_periodic: bool, length: Any, axis: int) -> Any:
     extent = x[-1] - x[0]
     if not is_periodic:
         if length is not None:
@@ -191,8 +189,8 @@ def _length(
             )
         return extent
     if length is None:
-        if not isinstance(x, Tracer):
-            steps = np.diff(np.asarray(x))
+        if isinstance(x, np.ndarray):
+            steps = np.diff(x)
             # Coordinates in float32 are off by their rounding, not by more.
             if np.ptp(steps) > 1e-3 * np.max(steps):
                 raise ValueError(
@@ -201,23 +199,16 @@ def _length(
                 )
         return extent * (len(x) / (len(x) - 1))
     require_number(length, f"lengths[{axis}]", 0, np.inf, "positive and finite")
-    period = jnp.asarray(length, x.dtype)
-    is_known = not isinstance(extent, Tracer) and not isinstance(period, Tracer)
-    if is_known and not float(extent) < float(period):
+    is_known = not isinstance(extent, Tracer) and not isinstance(length, Tracer)
+    if is_known and not extent < length:
         raise ValueError(
-            f"the coordinates of axis {axis} extend over {float(extent):g}, not "
-            f"less than its period {float(period):g}; leave out the last point"
+            f"the coordinates of axis {axis} extend over {extent:g}, not less than its "
+            f"period {length:g}; leave out the last point"
         )
-    return period
+    return x.dtype.type(length) if is_known else jnp.asarray(length, x.dtype)
 
 
-def _weights(
-    x: Float[Array, " _"],
-    is_periodic: bool,
-    length: Float[Array, ""],
-    weights: Any,
-    axis: int,
-) -> Float[Array, " _"]:
+def _weights(x: Any, is_periodic: bool, length: Any, weights: Any, axis: int) -> Any:
     if weights is not None:
         weights = jnp.asarray(weights, x.dtype)
         if weights.shape != x.shape:
@@ -225,10 +216,11 @@ def _weights(
                 f"weights of axis {axis} must have shape {x.shape}, got {weights.shape}"
             )
         return weights
+    before, after = x[:1], x[-1:]
     if is_periodic:
-        around = jnp.concatenate([x[-1:] - length, x, x[:1] + length])
-    else:
-        around = jnp.concatenate([x[:1], x, x[-1:]])
+        before, after = x[-1:] - length, x[:1] + length
+    is_known = isinstance(x, np.ndarray) and not isinstance(length, Tracer)
+    around = (np if is_known else jnp).concatenate([before, x, after])
     return (around[2:] - around[:-2]) / 2
 
 
