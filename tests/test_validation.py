@@ -65,3 +65,15 @@ def test_gaussian_process_has_a_line_per_row_and_a_rival_that_agrees(tmp_path: P
         for part in ("gaussian", "chebyshev")
     ]
     assert all(rows["P2 sin 1"]["error"] <= 1e-9 for rows in parts)
+
+
+@pytest.mark.slow
+def test_conjugate_directions_has_a_line_where_no_solve_is_above_cg(tmp_path: Path):
+    run(
+        tmp_path, "--only", "guarantee", script=SCRIPT.with_name("conjugate_directions")
+    )
+    rows = json.loads((tmp_path / "guarantee-rooms.json").read_text())["rows"]
+    steps = {row["name"]: row["steps"] for row in rows}
+    pairs = zip(steps["from64-2d, safeguarded"], steps["CG"], strict=True)
+    assert all(own <= theirs for own, theirs in pairs)
+    assert "| rooms | 2 |" in (tmp_path / "results.md").read_text()

@@ -48,6 +48,7 @@ def measure_part(part: str, folder: Path, *, is_fast: bool) -> dict[str, Any]:
         rows.append(scenes.measure(alone, problems[:3], RTOL, MAX_UNMASKED))
     if rank == 2:
         rows += scenes.measure_scipy(problems, RTOL)
+        rows += scenes.measure_petsc(problems, RTOL)
     return {"num_systems": count, "rows": rows}
 
 

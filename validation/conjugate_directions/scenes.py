@@ -4,6 +4,7 @@ Frames of flows that no network was trained on, several runs of each scene; ever
 method gets the same ones, one after the other.
 """
 
+import itertools
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -13,6 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.sparse.linalg as sla
+from rivals.petsc import petsc
+from rivals.row import Problem
 from scipy.sparse import csr_array
 
 import krylax as kx
@@ -33,6 +36,9 @@ FRAMES = (3, 7, 11)
 DEFLATED = 16
 """Vectors, as in the paper's comparison."""
 
+_NUMBERS = itertools.count()
+"""Of systems, as PETSc's process keeps them by name."""
+
 
 class Method(NamedTuple):
     """A row of the table.
@@ -41,16 +47,24 @@ class Method(NamedTuple):
         name: of the row.
         solver: the solver for a tolerance and a number of steps.
         prepare: returns the preconditioner of an operator, or None.
+        is_recycling: whether a solve with noise on the right, which counts as set-up,
+            hands something to the one that is measured.
     """
 
     name: str
     solver: Callable[[float, int], Any]
     prepare: Callable[[Any], Any]
+    is_recycling: bool = False
 
 
 def cg(rtol: float, max_steps: int) -> Any:
     """CG."""
     return kx.solvers.CG(rtol, max_steps=max_steps)
+
+
+def deflated_cg(rtol: float, max_steps: int) -> Any:
+    """CG beside the directions that another solve found hardest."""
+    return kx.solvers.DeflatedCG(rtol, num_recycled=DEFLATED, max_steps=max_steps)
 
 
 def flexible_cg(rtol: float, max_steps: int) -> Any:
@@ -93,6 +107,7 @@ def methods(nets: dict[str, Any]) -> list[Method]:
     classical = [
         Method("CG", cg, lambda A: None),
         Method("CG, Jacobi", cg, lambda A: kx.solvers.Jacobi()(A)),
+        Method(f"DeflatedCG, {DEFLATED}", deflated_cg, lambda A: None, True),
         Method("CG, IC(0)", cg, lambda A: kx.solvers.IncompleteCholesky()(A)),
         Method("CG, box FastDiagonalization", flexible_cg, _box_inverse),
         Method("CG, Multigrid of the box", flexible_cg, _box_multigrid),
@@ -129,8 +144,9 @@ def _box_multigrid(A: Any) -> Any:
 
 
 @eqx.filter_jit
-def _solve(A: Any, b: Any, solver: Any, M: Any) -> Any:
-    return kx.solve(A, b, solver, preconditioner=M, throw=False)
+def solve(A: Any, b: Any, solver: Any, M: Any, carry: Any = None) -> Any:
+    """The solution, whatever its status."""
+    return kx.solve(A, b, solver, preconditioner=M, carry=carry, throw=False)
 
 
 @eqx.filter_jit
@@ -143,6 +159,19 @@ def _apply(M: Any, b: Any) -> Any:
     return M(b)
 
 
+def timed(method: Method, solver: Any, A: Any, b: Any) -> tuple[Any, float, float]:
+    """A solve, and the seconds of its set-up and of itself."""
+    noise = np.random.default_rng(0).standard_normal(b.shape)
+    start = time.perf_counter()
+    M, carry = jax.block_until_ready(method.prepare(A)), None
+    if method.is_recycling:
+        other = solve(A, jnp.where(A.is_fluid, noise, 0), solver, M, None)
+        carry = jax.block_until_ready(other.carry)
+    middle = time.perf_counter()
+    sol = jax.block_until_ready(solve(A, b, solver, M, carry))
+    return sol, middle - start, time.perf_counter() - middle
+
+
 def measure(
     method: Method, problems: list[tuple[Any, Any]], rtol: float, max_steps: int
 ) -> dict[str, Any]:
@@ -153,15 +182,11 @@ def measure(
     """
     solver = method.solver(rtol, max_steps)
     steps, products, missed, seconds, setup = [], [], 0, [], []
-    for k, (A, b) in enumerate(problems):
-        start = time.perf_counter()
-        M = jax.block_until_ready(method.prepare(A))
-        setup.append(time.perf_counter() - start)
-        if k == 0:
-            jax.block_until_ready(_solve(A, b, solver, M))
-        start = time.perf_counter()
-        sol = jax.block_until_ready(_solve(A, b, solver, M))
-        seconds.append(time.perf_counter() - start)
+    timed(method, solver, *problems[0])
+    for A, b in problems:
+        sol, before, within = timed(method, solver, A, b)
+        setup.append(before)
+        seconds.append(within)
         steps.append(int(sol.stats.num_steps))
         products.append(int(sol.stats.num_matvecs))
         r = np.asarray(b - A.mv(sol.value))
@@ -196,7 +221,8 @@ def measure_scipy(problems: list[tuple[Any, Any]], rtol: float) -> list[dict[str
         factors = sla.splu(matrix.tocsc())
         middle = time.perf_counter()
         x = factors.solve(flat)
-        _note(rows, "SuperLU", start, middle, 1, matrix, x, flat, rtol)
+        times = start, middle, time.perf_counter()
+        _note(rows, "SuperLU", times, 1, matrix, x, flat, rtol)
         start = time.perf_counter()
         hierarchy = pyamg.ruge_stuben_solver(matrix.tocsr())
         middle = time.perf_counter()
@@ -204,8 +230,34 @@ def measure_scipy(problems: list[tuple[Any, Any]], rtol: float) -> list[dict[str
         x = hierarchy.solve(
             flat, tol=rtol, accel="cg", residuals=residuals, maxiter=200
         )
+        times = start, middle, time.perf_counter()
         steps = len(residuals) - 1
-        _note(rows, "PyAMG RS, CG", start, middle, steps, matrix, x, flat, rtol)
+        _note(rows, "PyAMG RS, CG", times, steps, matrix, x, flat, rtol)
+    return _medians(rows)
+
+
+def measure_petsc(problems: list[tuple[Any, Any]], rtol: float) -> list[dict[str, Any]]:
+    """CG with hypre's BoomerAMG on the same systems; nothing without PETSc."""
+    row = petsc("PETSc, CG with hypre", "cg", "hypre")
+    rows: dict[str, Any] = {}
+    for A, b in problems:
+        matrix = _csr(A)
+        rhs = np.asarray(b)
+        described = Problem(f"system {next(_NUMBERS)}", A, (matrix,), rhs[None], rtol)
+        try:
+            run = row.prepare(described).run
+        except ImportError as reason:
+            print(f"no row of PETSc: {reason}", flush=True)
+            return []
+        run()
+        found = run()
+        times = 0.0, found.setup, found.setup + found.solve
+        x, steps = found.solutions[0].ravel(), int(found.iterations or 0)
+        _note(rows, row.method, times, steps, matrix, x, rhs.ravel(), rtol)
+    return _medians(rows)
+
+
+def _medians(rows: dict[str, Any]) -> list[dict[str, Any]]:
     for row in rows.values():
         row["setup"] = float(np.median(row["setup"]))
         row["seconds"] = float(np.median(row["seconds"]))
@@ -215,15 +267,14 @@ def measure_scipy(problems: list[tuple[Any, Any]], rtol: float) -> list[dict[str
 def _note(
     rows: dict[str, Any],
     name: str,
-    start: float,
-    middle: float,
+    times: tuple[float, float, float],
     steps: int,
     matrix: Any,
     x: Any,
     b: Any,
     rtol: float,
 ) -> None:
-    end = time.perf_counter()
+    start, middle, end = times
     empty = {"name": name, "steps": [], "missed": 0, "setup": [], "seconds": []}
     row = rows.setdefault(name, empty)
     row["steps"].append(steps)

@@ -29,6 +29,7 @@ class Recipe(NamedTuple):
     num_systems: int
     num_validation: int
     validate_every: int
+    architecture: Any = "from64"
 
 
 RECIPES = {
@@ -37,18 +38,19 @@ RECIPES = {
 }
 
 
-def train(name: str, folder: Path, settings: dict[str, Any]) -> training.Result:
-    """Train a network by name."""
-    recipe = RECIPES[name]
+def train(
+    recipe: Recipe, checkpoint: Path, settings: dict[str, Any]
+) -> training.Result:
+    """Train a network, or go on with what the checkpoint holds."""
     net = cd.DeepConjugateDirection(
-        "from64", len(recipe.num_points), key=jax.random.key(0)
+        recipe.architecture, len(recipe.num_points), key=jax.random.key(0)
     )
     defaults = {
         "num_steps": recipe.num_steps,
         "batch_size": recipe.batch_size,
         "learning_rate": 2e-3,
         "validate_every": recipe.validate_every,
-        "checkpoint": folder / f"{name}.state",
+        "checkpoint": checkpoint,
     }
     return cd.train(
         net,
@@ -70,7 +72,7 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     for name in arguments.names:
-        result = train(name, arguments.out, {})
+        result = train(RECIPES[name], arguments.out / f"{name}.state", {})
         print(name, result.history["validation"], result.history["seconds"])
         folder = WEIGHTS if arguments.ship else arguments.out
         cd.save(folder / f"{name}.safetensors", result.model, dtype="float16")
