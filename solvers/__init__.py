@@ -32,6 +32,7 @@ from .core import AbstractSolver as AbstractSolver
 from .core import InnerProduct as InnerProduct
 from .core import LinearSystem as LinearSystem
 from .core import Outcome as Outcome
+from .core import ScaledStart as ScaledStart
 from .core import Solution as Solution
 from .core import SolveError as SolveError
 from .core import Statistics as Statistics

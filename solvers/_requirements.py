@@ -12,6 +12,7 @@ from ..operators._operator import Scaled, Sum, require_operator
 from ..operators._tags import require_complete
 from .core._arguments import require_maker, require_solver
 from .core._least_squares import AbstractLeastSquares
+from .core._scaled_start import ScaledStart
 from .core._solver import AbstractSolver
 
 
@@ -59,10 +60,18 @@ def require_shapes(A: Any, b: Field, x0: Field | None) -> None:
 
 
 def require_least_squares(
-    solver: AbstractLeastSquares, transpose_preconditioner: Any, carry: Any, unroll: Any
+    solver: AbstractLeastSquares,
+    transpose_preconditioner: Any,
+    x0: Any,
+    carry: Any,
+    unroll: Any,
 ) -> None:
     """Raise a `ValueError` where an argument means nothing to such a solver."""
     name = type(solver).__name__
+    if isinstance(x0, ScaledStart):
+        raise ValueError(
+            f"{name} takes a start as it is; give the value of the ScaledStart"
+        )
     if transpose_preconditioner is not None:
         raise ValueError(
             f"{name} takes the adjoint of its preconditioner, also for derivatives; "

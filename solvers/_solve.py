@@ -46,6 +46,7 @@ from .core._nullspace import as_incompatible, complement_of
 from .core._preparation import Start, prepare
 from .core._raising import raise_failure, require_derivative
 from .core._residual import USEFUL, attainable_residual, residual_of
+from .core._scaled_start import ScaledStart
 from .core._settling import AbstractUnsettled, settled
 from .core._solution import Solution, Statistics
 from .core._solver import AbstractSolver
@@ -100,7 +101,8 @@ def solve(
             transpose of a linear preconditioner; of a nonlinear one it itself where A
             is symmetric, and none elsewhere.
         x0: a start; left out, as `stats.is_start_used` reports, where zero is closer to
-            the solution: in energy for a positive definite A, else by the residual.
+            the solution: in energy for a positive definite A, else by the residual. A
+            `ScaledStart` is first multiplied by the best number.
         carry: what the solve before in a sequence returned, with the same solver
             settings and fields.
         throw: raise on failure, also under `jit` (where it costs a host round trip);
@@ -139,7 +141,8 @@ def solve(
         (Array([1., 1., 1.], dtype=float64), 'converged')
     """
     b = as_field(b, "b")
-    x0 = None if x0 is None else as_field(x0, "x0")
+    if x0 is not None and not isinstance(x0, ScaledStart):
+        x0 = as_field(x0, "x0")
     require_types(A, solver, preconditioner)
     require_types(A, solver, transpose_preconditioner)
     require_unroll(unroll)
@@ -147,7 +150,7 @@ def solve(
     require_reachable(solver, jax.tree.leaves(A.in_structure)[0].dtype)
     preconditioner = settled(preconditioner, A)
     if isinstance(solver, AbstractLeastSquares):
-        require_least_squares(solver, transpose_preconditioner, carry, unroll)
+        require_least_squares(solver, transpose_preconditioner, x0, carry, unroll)
         return solve_least_squares(A, b, solver, preconditioner, x0, throw)
     throw = throw and unroll is None
     if carry is None and solver.has_carry:
@@ -171,12 +174,14 @@ def _compiled(
     solver: AbstractSolver,
     preconditioner: Preconditioner | None,
     transpose_preconditioner: Preconditioner | None,
-    x0: Field | None,
+    x0: Field | ScaledStart | None,
     carry: Any,
     throw: bool,
     unroll: int | None,
 ) -> Solution:
     # What structures tell is checked here, once per compiled program.
+    is_scaled = isinstance(x0, ScaledStart)
+    x0 = x0.like(b) if isinstance(x0, ScaledStart) else x0
     require_solvable(A, b, x0, solver)
     require_fitting(carry, A, solver)
     M = made(preconditioner, A)
@@ -194,7 +199,7 @@ def _compiled(
     # Settings may be traced, and are numbers like any other.
     given = (A, looked_at, x0, carry, solver)
     is_finite = solver.inner_product.everywhere(all_finite(given))
-    start = Start(x0, carry, is_finite)
+    start = Start(x0, carry, is_finite, is_scaled)
     M = solver.prepare(A, M)
     if N is None and isinstance(M, AbstractLinearOperator):
         N = M.T

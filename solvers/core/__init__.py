@@ -19,6 +19,8 @@
 - `_recurrence.py`: What methods of short recurrences share: the loop around the step.
 - `_residual.py`: The true residual, from which every solver goes on and every result is
   certified.
+- `_scaled_start.py`: A start of the best length, for what knows the shape of a
+  solution and not its size.
 - `_solution.py`: What a solve returns: the solution, how it ended, and what was done.
 - `_solver.py`: What a solver is, what it gets and what it returns.
 - `_status.py`: How a solve ended: one enum for all solvers, each member a sentence.
@@ -27,6 +29,7 @@
 """
 
 from ._inner_product import InnerProduct as InnerProduct
+from ._scaled_start import ScaledStart as ScaledStart
 from ._solution import Solution as Solution
 from ._solution import Statistics as Statistics
 from ._solver import AbstractSolver as AbstractSolver

@@ -25,6 +25,7 @@ from ...operators._arithmetic import (
 from ...operators._field import Field
 from ._inner_product import InnerProduct
 from ._nullspace import complement_of
+from ._scaled_start import nearest_multiple
 from ._solver import LinearSystem
 from ._stopping import MARGIN, Tolerance
 
@@ -36,11 +37,13 @@ class Start(eqx.Module):
         x0: a start.
         carry: what the solve before returned.
         is_finite: whether these, the operator and the preconditioner are.
+        is_scaled: whether the multiple of x0 is meant that is nearest to the solution.
     """
 
     x0: Field | None
     carry: Any
     is_finite: Bool[Array, ""]
+    is_scaled: bool = eqx.field(static=True, default=False)
 
 
 class Prepared(eqx.Module):
@@ -87,7 +90,10 @@ def prepare(
         outside = inner_product.norm(subtract(given, b))
         reachable = root(jnp.maximum(largest_residual**2 - outside**2, 0))
     x0 = None if start.x0 is None else divide(start.x0, unit)
-    x0, r0, is_start_used = _useful_start(A, b, x0, inner_product, keeps_start)
+    if x0 is not None and start.is_scaled:
+        x0, r0, is_start_used = nearest_multiple(A, b, x0, inner_product)
+    else:
+        x0, r0, is_start_used = _useful_start(A, b, x0, inner_product, keeps_start)
     system = LinearSystem(
         operator=A,
         preconditioner=complement.project_preconditioner(M),
