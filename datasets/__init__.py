@@ -4,8 +4,15 @@
 - `_optional.py`: Packages that only some users need, imported where they are used.
 - `families/`: Problem families: what is drawn, and the system of each sample.
 - `generation/`: How a data set is made: planned, ordered, solved in segments.
+- `periodic_flow/`: Flows in periodic boxes, by Fourier methods: data for neural
+  operators.
 - `store/`: How a data set is kept, published, read and checked.
+
+Flows are loaded on first use, so that the command line starts without JAX.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from .families import AbstractFamily as AbstractFamily
 from .families import ConvectionDiffusion as ConvectionDiffusion
@@ -37,3 +44,18 @@ from .store import open_dataset as open_dataset
 from .store import preview as preview
 from .store import summary as summary
 from .store import verify as verify
+
+if TYPE_CHECKING:
+    from . import periodic_flow as periodic_flow
+
+_FLOWS = ("periodic_flow",)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _FLOWS:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_FLOWS])

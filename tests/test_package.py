@@ -201,6 +201,7 @@ ROOMS = {
     },
     "datasets/families": {"_names", "_optional"},
     "datasets/store": {"families", "_names", "_optional"},
+    "datasets/periodic_flow": set(),
     "datasets/generation": {"families", "store", "_names", "_optional"},
     "learned/conjugate_directions": {"training"},
     "learned/gaussian_process": set(),
