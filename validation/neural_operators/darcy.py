@@ -1,0 +1,149 @@
+"""Darcy flow on 64² cells: error over training time, and on 128² cells untrained.
+
+1000 samples for training, 100 for the choice of the best model, 200 for the test, all
+made by `krylax.datasets.generate`; training in float32 on one core. Each model has the
+minutes of its row, for which the number of its steps is set by a measurement before.
+"""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from models import CASES, Case
+from tables import number, table
+
+import krylax as kx
+from krylax.learned import neural_operators as no
+from krylax.learned import training
+
+TITLE = "Darcy flow"
+RTOL = 1e-8
+COUNTS = {"train": 1000, "valid": 100, "test": 200}
+NUM_POINTS = 64
+LEARNING_RATES = {"FNO": 1e-3, "IFactFormer": 1e-3}
+
+MODELS: dict[str, tuple[Case, dict[str, Any]]] = {
+    "FNO": (CASES["FNO, 64²"], {}),
+    "IFactFormer-m": (
+        CASES["IFactFormer-m, 32²"]._replace(shape=(64, 64)),
+        {"downsample": True, "quadrature": True},
+    ),
+}
+# Model and minutes.
+ROWS = {
+    f"{name}, {minutes} min": (name, minutes) for minutes in (30, 150) for name in MODELS
+}
+PARTS = tuple(ROWS)
+FAST_PARTS = ("FNO, 30 min",)
+
+
+def measure_part(part: str, folder: Path, *, is_fast: bool) -> dict[str, Any]:
+    """Train a model, or go on, and test it."""
+    name, minutes = ROWS[part]
+    counts, n = (({k: 8 for k in COUNTS}, 16) if is_fast else (COUNTS, NUM_POINTS))
+    data = {stream: samples(folder, n, stream, counts[stream]) for stream in counts}
+    fine = samples(folder, 2 * n, "test", counts["test"])
+    case, more = MODELS[name]
+    if is_fast:
+        more = {"num_modes": (4, 4), "width": 8}
+        case = case._replace(batch=4)
+    model, grid = case.make(**more), cells(n)
+    steps = 4 if is_fast else planned_steps(part, model, data["train"], case, folder)
+    settings = settings_of(case, steps, len(data["train"]))
+    result = training.train(
+        model, data["train"], data["valid"], settings, grid=grid, folder=folder / part
+    )
+    surrogate = result.surrogate
+    assert surrogate is not None
+    training.save(folder / f"{part}.surrogate", surrogate)
+    found = training.evaluate(surrogate, data["test"])
+    on_fine = training.evaluate(surrogate, fine, grid=cells(2 * n))
+    return {
+        "parameters": training.num_parameters(model),
+        "num_steps": steps,
+        "test": {name: float(found[name]) for name in ("relative_l2", "h1", "vrmse")},
+        "fine": float(on_fine["relative_l2"]),
+        "curve": curve(result.history),
+    }
+
+
+def samples(folder: Path, n: int, stream: str, count: int) -> training.Data:
+    """The samples of a stream on n² cells, generated where they are not yet there."""
+    place = folder / f"darcy{n}-{stream}-{count}"
+    if not place.exists():
+        family = kx.datasets.Darcy(num_points=(n, n), stream=stream)
+        kx.datasets.generate(family, count, place, rtol=RTOL)
+    return training.from_dataset(place, inputs=["coefficient"], outputs=["solution"])
+
+
+def cells(n: int) -> no.Grid:
+    """The centres of n² cells of the unit square."""
+    x, w = (np.arange(n) + 0.5) / n, np.full(n, 1 / n)
+    return no.Grid((x, x), weights=(w, w))
+
+
+def settings_of(case: Case, num_steps: int, num_samples: int) -> training.Settings:
+    """How a model is trained."""
+    return training.Settings(
+        num_steps=num_steps,
+        batch_size=case.batch,
+        learning_rate=LEARNING_RATES[case.cls.__name__],
+        weight_decay=1e-4,
+        augment="square",
+        validate_every=max(1, min(num_samples // case.batch, num_steps)),
+        progress=False,
+    )
+
+
+def planned_steps(
+    part: str, model: Any, data: training.Data, case: Case, folder: Path
+) -> int:
+    """The steps that fit into the minutes; kept, as a training goes on with its own."""
+    path = folder / f"{part}.steps"
+    if not path.exists():
+        seconds = []
+        for count in (10, 20):
+            settings = settings_of(case, count, len(data))
+            start = time.perf_counter()
+            training.train(model, data, None, settings, grid=cells(NUM_POINTS))
+            seconds.append(time.perf_counter() - start)
+        per_step = (seconds[1] - seconds[0]) / 10
+        path.write_text(json.dumps(int(60 * ROWS[part][1] / per_step)))
+    return json.loads(path.read_text())
+
+
+def curve(history: dict[str, Any]) -> dict[str, list[float]]:
+    """The validations over the minutes, some thirty of them."""
+    every = max(1, len(history["validated"]) // 30)
+    seconds, errors = history["seconds"][::every], history["validation"][::every]
+    return {"minutes": (seconds / 60).tolist(), "validation": errors.tolist()}
+
+
+def markdown(found: dict[str, Any]) -> str:
+    """A line per training."""
+    header = [
+        "model, training",
+        "parameters",
+        "steps",
+        "relative L²",
+        "H¹",
+        "VRMSE",
+        "relative L² at 128²",
+        "over 64²",
+    ]
+    lines = []
+    for name, part in found.items():
+        test = part["test"]
+        lines.append(
+            [
+                name,
+                str(part["parameters"]),
+                str(part["num_steps"]),
+                *[number(test[key]) for key in ("relative_l2", "h1", "vrmse")],
+                number(part["fine"]),
+                number(part["fine"] / test["relative_l2"]),
+            ]
+        )
+    return table(header, lines)

@@ -1,0 +1,124 @@
+"""Seconds of a training step per sample, beside PyTorch on the same cores.
+
+A step is forward, relative L2, backward, clipping and Adam in float32, the best of as
+many as fit into some seconds. PyTorch runs in an environment of its own, whose Python
+the variable KRYLAX_TORCH_PYTHON names; without it, it has no rows.
+"""
+
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from models import CASES, Case
+from tables import number, table
+
+from krylax.learned import training
+
+TITLE = "Seconds of a training step"
+PARTS = tuple(CASES)
+FAST_PARTS = ("IFactFormer-m, 32²",)
+SECONDS = 60.0
+WORKER = Path(__file__).with_name("torch_worker.py")
+
+
+def measure_part(part: str, folder: Path, *, is_fast: bool) -> dict[str, Any]:
+    """One model in krylax and in PyTorch."""
+    del folder
+    case, seconds = CASES[part], SECONDS
+    if is_fast:
+        case, seconds = case._replace(shape=(8, 8), batch=2), 0.1
+    return {"krylax": own(case, seconds), "torch": rival(case, seconds)}
+
+
+def own(case: Case, seconds: float) -> dict[str, Any]:
+    """The step of krylax."""
+    model = case.make()
+    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(1e-3))
+    shape = (case.batch, case.channels, *case.shape)
+    x, y = jax.random.normal(jax.random.key(1), (2, *shape), jnp.float32)
+    arrays, static = eqx.partition(model, eqx.is_inexact_array)
+
+    def loss(arrays: Any) -> Any:
+        predicted = jax.vmap(eqx.combine(arrays, static))(x)
+        return jnp.mean(jax.vmap(training.relative_l2)(predicted, y))
+
+    @jax.jit
+    def step(arrays: Any, moments: Any) -> Any:
+        gradient = jax.grad(loss)(arrays)
+        updates, moments = optimizer.update(gradient, moments)
+        return eqx.apply_updates(arrays, updates), moments
+
+    state = arrays, optimizer.init(arrays)
+    start = time.perf_counter()
+    compiled = jax.jit(step, donate_argnums=(0, 1)).lower(*state).compile()
+    compile_seconds = time.perf_counter() - start
+    times: list[float] = []
+    while sum(times) < seconds or len(times) < 3:
+        start = time.perf_counter()
+        state = jax.block_until_ready(compiled(*state))
+        times.append(time.perf_counter() - start)
+    return {
+        "parameters": training.num_parameters(model),
+        "per_sample": min(times) / case.batch,
+        "compile": compile_seconds,
+        "temporary_bytes": compiled.memory_analysis().temp_size_in_bytes,
+        "flops": compiled.cost_analysis()["flops"] / case.batch,
+    }
+
+
+def rival(case: Case, seconds: float) -> dict[str, Any] | None:
+    """That of PyTorch, None where there is none."""
+    python = os.environ.get("KRYLAX_TORCH_PYTHON")
+    if python is None:
+        print("no row of PyTorch: KRYLAX_TORCH_PYTHON names no Python", flush=True)
+        return None
+    request = {
+        "model": case.cls.__name__,
+        "channels": case.channels,
+        "shape": case.shape,
+        "batch": case.batch,
+        "seconds": seconds,
+        "threads": len(os.sched_getaffinity(0)),
+        **case.arguments,
+    }
+    command = [python, str(WORKER), json.dumps(request)]
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+    done = subprocess.run(command, env=kept, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def markdown(found: dict[str, Any]) -> str:
+    """A line per model."""
+    header = [
+        "model",
+        "parameters",
+        "krylax, ms per sample",
+        "compile, s",
+        "memory, MB",
+        "Gflop/s by XLA's count",
+        "PyTorch, ms per sample",
+        "PyTorch / krylax",
+    ]
+    lines = []
+    for name, part in found.items():
+        ours, theirs = part["krylax"], part["torch"]
+        lines.append(
+            [
+                name,
+                str(ours["parameters"]),
+                number(1e3 * ours["per_sample"]),
+                number(ours["compile"]),
+                number(ours["temporary_bytes"] / 1e6),
+                number(ours["flops"] / ours["per_sample"] / 1e9),
+                number(1e3 * theirs["per_sample"]) if theirs else "not installed",
+                number(theirs["per_sample"] / ours["per_sample"]) if theirs else "",
+            ]
+        )
+    return table(header, lines)
