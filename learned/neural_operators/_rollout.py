@@ -116,7 +116,8 @@ def rollout(
         state, _ = lax.scan(step, state, length=every)
         return state, _shown(state, num_channels)
 
-    before = _State(jnp.zeros_like(u0), _NONE, _NONE)
+    none = jnp.asarray(_NONE)
+    before = _State(jnp.zeros_like(u0), none, none)
     start = _followed(before, u0, jnp.all(jnp.isfinite(u0)))
     state, values = lax.scan(keep, start, length=num_steps // every)
     return Rollout(

@@ -13,8 +13,8 @@ Z. Li et al., Fourier Neural Operator for Parametric Partial Differential Equati
 ICLR 2021, arXiv 2010.08895, equation (4) and the authors' choice of modes.
 
 Differs from the paper: the last axis is transformed by a dense matrix of its modes and
-points instead of an FFT where the modes are few, which is the same map and faster; R is stored as
-real pairs, because optimisers of complex weights are easily wrong.
+points instead of an FFT where the modes are few, which is the same map and faster; R is
+stored as real pairs, because optimisers of complex weights are easily wrong.
 """
 
 from collections.abc import Sequence
@@ -78,7 +78,7 @@ class SpectralConvolution(eqx.Module):
         """
         shape = v.shape[:-1]
         require_points(shape, self.num_modes)
-        dtype = jnp.promote_types(v.dtype, jnp.float32)
+        dtype = jnp.float32 if jnp.finfo(v.dtype).bits < 32 else v.dtype
         real, imaginary = self.weight.astype(dtype)
         axes = "xyz"[: len(shape)]
         coefficients = analysed(v.astype(dtype), self.num_modes)
