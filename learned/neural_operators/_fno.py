@@ -97,13 +97,12 @@ class FNO(AbstractOperator):
         )
         modes = modes_per_axis(num_modes, num_dimensions)
         require_count(num_layers, "num_layers")
-        dtype = as_dtype(dtype)
+        self.padding, dtype = as_padding(padding), as_dtype(dtype)
         first, *keys = split_key(key, 1 + num_layers)
         self.ends = Ends(frames, width, hidden_channels, key=first, dtype=dtype)
         self.layers = tuple(
             SpectralBlock(width, modes, key=key, dtype=dtype) for key in keys
         )
-        self.padding = as_padding(padding)
 
     @property
     @override

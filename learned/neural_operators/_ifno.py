@@ -100,12 +100,11 @@ class IFNO(AbstractOperator):
         modes = modes_per_axis(num_modes, num_dimensions)
         require_count(num_iterations, "num_iterations")
         require_flag(remat, "remat")
-        dtype = as_dtype(dtype)
+        self.padding, dtype = as_padding(padding), as_dtype(dtype)
         keys = split_key(key, 2)
         self.ends = Ends(frames, width, hidden_channels, key=keys[0], dtype=dtype)
         self.layer = SpectralBlock(width, modes, key=keys[1], dtype=dtype)
         self.num_iterations = int(num_iterations)
-        self.padding = as_padding(padding)
         self.remat = bool(remat)
 
     @property

@@ -135,10 +135,11 @@ def derivatives(model: Any, x: Any, direction: Any) -> Any:
         for g, d in zip(jax.tree.leaves(grads), jax.tree.leaves(direction), strict=True)
     )
     tangent = jax.jvp(value, (model,), (direction,))[1]
-    high, low = (
-        value(jax.tree.map(lambda a, d: a + s * d, model, direction))
-        for s in (1e-5, -1e-5)
-    )
+
+    def moved(step: Any) -> Any:
+        return value(jax.tree.map(lambda a, d: a + step * d, model, direction))
+
+    high, low = jax.lax.map(moved, jnp.array([1e-5, -1e-5]))
     return slope, tangent, (high - low) / 2e-5
 
 

@@ -73,8 +73,8 @@ def gradients(model: Any, x: Any) -> Any:
 
 def with_and_without_remat(num_iterations: int) -> Any:
     arguments = (2, 1, 1, (3, 5), 6, num_iterations)
-    model = made(*arguments)
-    kept = structure(*arguments, remat=False)
+    model = made(*arguments, hidden_channels=2)
+    kept = structure(*arguments, hidden_channels=2, remat=False)
     return model, jax.tree.unflatten(jax.tree.structure(kept), jax.tree.leaves(model))
 
 

@@ -160,11 +160,13 @@ def derivatives(convolution: Any, v: Any, direction: Any, seed: Any) -> Any:
         jnp.sum(g * d)
         for g, d in zip(jax.tree.leaves(grads), jax.tree.leaves(direction), strict=True)
     )
-    ends = [
-        value(*jax.tree.map(lambda a, d: a + s * d, (convolution, v), direction))
-        for s in (1e-5, -1e-5)
-    ]
-    return slope, (ends[0] - ends[1]) / 2e-5
+
+    def moved(step: Any) -> Any:
+        where = (convolution, v)
+        return value(*jax.tree.map(lambda a, d: a + step * d, where, direction))
+
+    high, low = jax.lax.map(moved, jnp.array([1e-5, -1e-5]))
+    return slope, (high - low) / 2e-5
 
 
 @pytest.mark.parametrize(("shape", "num_modes"), [CASES[2], CASES[5]])
