@@ -63,10 +63,10 @@ class FNO(AbstractOperator):
         >>> import jax, jax.numpy as jnp
         >>> from krylax.learned import neural_operators as no
         >>> model = no.FNO(2, 3, 1, num_modes=(4, 6), width=8, key=jax.random.key(0))
-        >>> model(jnp.ones((3, 16, 24))).shape
-        (1, 16, 24)
-        >>> jax.vmap(model)(jnp.ones((5, 3, 32, 32))).shape
-        (5, 1, 32, 32)
+        >>> jax.jit(jax.vmap(model))(jnp.ones((5, 3, 16, 24))).shape
+        (5, 1, 16, 24)
+        >>> jax.eval_shape(model, jnp.ones((3, 128, 128))).shape
+        (1, 128, 128)
 
     References:
         Li et al., ICLR 2021, arXiv 2010.08895.

@@ -64,7 +64,7 @@ class IFNO(AbstractOperator):
         >>> from krylax.learned import neural_operators as no
         >>> model = no.IFNO(1, num_modes=4, width=8, num_iterations=6,
         ...                 key=jax.random.key(0))
-        >>> model(jnp.ones((1, 32))).shape
+        >>> jax.jit(model)(jnp.ones((1, 32))).shape
         (1, 32)
 
     References:

@@ -88,8 +88,8 @@ class UNet(AbstractOperator):
     Examples:
         >>> import jax, jax.numpy as jnp
         >>> from krylax.learned import neural_operators as no
-        >>> model = no.UNet(2, 1, 1, width=4, num_levels=2, key=jax.random.key(0))
-        >>> model(jnp.ones((1, 13, 18))).shape
+        >>> model = no.UNet(2, 1, 1, width=4, num_levels=1, key=jax.random.key(0))
+        >>> jax.jit(model)(jnp.ones((1, 13, 18))).shape
         (1, 13, 18)
 
     References:
