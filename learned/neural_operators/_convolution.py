@@ -9,6 +9,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, DTypeLike, Float, Key
 
@@ -49,34 +50,10 @@ class Pointwise(eqx.Module):
 
 
 class Convolution(eqx.Module):
-    """A convolution with 3^d matrices of the channels.
-
-    Args:
-        num_dimensions: axes of the grid, 1, 2 or 3.
-        in_channels: of the field.
-        out_channels: of the result.
-        key: from which the weights are drawn, uniformly with the variance 2 / (3^d
-            in_channels) of He et al. (2015); biases are zero.
-        dtype: of the weights.
-    """
+    """A convolution with 3^d matrices of the channels."""
 
     weight: Float[Array, "*window inputs outputs"]
     bias: Float[Array, " outputs"]
-
-    def __init__(
-        self,
-        num_dimensions: int,
-        in_channels: int,
-        out_channels: int,
-        *,
-        key: Key[Array, ""],
-        dtype: DTypeLike = jnp.float32,
-    ) -> None:
-        shape = (*(3,) * num_dimensions, in_channels, out_channels)
-        limit = (6 / (3**num_dimensions * in_channels)) ** 0.5
-        dtype = jnp.dtype(dtype)
-        self.weight = jax.random.uniform(key, shape, dtype, -limit, limit)
-        self.bias = jnp.zeros(out_channels, dtype)
 
     def __call__(
         self, v: Float[Array, "*grid inputs"], periodic: Sequence[bool]
@@ -98,6 +75,33 @@ class Convolution(eqx.Module):
         )
         y = y if len(periodic) == 3 else y[0]
         return y + _for_each_point(self.bias, y)
+
+
+def draw_convolutions(
+    num_dimensions: int,
+    channels: Sequence[tuple[int, int]],
+    *,
+    key: Key[Array, ""],
+    dtype: DTypeLike,
+) -> list[Convolution]:
+    """Return convolutions of so many input and output channels.
+
+    Weights are uniform with the variance 2 / (3^d inputs) of He et al. (2015), biases
+    zero. All weights are one draw: to compile one per shape takes longer than a second
+    each.
+    """
+    window, dtype = (3,) * num_dimensions, jnp.dtype(dtype)
+    sizes = [3**num_dimensions * inputs * outputs for inputs, outputs in channels]
+    drawn = jax.random.uniform(key, (sum(sizes),), dtype, -1, 1)
+    parts = jnp.split(drawn, np.cumsum(sizes)[:-1].tolist())
+    return [
+        Convolution(
+            part.reshape(*window, inputs, outputs)
+            * (6 / (3**num_dimensions * inputs)) ** 0.5,
+            jnp.zeros(outputs, dtype),
+        )
+        for part, (inputs, outputs) in zip(parts, channels, strict=True)
+    ]
 
 
 def _extended(v: Any, axis: int, is_periodic: bool) -> Any:

@@ -64,8 +64,8 @@ class IFNO(AbstractOperator):
         >>> from krylax.learned import neural_operators as no
         >>> model = no.IFNO(1, num_modes=4, width=8, num_iterations=6,
         ...                 key=jax.random.key(0))
-        >>> jax.jit(model)(jnp.ones((1, 32))).shape
-        (1, 32)
+        >>> jax.jit(jax.vmap(model))(jnp.ones((5, 1, 32))).shape
+        (5, 1, 32)
 
     References:
         You et al., CMAME 398 (2022) 115296, arXiv 2203.08205.

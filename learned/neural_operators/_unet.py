@@ -19,14 +19,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, Key
 from typing_extensions import override
 
 from ...operators import AbstractOperator
 from ...operators._arguments import require_count
-from ._convolution import Convolution, Pointwise
+from ._convolution import Convolution, Pointwise, draw_convolutions
 from ._fno_ends import Frames, as_dtype, gelu, split_key
 from ._grid import Grid
 
@@ -36,22 +35,6 @@ class Pair(eqx.Module):
 
     inner: Convolution
     outer: Convolution
-
-    def __init__(
-        self,
-        num_dimensions: int,
-        in_channels: int,
-        out_channels: int,
-        *,
-        key: Key[Array, ""],
-        dtype: DTypeLike,
-    ) -> None:
-        keys = jax.random.split(key)
-        counts = ((in_channels, out_channels), (out_channels, out_channels))
-        self.inner, self.outer = (
-            Convolution(num_dimensions, *count, key=key, dtype=dtype)
-            for count, key in zip(counts, keys, strict=True)
-        )
 
     def __call__(
         self, v: Float[Array, "*grid inputs"], periodic: Sequence[bool]
@@ -89,8 +72,8 @@ class UNet(AbstractOperator):
         >>> import jax, jax.numpy as jnp
         >>> from krylax.learned import neural_operators as no
         >>> model = no.UNet(2, 1, 1, width=4, num_levels=1, key=jax.random.key(0))
-        >>> jax.jit(model)(jnp.ones((1, 13, 18))).shape
-        (1, 13, 18)
+        >>> jax.jit(jax.vmap(model))(jnp.ones((5, 1, 13, 18))).shape
+        (5, 1, 13, 18)
 
     References:
         Ronneberger, Fischer, Brox, MICCAI 2015, arXiv 1505.04597.
@@ -121,20 +104,16 @@ class UNet(AbstractOperator):
         require_count(width, "width")
         require_count(num_levels, "num_levels")
         dtype = as_dtype(dtype)
-        keys = iter(split_key(key, 2 * num_levels + 2))
+        keys = split_key(key, 2)
         widths = [2**level * width for level in range(num_levels + 1)]
-
-        def pair(inputs: int, outputs: int) -> Pair:
-            return Pair(num_dimensions, inputs, outputs, key=next(keys), dtype=dtype)
-
-        inputs = [frames.num_channels, *widths]
-        self.down = tuple(map(pair, inputs[:num_levels], widths[:-1]))
-        self.base = pair(inputs[num_levels], widths[-1])
-        self.up = tuple(
-            pair(coarse + fine, fine)
-            for fine, coarse in zip(widths[-2::-1], widths[:0:-1], strict=True)
-        )
-        self.projection = Pointwise(width, out_channels, key=next(keys), dtype=dtype)
+        up = [(c + f, f) for f, c in zip(widths[-2::-1], widths[:0:-1], strict=True)]
+        ends = [*zip([frames.num_channels, *widths], widths, strict=False), *up]
+        channels = [pair for i, o in ends for pair in ((i, o), (o, o))]
+        drawn = draw_convolutions(num_dimensions, channels, key=keys[0], dtype=dtype)
+        pairs = tuple(map(Pair, drawn[::2], drawn[1::2]))
+        self.down, self.base = pairs[:num_levels], pairs[num_levels]
+        self.up = pairs[num_levels + 1 :]
+        self.projection = Pointwise(width, out_channels, key=keys[1], dtype=dtype)
         self.frames = frames
 
     @property

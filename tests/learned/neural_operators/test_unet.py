@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from krylax.learned import neural_operators as no
-from krylax.learned.neural_operators._convolution import Convolution
+from krylax.learned.neural_operators._convolution import draw_convolutions
 
 RNG = np.random.default_rng(0)
 
@@ -168,9 +168,11 @@ def test_gradient_is_the_slope():
 
 
 def test_weights_have_the_variance_of_he():
-    make = eqx.filter_jit(Convolution)
-    weight = np.asarray(make(2, 64, 16, key=jax.random.key(0)).weight)
-    assert np.var(weight) == pytest.approx(2 / (9 * 64), rel=0.05)
+    channels, key = [(64, 16), (16, 32)], jax.random.key(0)
+    make = eqx.filter_jit(draw_convolutions)
+    first, second = make(2, channels, key=key, dtype=jnp.float32)
+    assert np.var(first.weight) == pytest.approx(2 / (9 * 64), rel=0.05)
+    assert np.var(second.weight) == pytest.approx(2 / (9 * 16), rel=0.05)
 
 
 @pytest.mark.parametrize(
