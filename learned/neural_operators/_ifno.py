@@ -1,0 +1,138 @@
+"""The implicit Fourier neural operator: one layer, iterated.
+
+    v = P [u, x],    v ← v + (1/L) σ(W v + b + K v),  L times,    u⁺ = Q₂ σ(Q₁ v):
+
+explicit Euler steps of a differential equation for v, whose number can change after
+training. P, Q, W, b and K are those of `_fno.py`.
+
+H. You, Q. Zhang, C. Ross, C.-H. Lee, Y. Yu, Learning deep implicit Fourier neural
+operators (IFNOs) with applications to heterogeneous material modeling, Computer Methods
+in Applied Mechanics and Engineering 398 (2022) 115296, arXiv 2203.08205.
+
+Differs from the paper: nothing known.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, DTypeLike, Float, Key
+from typing_extensions import override
+
+from ...operators import AbstractOperator
+from ...operators._arguments import require_count, require_flag
+from ._fno import as_padding, padded
+from ._fno_ends import Ends, Frames, as_dtype, gelu, split_key
+from ._grid import Grid
+from ._spectral import modes_per_axis
+from ._spectral_block import SpectralBlock
+
+
+class IFNO(AbstractOperator):
+    """An implicit Fourier neural operator, for grids with equally spaced points.
+
+    The weights of one layer, whatever the depth: an `FNO` of L layers has nearly L
+    times as many.
+
+    Args:
+        num_dimensions: axes of the grid, 1, 2 or 3.
+        in_channels: of a frame of the input.
+        out_channels: of the result.
+        num_modes: as for `FNO`.
+        width: channels of v.
+        num_iterations: L.
+        key: from which the weights are drawn.
+        hidden_channels: between Q₁ and Q₂.
+        num_frames: how many frames are the input, the oldest first.
+        increment: whether the last frame is added to the result.
+        padding: as for `FNO`.
+        remat: whether training keeps v alone of each iteration and computes the rest
+            again on the way back, a third more work.
+        dtype: of the weights and of the computation; the result has that of the input.
+
+    Raises:
+        ValueError: as for `FNO`.
+
+    Cost: that of an `FNO` of L layers. In training, one field of `width` channels is
+    kept per iteration.
+
+    Examples:
+        >>> import jax, jax.numpy as jnp
+        >>> from krylax.learned import neural_operators as no
+        >>> model = no.IFNO(1, num_modes=4, width=8, num_iterations=6,
+        ...                 key=jax.random.key(0))
+        >>> jax.jit(jax.vmap(model))(jnp.ones((5, 1, 32))).shape
+        (5, 1, 32)
+
+    References:
+        You et al., CMAME 398 (2022) 115296, arXiv 2203.08205.
+    """
+
+    ends: Ends
+    layer: SpectralBlock
+    num_iterations: int = eqx.field(static=True)
+    padding: float = eqx.field(static=True)
+    remat: bool = eqx.field(static=True)
+
+    def __init__(
+        self,
+        num_dimensions: int = 2,
+        in_channels: int = 1,
+        out_channels: int = 1,
+        num_modes: int | Sequence[int] = 16,
+        width: int = 32,
+        num_iterations: int = 4,
+        *,
+        key: Key[Array, ""],
+        hidden_channels: int = 128,
+        num_frames: int = 1,
+        increment: bool = False,
+        padding: float = 0.0,
+        remat: bool = True,
+        dtype: DTypeLike = jnp.float32,
+    ) -> None:
+        frames = Frames(
+            num_dimensions, in_channels, out_channels, num_frames, increment
+        )
+        modes = modes_per_axis(num_modes, num_dimensions)
+        require_count(num_iterations, "num_iterations")
+        require_flag(remat, "remat")
+        self.padding, dtype = as_padding(padding), as_dtype(dtype)
+        keys = split_key(key, 2)
+        self.ends = Ends(frames, width, hidden_channels, key=keys[0], dtype=dtype)
+        self.layer = SpectralBlock(width, modes, key=keys[1], dtype=dtype)
+        self.num_iterations = int(num_iterations)
+        self.remat = bool(remat)
+
+    @property
+    @override
+    def in_structure(self) -> None:
+        return None
+
+    @override
+    def __call__(self, x: Any, grid: Grid | None = None) -> Float[Array, "..."]:
+        """Return the prediction for the frames x.
+
+        Args:
+            x: of shape (num_frames in_channels, *shape).
+            grid: where its values lie, by default `Grid.uniform` of the unit box.
+
+        Raises:
+            TypeError: grid is something else.
+            ValueError: as for `FNO`.
+        """
+        v, grid = self.ends.enter(x, grid)
+        shape = grid.shape
+
+        def step(v: Any, _: None) -> tuple[Any, None]:
+            return v + gelu(self.layer(v)) / self.num_iterations, None
+
+        if self.remat:
+            # Inside of a scan the compiler cannot undo it.
+            step = jax.checkpoint(step, prevent_cse=False)
+        v = padded(v, grid.periodic, self.padding)
+        v, _ = lax.scan(step, v, length=self.num_iterations)
+        return self.ends.leave(v[tuple(map(slice, shape))], x)
