@@ -26,7 +26,6 @@ transformer with applications to fast prediction of three-dimensional turbulence
 Theor. Appl. Mech. Lett. 2024; H. Yang et al., arXiv 2412.18840.
 """
 
-import functools
 import math
 
 import equinox as eqx
@@ -36,14 +35,15 @@ from jaxtyping import Array, Float
 
 from ._axial_kernel import AxialKernel, Axis
 from ._factformer_layout import Layout, Norm
-from ._layers import Keys, LayerNorm, Linear, gelu
+from ._layers import Keys, LayerNorm, Linear, gelu, on_last_axis
 
 EPSILONS: dict[str, float] = {"instance": 1e-5, "slab": 1e-5, "heads": 1e-8}
 NUM_REFERENCE_POINTS = 32
 """Of an axis, whose sums those of quadrature mode have the size of."""
 
 Features = Float[Array, "*shape width"]
-Values = Float[Array, "*shape heads channels"]
+Values = Float[Array, "*shape channels"]
+Kernels = Float[Array, "heads _ _"]
 
 
 class FactorisedBlock(eqx.Module):
@@ -72,24 +72,39 @@ class FactorisedBlock(eqx.Module):
 
     def __call__(self, v: Features, axes: tuple[Axis, ...]) -> Features:
         w = self.norm(v)
-        kernels = self.axial_kernels(w, axes)
-        values = self.values(w)
-        values = values.reshape(*v.shape[:-1], self.layout.num_heads, -1)
-        if self.layout.mixing == "parallel":
-            parts = [along(K, values, a) for a, K in enumerate(kernels)]
-        else:
-            for a, K in enumerate(kernels):
-                values = along(K, values, a)
-            parts = [values]
-        parts = normalised(parts, self.layout.norm, axes)
-        z = jnp.concatenate([p.reshape(*v.shape[:-1], -1) for p in parts], axis=-1)
-        for first, second in zip(self.outputs[::2], self.outputs[1::2], strict=True):
+        parts = self._mixed(w, self.axial_kernels(w, axes))
+        shifts, scales = moments(parts, self.layout.norm, axes)
+        weights = self.outputs[0].weight.reshape(
+            len(parts[0]), len(parts), -1, self.layout.width
+        )
+        z = jnp.zeros_like(v)
+        for h, head in enumerate(parts):
+            for a, part in enumerate(head):
+                z = z + projected(part, shifts[h][a], scales[h][a], weights[a, h])
+        z = self.outputs[1](gelu(z))
+        for first, second in zip(self.outputs[2::2], self.outputs[3::2], strict=True):
             z = second(gelu(first(z)))
         return z
 
-    def axial_kernels(
-        self, w: Features, axes: tuple[Axis, ...]
-    ) -> list[Float[Array, "heads _ _"]]:
+    def _mixed(self, w: Features, kernels: list[Kernels]) -> list[list[Values]]:
+        """The mixed values of each head, for each axis or for all of them.
+
+        Heads are arrays of their own: as axes of one, they would have to be moved to
+        the front and back, copies that take longer than the products.
+        """
+        width = self.layout.head_width
+        parts = []
+        for h in range(self.layout.num_heads):
+            values = w @ self.values.weight[:, h * width : (h + 1) * width]
+            if self.layout.mixing == "parallel":
+                parts.append([along(K[h], values, a) for a, K in enumerate(kernels)])
+                continue
+            for a, K in enumerate(kernels):
+                values = along(K[h], values, a)
+            parts.append([values])
+        return parts
+
+    def axial_kernels(self, w: Features, axes: tuple[Axis, ...]) -> list[Kernels]:
         """Return the kernels that the block makes of normalised features."""
         kernels = []
         for a, (kernel, axis) in enumerate(zip(self.kernels, axes, strict=True)):
@@ -108,47 +123,73 @@ def pooled(w: Features, kept: int, axes: tuple[Axis, ...]) -> Float[Array, "n wi
     return w
 
 
-def along(K: Float[Array, "heads n n"], values: Values, axis: int) -> Values:
-    """Return the values multiplied by a kernel along an axis of the grid, per head."""
-    # One product of n × n with n × (all the rest) per head; einsum's own order of
-    # axes takes 1.5 to 4 times as long on CPUs.
-    moved = jnp.moveaxis(values, (-2, axis), (0, 1))
-    product = K @ moved.reshape(*moved.shape[:2], -1)
-    return jnp.moveaxis(product.reshape(moved.shape), (0, 1), (-2, axis))
+def along(K: Float[Array, "n n"], values: Values, axis: int) -> Values:
+    """Return the values of a head multiplied by a kernel along an axis of the grid."""
+    # The kernel is repeated for the points of the axes before: with the axis moved to
+    # the front instead, copies of the values take longer than the product.
+    before, n = math.prod(values.shape[:axis]), values.shape[axis]
+    repeated = jnp.broadcast_to(K, (before, n, n))
+    return (repeated @ values.reshape(before, n, -1)).reshape(values.shape)
 
 
-def normalised(parts: list[Values], norm: Norm, axes: tuple[Axis, ...]) -> list[Values]:
-    """Return values of mean zero and variance one, in the sense of a norm."""
+def moments(
+    parts: list[list[Values]], norm: Norm, axes: tuple[Axis, ...]
+) -> tuple[list[list[Values]], list[list[Values]]]:
+    """Return the means and the inverse deviations that belong to a norm.
+
+    Each has the axes of the part it is for, of length 1 where all entries share it.
+    """
     weights = [axis.weights for axis in axes]
-    means = functools.partial(_means, norm=norm, weights=weights)
-    shifts = means(parts)
-    centred = [part - shift for part, shift in zip(parts, shifts, strict=True)]
-    variances = means([part**2 for part in centred])
+    shifts = _means(parts, norm, weights)
+    squares = [
+        [(part - shift) ** 2 for part, shift in zip(*pair, strict=True)]
+        for pair in zip(parts, shifts, strict=True)
+    ]
+    variances = _means(squares, norm, weights)
+    factor = 1.0
     if norm == "heads" and weights[0] is None:
         # Integrals count no points.
-        count = math.prod(parts[0].shape) // parts[0].shape[-2] * len(parts)
-        variances = [variance * (count / (count - 1)) for variance in variances]
+        count = parts[0][0].size * len(parts[0])
+        factor = count / (count - 1)
     epsilon = EPSILONS[norm]
-    return [
-        part * jax.lax.rsqrt(variance + epsilon)
-        for part, variance in zip(centred, variances, strict=True)
-    ]
+    scales = [[jax.lax.rsqrt(v * factor + epsilon) for v in head] for head in variances]
+    return shifts, scales
+
+
+def projected(
+    part: Values, shift: Values, scale: Values, weight: Float[Array, "channels width"]
+) -> Features:
+    """Return ((part - shift) scale) @ weight."""
+    if shift.shape[0] > 1:
+        return ((part - shift) * scale) @ weight
+    # Shift and scale are those of all points and go into the weights: no normalised
+    # values are stored, by which a training step takes a quarter less time.
+    scaled = weight * scale.reshape(-1, 1)
+    offset = jnp.broadcast_to(shift.reshape(-1), len(scaled)) @ scaled
+    return part @ scaled - on_last_axis(offset, part.ndim)
 
 
 def _means(
-    parts: list[Values], norm: Norm, weights: list[Float[Array, " _"] | None]
-) -> list[Values]:
-    """The means of each part, or of all together, with axes of length 1."""
-    first = 1 if norm == "slab" else 0
-    found = []
-    for part in parts:
-        for a in range(first, len(weights)):
-            part = jnp.expand_dims(_mean_over(part, a, weights[a]), a)
-        channels = {"instance": (), "slab": (-2, -1), "heads": (-1,)}[norm]
-        found.append(jnp.mean(part, axis=channels, keepdims=True))
+    parts: list[list[Values]], norm: Norm, weights: list[Float[Array, " _"] | None]
+) -> list[list[Values]]:
+    """The mean for each part, of it alone or of all it is normalised with."""
+    found = [[_mean_of(part, norm, weights) for part in head] for head in parts]
     if norm == "instance":
         return found
-    return [sum(found[1:], start=found[0]) / len(found)] * len(found)
+    heads = [sum(head[1:], start=head[0]) / len(head) for head in found]
+    if norm == "slab":
+        heads = [sum(heads[1:], start=heads[0]) / len(heads)] * len(heads)
+    return [[mean] * len(parts[0]) for mean in heads]
+
+
+def _mean_of(
+    part: Values, norm: Norm, weights: list[Float[Array, " _"] | None]
+) -> Values:
+    for a in range(1 if norm == "slab" else 0, len(weights)):
+        part = jnp.expand_dims(_mean_over(part, a, weights[a]), a)
+    if norm == "instance":
+        return part
+    return jnp.mean(part, axis=-1, keepdims=True)
 
 
 def _mean_over(

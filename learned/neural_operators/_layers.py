@@ -74,7 +74,8 @@ class LayerNorm(eqx.Module):
 
 def gelu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Return x Φ(x), Φ the normal distribution, by the error function."""
-    return jax.nn.gelu(x, approximate=False)
+    # The complementary error function of jax.nn.gelu takes nearly twice as long.
+    return 0.5 * x * (1 + jax.lax.erf(x * 0.5**0.5))
 
 
 def on_last_axis(vector: Float[Array, " n"], num_axes: int) -> Float[Array, "..."]:
