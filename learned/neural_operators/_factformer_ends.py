@@ -26,7 +26,7 @@ from ._factformer_coarse import halved, interpolated, patches
 from ._factformer_layout import Layout
 from ._factorised_block import FactorisedBlock
 from ._grid import Grid, fitted, positions
-from ._layers import Keys, Linear, gelu, key_stream, on_last_axis, uniform
+from ._layers import Keys, Linear, gelu, key_stream, normal, on_last_axis, uniform
 
 Features = Float[Array, "*grid width"]
 
@@ -52,8 +52,8 @@ class Ends(eqx.Module):
         self.lift = uniform(next(keys), shape, inputs**-0.5, dtype)
         self.lift_bias = uniform(next(keys), (half,), inputs**-0.5, dtype)
         self.frames = Linear(layout.num_frames * half, width, keys, dtype)
-        drawn = jax.random.normal(next(keys), (layout.num_dimensions, half), dtype)
-        self.frequencies = layout.feature_scale * drawn
+        shape = (layout.num_dimensions, half)
+        self.frequencies = normal(next(keys), shape, layout.feature_scale, dtype)
         self.positions = Linear(width, width, keys, dtype, use_bias=True)
         self.project = Linear(width, half, keys, dtype)
         self.project_out = Linear(half, layout.out_channels, keys, dtype, use_bias=True)
@@ -120,6 +120,6 @@ def drawn_parts(
     layout: Layout, num_blocks: int, key: Key[Array, ""]
 ) -> tuple[Ends, tuple[FactorisedBlock, ...]]:
     """Return the ends and the blocks of a new model."""
-    first, *others = jax.random.split(key, 1 + num_blocks)
+    first, *others = (jax.random.fold_in(key, i) for i in range(1 + num_blocks))
     blocks = tuple(FactorisedBlock(layout, key_stream(k)) for k in others)
     return Ends(layout, key_stream(first)), blocks

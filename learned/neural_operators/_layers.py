@@ -6,7 +6,7 @@ number of inputs of a neuron, which is the default of the published code.
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import equinox as eqx
 import jax
@@ -60,8 +60,8 @@ class LayerNorm(eqx.Module):
     shift: Float[Array, " width"]
 
     def __init__(self, width: int, dtype: DTypeLike) -> None:
-        self.scale = jnp.asarray(np.ones(width, dtype))
-        self.shift = jnp.asarray(np.zeros(width, dtype))
+        self.scale = jax.device_put(np.ones(width, dtype))
+        self.shift = jax.device_put(np.zeros(width, dtype))
 
     def __call__(self, x: Float[Array, "*_ width"]) -> Float[Array, "*_ width"]:
         centred = x - jnp.mean(x, axis=-1, keepdims=True)
@@ -87,11 +87,29 @@ def uniform(
     key: Key[Array, ""], shape: tuple[int, ...], limit: float, dtype: DTypeLike
 ) -> Float[Array, "..."]:
     """Draw from the interval between -limit and limit."""
+    return _drawn(
+        lambda k: jax.random.uniform(k, (_CHUNK,), dtype, -1, 1), key, shape, limit
+    )
+
+
+def normal(
+    key: Key[Array, ""], shape: tuple[int, ...], deviation: float, dtype: DTypeLike
+) -> Float[Array, "..."]:
+    """Draw from the normal distribution of mean zero."""
+    return _drawn(
+        lambda k: jax.random.normal(k, (_CHUNK,), dtype), key, shape, deviation
+    )
+
+
+def _drawn(
+    draw: Callable[[Key[Array, ""]], Float[Array, " chunk"]],
+    key: Key[Array, ""],
+    shape: tuple[int, ...],
+    scale: float,
+) -> Float[Array, "..."]:
+    """Random numbers, in chunks: a program per shape would be slow to compile."""
     size = math.prod(shape)
-    # One shape for all: a model has some forty, of which each would be compiled.
-    drawn = [
-        jax.random.uniform(jax.random.fold_in(key, i), (_CHUNK,), dtype, -1, 1)
-        for i in range(-(-size // _CHUNK))
-    ]
-    xp = jnp if isinstance(key, Tracer) else np
-    return jnp.asarray(xp.concatenate(drawn)[:size].reshape(shape) * limit)
+    chunks = [draw(jax.random.fold_in(key, i)) for i in range(-(-size // _CHUNK))]
+    if isinstance(key, Tracer):
+        return jnp.concatenate(chunks)[:size].reshape(shape) * scale
+    return jax.device_put(np.concatenate(chunks)[:size].reshape(shape) * scale)
