@@ -12,6 +12,8 @@ Differs from the source:
 3. Maps after a mean are applied behind it, equal in exact arithmetic.
 """
 
+from typing import Any
+
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, Key
@@ -133,9 +135,7 @@ class FactFormer(AbstractOperator):
         return None
 
     @override
-    def __call__(
-        self, x: Float[Array, "..."], grid: Grid | None = None
-    ) -> Float[Array, "..."]:
+    def __call__(self, x: Any, grid: Grid | None = None) -> Float[Array, "..."]:
         """Return the result on the grid of the input.
 
         Args:

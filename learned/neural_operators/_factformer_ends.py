@@ -15,6 +15,7 @@ Fourier features let networks learn high frequency functions, NeurIPS 2020.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -67,7 +68,7 @@ class Ends(eqx.Module):
 
     def __call__(
         self,
-        x: Float[Array, "..."],
+        x: Any,
         grid: Grid | None,
         advance: Callable[[Features, tuple[Axis, ...]], Features],
     ) -> Float[Array, "..."]:

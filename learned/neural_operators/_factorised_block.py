@@ -43,6 +43,7 @@ NUM_REFERENCE_POINTS = 32
 
 Features = Float[Array, "*shape width"]
 Values = Float[Array, "*shape channels"]
+Moment = Float[Array, "..."]
 Kernels = Float[Array, "heads _ _"]
 
 
@@ -134,7 +135,7 @@ def along(K: Float[Array, "n n"], values: Values, axis: int) -> Values:
 
 def moments(
     parts: list[list[Values]], norm: Norm, axes: tuple[Axis, ...]
-) -> tuple[list[list[Values]], list[list[Values]]]:
+) -> tuple[list[list[Moment]], list[list[Moment]]]:
     """Return the means and the inverse deviations that belong to a norm.
 
     Each has the axes of the part it is for, of length 1 where all entries share it.
@@ -157,7 +158,7 @@ def moments(
 
 
 def projected(
-    part: Values, shift: Values, scale: Values, weight: Float[Array, "channels width"]
+    part: Values, shift: Moment, scale: Moment, weight: Float[Array, "channels width"]
 ) -> Features:
     """Return ((part - shift) scale) @ weight."""
     if shift.shape[0] > 1:
@@ -171,7 +172,7 @@ def projected(
 
 def _means(
     parts: list[list[Values]], norm: Norm, weights: list[Float[Array, " _"] | None]
-) -> list[list[Values]]:
+) -> list[list[Moment]]:
     """The mean for each part, of it alone or of all it is normalised with."""
     found = [[_mean_of(part, norm, weights) for part in head] for head in parts]
     if norm == "instance":
@@ -184,7 +185,7 @@ def _means(
 
 def _mean_of(
     part: Values, norm: Norm, weights: list[Float[Array, " _"] | None]
-) -> Values:
+) -> Moment:
     for a in range(1 if norm == "slab" else 0, len(weights)):
         part = jnp.expand_dims(_mean_over(part, a, weights[a]), a)
     if norm == "instance":

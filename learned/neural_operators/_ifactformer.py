@@ -18,6 +18,8 @@ Differs from the source:
    again.
 """
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -155,9 +157,7 @@ class IFactFormer(AbstractOperator):
         return None
 
     @override
-    def __call__(
-        self, x: Float[Array, "..."], grid: Grid | None = None
-    ) -> Float[Array, "..."]:
+    def __call__(self, x: Any, grid: Grid | None = None) -> Float[Array, "..."]:
         """Return the result on the grid of the input.
 
         Args:
