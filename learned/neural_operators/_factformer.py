@@ -64,13 +64,13 @@ class FactFormer(AbstractOperator):
     Cost: that of an `IFactFormer` with as many iterations.
 
     Examples:
-        >>> import jax, jax.numpy as jnp
+        >>> import equinox as eqx, jax, jax.numpy as jnp
         >>> from krylax.learned import neural_operators as no
         >>> model = no.FactFormer(
         ...     2, 1, 1, width=16, num_heads=2, head_width=8, num_layers=2,
         ...     key=jax.random.key(0),
         ... )
-        >>> model(jnp.ones((1, 8, 9))).shape
+        >>> eqx.filter_jit(model)(jnp.ones((1, 8, 9))).shape
         (1, 8, 9)
 
     References:

@@ -65,7 +65,7 @@ class IFactFormer(AbstractOperator):
         downsample: whether the blocks work on pairs of points, with half the resolution
             per axis (`_factformer_coarse.py`). Shifts are then those by pairs.
         remat: whether the derivative computes iterations again and keeps only their
-            states, about a 20th of the memory.
+            states: a sixth of the memory for 8 iterations, and no slower on CPUs.
         dtype: of the weights and of the computation; the result has that of x.
         key: from which the weights are drawn.
 
@@ -81,17 +81,17 @@ class IFactFormer(AbstractOperator):
     chained mixing.
 
     Examples:
-        >>> import jax, jax.numpy as jnp
+        >>> import equinox as eqx, jax, jax.numpy as jnp
         >>> from krylax.learned import neural_operators as no
         >>> model = no.IFactFormer(
         ...     2, 1, 1, width=16, num_heads=2, head_width=8, num_iterations=3,
         ...     key=jax.random.key(0),
         ... )
         >>> grid = no.Grid.uniform((8, 9), periodic=(True, False))
-        >>> model(jnp.ones((1, 8, 9)), grid).shape
+        >>> eqx.filter_jit(model)(jnp.ones((1, 8, 9)), grid).shape
         (1, 8, 9)
         >>> no.num_parameters(model)
-        9393
+        7161
 
     References:
         Yang et al., Theor. Appl. Mech. Lett. 2024 (o); arXiv 2412.18840 (m).
