@@ -21,7 +21,7 @@ factor, these have none.
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, DTypeLike, Float
 
 from ._factformer_layout import Layout
 from ._grid import Grid
@@ -86,20 +86,20 @@ class AxialKernel(eqx.Module):
         return jnp.concatenate([first * c - second * s, second * c + first * s], -1)
 
 
-def axes_of(grid: Grid, layout: Layout) -> tuple[Axis, ...]:
-    """Return what the kernels need of each axis of a grid, in the weights' dtype."""
+def axes_of(grid: Grid, layout: Layout, dtype: DTypeLike) -> tuple[Axis, ...]:
+    """Return what the kernels need of each axis of a grid, in a dtype."""
     axes = []
     for x, weights, length, is_periodic in zip(
         grid.coordinates, grid.weights, grid.lengths, grid.periodic, strict=True
     ):
         period = length if is_periodic and layout.periodic_rotary else None
         angles = _angles(x, layout.kernel_width // 2, period)
-        cosines, sines = (f(angles).astype(layout.dtype) for f in (jnp.cos, jnp.sin))
+        cosines, sines = (f(angles).astype(dtype) for f in (jnp.cos, jnp.sin))
         mean = None
         if layout.quadrature:
             # Their sum and not the length: rules without end points reach further
             # than their points do.
-            mean = (weights / jnp.sum(weights)).astype(layout.dtype)
+            mean = (weights / jnp.sum(weights)).astype(dtype)
         axes.append(Axis(cosines, sines, mean))
     return tuple(axes)
 

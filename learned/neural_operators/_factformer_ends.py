@@ -76,12 +76,14 @@ class Ends(eqx.Module):
         layout = self.layout
         num_channels = layout.num_frames * layout.in_channels
         x, grid = fitted(x, grid, layout.num_dimensions, num_channels)
-        v = self._lifted(x.astype(layout.dtype)) + self._located(grid)
+        # That of the weights as they are: who trains may have cast them.
+        dtype = self.lift.dtype
+        v = self._lifted(x.astype(dtype)) + self._located(grid)
         if self.downward is None:
-            v = advance(v, axes_of(grid, layout))
+            v = advance(v, axes_of(grid, layout, dtype))
         else:
             coarse = halved(grid)
-            inner = advance(self.downward(patches(v)), axes_of(coarse, layout))
+            inner = advance(self.downward(patches(v)), axes_of(coarse, layout, dtype))
             v = v + interpolated(inner, coarse, grid)
         y = jnp.moveaxis(self.project_out(gelu(self.project(v))), -1, 0)
         y = y.astype(x.dtype)
@@ -114,7 +116,7 @@ class Ends(eqx.Module):
         )
         angles = 2 * jnp.pi * jnp.asarray(phases)
         features = jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
-        return self.positions(features.astype(self.layout.dtype))
+        return self.positions(features.astype(self.lift.dtype))
 
 
 def drawn_parts(

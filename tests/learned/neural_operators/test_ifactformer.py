@@ -129,7 +129,9 @@ def test_common_shift_of_the_coordinates_changes_no_kernel():
     def kernels(offset: Any) -> Any:
         x, y = jnp.linspace(0, 1, 5) ** 2 + offset, jnp.linspace(0, 1, 6) - 2 * offset
         w = jnp.sin(jnp.arange(5 * 6 * 8.0).reshape(5, 6, 8))
-        return model.block.axial_kernels(w, axes_of(no.Grid((x, y)), model.layout))
+        return model.block.axial_kernels(
+            w, axes_of(no.Grid((x, y)), model.layout, w.dtype)
+        )
 
     for there, here in zip(kernels(0.7), kernels(0.0), strict=True):
         assert relative_error(there, here) < 1e-12
@@ -255,6 +257,19 @@ def test_increment_adds_the_last_frame_in_the_dtype_of_the_input():
     assert c.dtype == np.float32
     assert relative_error(b, a + x[2:]) < 1e-12
     assert relative_error(a, c) < 1e-6
+
+
+def test_weights_may_be_cast():
+    model = make(2, dtype=jnp.float32)
+
+    def cast(x: Any) -> Any:
+        return x.astype(jnp.bfloat16) if eqx.is_inexact_array(x) else x
+
+    def value(model: Any, x: Any) -> Any:
+        return jax.tree.map(cast, model)(x)
+
+    x = jax.ShapeDtypeStruct((2, 5, 6), jnp.float32)
+    assert eqx.filter_eval_shape(value, model, x).dtype == jnp.float32
 
 
 @pytest.mark.parametrize("shape", [(6, 8), (5, 7), (3, 4)])
