@@ -15,13 +15,14 @@
   axes by kernels.
 - `_fno.py`: The Fourier neural operator.
 - `_fno_ends.py`: What is before and behind the layers of a neural operator.
+- `_gelu.py`: The activation of the neural operators, v Φ(v) with the normal
+  distribution Φ.
 - `_grid.py`: Where the values of a field lie: coordinates, periods and quadrature
   weights.
 - `_ifactformer.py`: The implicit factorised transformer: one block of axial attention,
   iterated.
 - `_ifno.py`: The implicit Fourier neural operator: one layer, iterated.
-- `_layers.py`: Linear maps, normalisation and activations of the factorised
-  transformers.
+- `_layers.py`: Linear maps and normalisation of the factorised transformers.
 - `_paper.py`: The published configurations of implicit factorised transformers, by
   name.
 - `_rollout.py`: Predictions from predictions: a map of states, iterated.

@@ -24,8 +24,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float
 
 from ._factformer_layout import Layout
+from ._gelu import gelu
 from ._grid import Grid
-from ._layers import Keys, LayerNorm, Linear, gelu, uniform
+from ._layers import Keys, LayerNorm, Linear, uniform
 
 GAIN = 0.02
 """Of the weights of queries and keys at the start, relative to Glorot and Bengio's."""

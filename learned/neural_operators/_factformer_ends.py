@@ -26,8 +26,9 @@ from ._axial_kernel import Axis, axes_of
 from ._factformer_coarse import halved, interpolated, patches
 from ._factformer_layout import Layout
 from ._factorised_block import FactorisedBlock
+from ._gelu import gelu
 from ._grid import Grid, fitted, positions
-from ._layers import Keys, Linear, gelu, key_stream, normal, on_last_axis, uniform
+from ._layers import Keys, Linear, key_stream, normal, on_last_axis, uniform
 
 Features = Float[Array, "*grid width"]
 

@@ -35,7 +35,8 @@ from jaxtyping import Array, Float
 
 from ._axial_kernel import AxialKernel, Axis
 from ._factformer_layout import Layout, Norm
-from ._layers import Keys, LayerNorm, Linear, gelu, on_last_axis
+from ._gelu import gelu
+from ._layers import Keys, LayerNorm, Linear, on_last_axis
 
 EPSILONS: dict[str, float] = {"instance": 1e-5, "slab": 1e-5, "heads": 1e-8}
 NUM_REFERENCE_POINTS = 32

@@ -25,7 +25,8 @@ from typing_extensions import override
 from ...operators import AbstractOperator
 from ...operators._arguments import require_count, require_flag
 from ._fno import as_padding, padded
-from ._fno_ends import Ends, Frames, as_dtype, gelu, split_key
+from ._fno_ends import Ends, Frames, as_dtype, split_key
+from ._gelu import gelu
 from ._grid import Grid
 from ._spectral import modes_per_axis
 from ._spectral_block import SpectralBlock

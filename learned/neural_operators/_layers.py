@@ -1,4 +1,4 @@
-"""Linear maps, normalisation and activations of the factorised transformers.
+"""Linear maps and normalisation of the factorised transformers.
 
 All act on the last axis. Weights and biases start uniform in ±1/√fan_in, fan_in the
 number of inputs of a neuron, which is the default of the published code.
@@ -70,12 +70,6 @@ class LayerNorm(eqx.Module):
         return unit * on_last_axis(self.scale, x.ndim) + on_last_axis(
             self.shift, x.ndim
         )
-
-
-def gelu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """Return x Φ(x), Φ the normal distribution, by the error function."""
-    # The complementary error function of jax.nn.gelu takes nearly twice as long.
-    return 0.5 * x * (1 + jax.lax.erf(x * 0.5**0.5))
 
 
 def on_last_axis(vector: Float[Array, " n"], num_axes: int) -> Float[Array, "..."]:

@@ -26,7 +26,8 @@ from typing_extensions import override
 from ...operators import AbstractOperator
 from ...operators._arguments import require_count
 from ._convolution import Convolution, Pointwise, draw_convolutions
-from ._fno_ends import Frames, as_dtype, gelu, split_key
+from ._fno_ends import Frames, as_dtype, split_key
+from ._gelu import gelu
 from ._grid import Grid
 
 

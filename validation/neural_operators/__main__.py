@@ -23,6 +23,4 @@ import starts
 import throughput
 
 if __name__ == "__main__":
-    stages.run(
-        HERE, {"throughput": throughput, "darcy": darcy, "starts": starts}
-    )
+    stages.run(HERE, {"throughput": throughput, "darcy": darcy, "starts": starts})

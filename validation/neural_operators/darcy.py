@@ -32,17 +32,15 @@ MODELS: dict[str, tuple[Case, dict[str, Any]]] = {
     ),
 }
 # Model and minutes.
-ROWS = {
-    f"{name}, {minutes} min": (name, minutes) for minutes in (30, 150) for name in MODELS
-}
+ROWS = {f"{name}, {n} min": (name, n) for n in (30, 150) for name in MODELS}
 PARTS = tuple(ROWS)
 FAST_PARTS = ("FNO, 30 min",)
 
 
 def measure_part(part: str, folder: Path, *, is_fast: bool) -> dict[str, Any]:
     """Train a model, or go on, and test it."""
-    name, minutes = ROWS[part]
-    counts, n = (({k: 8 for k in COUNTS}, 16) if is_fast else (COUNTS, NUM_POINTS))
+    name, _ = ROWS[part]
+    counts, n = ({k: 8 for k in COUNTS}, 16) if is_fast else (COUNTS, NUM_POINTS)
     data = {stream: samples(folder, n, stream, counts[stream]) for stream in counts}
     fine = samples(folder, 2 * n, "test", counts["test"])
     case, more = MODELS[name]

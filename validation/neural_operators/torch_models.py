@@ -4,6 +4,8 @@ Run by the Python of an environment of its own (`torch_worker.py`), imported by 
 in krylax. Fields are (batch, channels, *shape).
 """
 
+# pyright: basic, reportMissingImports=false
+
 import math
 
 import torch
@@ -44,6 +46,7 @@ class Axis(nn.Module):
     def forward(
         self, s: torch.Tensor, axis: int, tables: tuple[torch.Tensor, torch.Tensor]
     ) -> torch.Tensor:
+        """The kernels, (batch, heads, n, n)."""
         others = [a for a in range(1, s.ndim - 1) if a != axis + 1]
         pooled = self.reduce(s).mean(dim=others) if others else self.reduce(s)
         g, h = self.gate(self.norm(pooled)).chunk(2, dim=-1)
@@ -71,6 +74,7 @@ class Block(nn.Module):
         self.second = nn.Linear(width, width, bias=False)
 
     def forward(self, v: torch.Tensor, tables: list[torch.Tensor]) -> torch.Tensor:
+        """What is added to the features v, (batch, *shape, width)."""
         w = self.norm(v)
         s = self.inner(w)
         values = self.values(w).unflatten(-1, (self.heads, -1))
@@ -101,16 +105,21 @@ class IFactFormer(nn.Module):
         super().__init__()
         self.iterations, self.key_width = iterations, 3 * head_width
         self.lift = nn.Sequential(
-            nn.Linear(inputs, width // 2), nn.GELU(), nn.Linear(width // 2, width, False)
+            nn.Linear(inputs, width // 2),
+            nn.GELU(),
+            nn.Linear(width // 2, width, False),
         )
         self.register_buffer("frequencies", 8 * torch.randn(axes, width // 2))
         self.positions = nn.Linear(width, width)
         self.block = Block(axes, width, heads, head_width)
         self.project = nn.Sequential(
-            nn.Linear(width, width // 2, False), nn.GELU(), nn.Linear(width // 2, outputs)
+            nn.Linear(width, width // 2, False),
+            nn.GELU(),
+            nn.Linear(width // 2, outputs),
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The prediction."""
         axes = [torch.linspace(0, 1, n) for n in x.shape[2:]]
         tables = [rotary(points, self.key_width) for points in axes]
         points = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)

@@ -6,6 +6,8 @@ PYTHON is that of an environment with torch and neuraloperator; README.md says h
 made. A step is that of krylax: forward, relative L2, backward, Adam.
 """
 
+# pyright: basic, reportMissingImports=false
+
 import json
 import sys
 import time

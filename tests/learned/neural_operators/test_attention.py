@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from krylax.learned.neural_operators._factorised_block import along
-from krylax.learned.neural_operators._layers import gelu, uniform
+from krylax.learned.neural_operators._gelu import gelu
+from krylax.learned.neural_operators._layers import uniform
 
 from ...helpers import relative_error
 
