@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 from ._loop import Task, initial, on_device, run, step_key
 from ._settings import Settings, require_steps
 from ._state import read_state, recorded_of, write_state
+from ._surrogate import Surrogate
 
 VALIDATE_EVERY = 250
 """Steps between validations, unless said."""
@@ -25,10 +26,12 @@ class Result(eqx.Module):
         model: the one of the best validation, the last one without validations.
         history: arrays by name: `loss` of each step; `validated`, after which steps
             `validation` was measured, and `seconds` of training until then.
+        surrogate: the model in physical units, of `train` alone.
     """
 
     model: Any
     history: dict[str, np.ndarray]
+    surrogate: Surrogate | None = None
 
 
 def fit(

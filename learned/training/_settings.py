@@ -162,6 +162,14 @@ def require_steps(settings: Any) -> int:
     return int(settings.num_steps)
 
 
+def total_steps(settings: Settings, num_batches: int) -> int:
+    """Return the number of steps of a training of so many batches per epoch."""
+    if settings.num_epochs is not None:
+        return int(settings.num_epochs) * num_batches
+    assert settings.num_steps is not None
+    return int(settings.num_steps)
+
+
 def _require_choice(
     value: Any, name: str, choices: tuple[str, ...], *, functions: bool = False
 ) -> None:

@@ -1,0 +1,173 @@
+"""Classes that files name: what makes an object of plain numbers, and back.
+
+A file says of a model which class it is of, and with which arguments it was made; the
+weights are filled in by name. Nothing is executed but the constructors of classes that
+are registered here, each by its own room.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ...operators._arguments import shown
+
+NOT_RECORDED = ("key", "dtype")
+"""Arguments that the weights themselves stand for."""
+
+_RECORDERS: dict[type, Callable[[Any], Mapping[str, Any]]] = {}
+_CLASSES: dict[str, type] = {}
+
+
+def register(
+    cls: type, recorder: Callable[[Any], Mapping[str, Any]] | None = None
+) -> None:
+    """Let files name a class of models or grids.
+
+    Args:
+        cls: the class. A constructor with a `key` is called without computing, for the
+            shapes of its weights alone.
+        recorder: returns the arguments of the constructor that make an object anew:
+            numbers, names, arrays, and sequences and tables of them. By default the
+            attributes that are called as the arguments of the constructor; `key` and
+            `dtype` are left out.
+
+    Raises:
+        ValueError: another class of that name is registered.
+    """
+    other = _CLASSES.get(cls.__name__, cls)
+    if (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
+        raise ValueError(f"{other} is registered as {cls.__name__} already")
+    _CLASSES[cls.__name__] = cls
+    _RECORDERS[cls] = recorder or _attributes
+
+
+def recorded(instance: Any) -> dict[str, Any] | None:
+    """Return the record of an object, None where its class is not registered."""
+    cls = type(instance)
+    if cls not in _RECORDERS:
+        return None
+    arguments = _RECORDERS[cls](instance)
+    return {
+        "class": cls.__name__,
+        "arguments": {name: _plain(value) for name, value in arguments.items()},
+    }
+
+
+def made(record: Any) -> Any:
+    """Return the object of a record, of a model the shapes of its weights.
+
+    Raises:
+        ValueError: the class is not registered, or refuses these arguments.
+    """
+    try:
+        name, arguments = record["class"], dict(record["arguments"])
+        if name not in _CLASSES:
+            raise ValueError(
+                f"{shown(name)} is none of the classes that files can name, "
+                f"{', '.join(sorted(_CLASSES)) or 'none'}; import the package that "
+                "registers it"
+            )
+        cls = _CLASSES[name]
+        arguments = {name: _from_plain(value) for name, value in arguments.items()}
+        if "key" not in inspect.signature(cls).parameters:
+            return cls(**arguments)
+        return eqx.filter_eval_shape(
+            lambda key: cls(**arguments, key=key), jax.random.key(0)
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"it describes no object of this krylax: {error}") from error
+
+
+def named_arrays(tree: Any) -> dict[str, Any]:
+    """Return the arrays of a tree, or their shapes, by name."""
+    leaves, _ = jax.tree.flatten_with_path(eqx.filter(tree, _is_array))
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="."): leaf
+        for path, leaf in leaves
+    }
+
+
+def filled(like: Any, arrays: Mapping[str, np.ndarray], what: str) -> Any:
+    """Return a tree with arrays in the place of others of the same names and shapes.
+
+    Args:
+        like: the tree; instead of its arrays it may have their shapes.
+        arrays: by name, of the same kind of number, in any precision.
+        what: where the arrays come from, for messages.
+
+    Raises:
+        ValueError: other names, shapes or kinds of numbers.
+    """
+    expected = named_arrays(like)
+    if arrays.keys() != expected.keys():
+        differing = sorted(arrays.keys() ^ expected.keys())
+        raise ValueError(
+            f"{what} holds other arrays than its model: {shown(differing)}"
+        )
+    for name, leaf in expected.items():
+        array = arrays[name]
+        if array.shape != leaf.shape:
+            raise ValueError(
+                f"{what} holds {name} of shape {array.shape}, its model has "
+                f"{leaf.shape}"
+            )
+        is_float = [jnp.issubdtype(a.dtype, jnp.floating) for a in (array, leaf)]
+        if array.dtype != leaf.dtype and not all(is_float):
+            raise ValueError(
+                f"{what} holds {name} of dtype {array.dtype.name}, its model has "
+                f"{leaf.dtype.name}"
+            )
+    parts, static = eqx.partition(like, _is_array)
+    leaves = [jnp.asarray(arrays[name]) for name in expected]
+    return eqx.combine(jax.tree.unflatten(jax.tree.structure(parts), leaves), static)
+
+
+def _attributes(instance: Any) -> dict[str, Any]:
+    """The arguments of the constructor, where attributes are called like them."""
+    names = [
+        name
+        for name in inspect.signature(type(instance)).parameters
+        if name not in NOT_RECORDED
+    ]
+    missing = [name for name in names if not hasattr(instance, name)]
+    if missing:
+        raise TypeError(
+            f"a {type(instance).__name__} has no attribute {shown(missing[0])} to make "
+            "it from again; register it with a recorder"
+        )
+    return {name: getattr(instance, name) for name in names}
+
+
+def _is_array(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array | np.ndarray | jax.ShapeDtypeStruct)
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON holds it, arrays with their dtype."""
+    if isinstance(value, jax.Array | np.ndarray):
+        value = np.asarray(value)
+        return {"dtype": value.dtype.name, "values": value.astype(float).tolist()}
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Mapping):
+        return {"entries": {name: _plain(each) for name, each in value.items()}}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"no file can hold {shown(value)} as an argument of a constructor")
+
+
+def _from_plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(map(_from_plain, value))
+    if isinstance(value, dict) and "entries" in value:
+        return {name: _from_plain(each) for name, each in value["entries"].items()}
+    if isinstance(value, dict):
+        return np.asarray(value["values"], np.float64).astype(value["dtype"])
+    return value
