@@ -54,13 +54,17 @@ def vrmse(
     return jnp.mean(_root(square / (variance + VRMSE_FLOOR)))
 
 
-def named(loss: Any, grid: Any) -> Callable[..., Float[Array, ""]]:
+def named(loss: Any, grid: Any) -> Callable[..., Any]:
     """Return (prediction, target, inputs) → number of a setting."""
     if callable(loss):
         return loss
     if loss == "h1":
         return lambda prediction, target, inputs: h1(prediction, target, grid)
-    function = {"relative_l2": relative_l2, "vrmse": vrmse}[loss]
+    functions: dict[str, Callable[..., Any]] = {
+        "relative_l2": relative_l2,
+        "vrmse": vrmse,
+    }
+    function = functions[loss]
     return lambda prediction, target, inputs: function(prediction, target)
 
 

@@ -23,9 +23,9 @@ FIFTHS = (1, 2, 3, 4)
 """Of the training, behind which the rate of "step" is halved."""
 
 
-def rates(settings: Settings, num_steps: int) -> Any:
-    """Return the learning rate, a number or a function of the step."""
-    rate: Any = settings.learning_rate
+def rates(settings: Settings, num_steps: int) -> optax.Schedule:
+    """Return the learning rate as a function of the steps that were made."""
+    rate: Any = float(settings.learning_rate)
     if settings.schedule == "cosine":
         return optax.cosine_decay_schedule(rate, num_steps, LAST_RATE)
     if settings.schedule == "one_cycle":
@@ -37,7 +37,7 @@ def rates(settings: Settings, num_steps: int) -> Any:
             boundary = -(-fifth * num_steps // 5)
             drops[boundary] = drops.get(boundary, 1.0) / 2
         return optax.piecewise_constant_schedule(rate, drops)
-    return rate
+    return optax.constant_schedule(rate)
 
 
 def optimizer(settings: Settings, num_steps: int) -> optax.GradientTransformation:

@@ -19,8 +19,6 @@ import numpy as np
 
 from ...datasets.store._files import make_folder, write_whole
 from ._loop import State
-from ._optimizer import rates
-from ._settings import total_steps
 from ._state import read_state, write_state
 from ._surrogate import Surrogate
 from ._surrogate_file import FILE, save
@@ -76,25 +74,20 @@ class RunFolder:
         write_whole(self.path / SETTINGS, f"{text}\n".encode())
         if len(state.validated):
             save(self.path / FILE, surrogate)
-            write_whole(self.path / METRICS, self._metrics(state, surrogate).encode())
+            write_whole(self.path / METRICS, self._metrics(state).encode())
         if is_done and find_spec("matplotlib") is not None:
             write_whole(self.path / CURVES, _drawn(state))
         write_state(self.path / STATE, state, recorded)
 
-    def _metrics(self, state: State, surrogate: Surrogate) -> str:
+    def _metrics(self, state: State) -> str:
         """A line per validation, the loss being the mean since the one before."""
-        settings = surrogate.settings
-        assert settings is not None
-        rate: Any = rates(settings, total_steps(settings, self.num_batches))
         lines, before = [], 0
         for i, step in enumerate(state.validated.tolist()):
-            at = float(rate(step - 1)) if callable(rate) else float(rate)
             line = {
                 "step": step,
                 "epoch": step / self.num_batches,
                 "loss": float(np.mean(state.loss[before:step])),
                 "validation": float(state.validation[i]),
-                "learning_rate": at,
                 "seconds": float(state.seconds[i]),
             }
             lines.append(json.dumps(line) + "\n")
