@@ -13,6 +13,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import DTypeLike
 
 from ...operators._arguments import shown
 
@@ -65,14 +66,7 @@ def made(record: Any) -> Any:
         ValueError: the class is not registered, or refuses these arguments.
     """
     try:
-        name, arguments = record["class"], dict(record["arguments"])
-        if name not in _CLASSES:
-            raise ValueError(
-                f"{shown(name)} is none of the classes that files can name, "
-                f"{', '.join(sorted(_CLASSES)) or 'none'}; import the package that "
-                "registers it"
-            )
-        cls = _CLASSES[name]
+        cls, arguments = class_of(record["class"]), dict(record["arguments"])
         arguments = {name: _from_plain(value) for name, value in arguments.items()}
         if "key" not in inspect.signature(cls).parameters:
             return cls(**arguments)
@@ -81,6 +75,21 @@ def made(record: Any) -> Any:
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"it describes no object of this krylax: {error}") from error
+
+
+def class_of(name: str) -> type:
+    """Return the class that is registered by a name.
+
+    Raises:
+        ValueError: there is none; the message says which there are.
+    """
+    if name not in _CLASSES:
+        raise ValueError(
+            f"{shown(name)} is none of the classes that files can name, "
+            f"{', '.join(sorted(_CLASSES)) or 'none'}; import the package that "
+            "registers it"
+        )
+    return _CLASSES[name]
 
 
 def named_arrays(tree: Any) -> dict[str, Any]:
@@ -92,13 +101,19 @@ def named_arrays(tree: Any) -> dict[str, Any]:
     }
 
 
-def filled(like: Any, arrays: Mapping[str, np.ndarray], what: str) -> Any:
+def filled(
+    like: Any,
+    arrays: Mapping[str, np.ndarray],
+    what: str,
+    dtype: DTypeLike | None = None,
+) -> Any:
     """Return a tree with arrays in the place of others of the same names and shapes.
 
     Args:
         like: the tree; instead of its arrays it may have their shapes.
         arrays: by name, of the same kind of number, in any precision.
         what: where the arrays come from, for messages.
+        dtype: that they get, by default their own.
 
     Raises:
         ValueError: other names, shapes or kinds of numbers.
@@ -107,23 +122,23 @@ def filled(like: Any, arrays: Mapping[str, np.ndarray], what: str) -> Any:
     if arrays.keys() != expected.keys():
         differing = sorted(arrays.keys() ^ expected.keys())
         raise ValueError(
-            f"{what} holds other arrays than its model: {shown(differing)}"
+            f"{what} holds other weights than its architecture: {shown(differing)}"
         )
     for name, leaf in expected.items():
         array = arrays[name]
         if array.shape != leaf.shape:
             raise ValueError(
-                f"{what} holds {name} of shape {array.shape}, its model has "
+                f"{what} holds {name} of shape {array.shape}, its architecture has "
                 f"{leaf.shape}"
             )
         is_float = [jnp.issubdtype(a.dtype, jnp.floating) for a in (array, leaf)]
         if array.dtype != leaf.dtype and not all(is_float):
             raise ValueError(
-                f"{what} holds {name} of dtype {array.dtype.name}, its model has "
-                f"{leaf.dtype.name}"
+                f"{what} holds {name} of dtype {array.dtype.name}, its architecture "
+                f"has {leaf.dtype.name}"
             )
     parts, static = eqx.partition(like, _is_array)
-    leaves = [jnp.asarray(arrays[name]) for name in expected]
+    leaves = [jnp.asarray(arrays[name], dtype) for name in expected]
     return eqx.combine(jax.tree.unflatten(jax.tree.structure(parts), leaves), static)
 
 

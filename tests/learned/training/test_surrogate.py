@@ -91,11 +91,13 @@ def test_models_that_files_cannot_name_are_loaded_like_others(tmp_path: Path):
         training.load(tmp_path / "x")
     loaded = training.load(tmp_path / "x", like=Private(jnp.zeros(())))
     assert loaded.model.weight == 2
-    with pytest.raises(ValueError, match=r"other arrays than its model.*lift"):
+    with pytest.raises(ValueError, match=r"other weights than its architecture.*lift"):
         training.load(tmp_path / "x", like=pointwise())
-    with pytest.raises(ValueError, match=r"weight of shape \(\), its model has \(3,\)"):
+    with pytest.raises(
+        ValueError, match=r"weight of shape \(\), its architecture has \(3,\)"
+    ):
         training.load(tmp_path / "x", like=Private(jnp.zeros(3)))
-    with pytest.raises(ValueError, match="dtype float64, its model has int64"):
+    with pytest.raises(ValueError, match="dtype float64, its architecture has int64"):
         training.load(tmp_path / "x", like=Private(jnp.zeros((), int)))
 
 
@@ -122,7 +124,7 @@ CHANGES: dict[str, tuple[Any, str]] = {
     ),
     "width": (
         lambda c: c["model"]["arguments"].update(width=5),
-        r"model has \(5",
+        r"architecture has \(5",
     ),
     "no model": (lambda c: c.pop("model"), "describes no surrogate.*model"),
     "a list": (lambda c: c.update(model=[1]), "describes no object"),
