@@ -46,4 +46,5 @@ def main() -> None:
     print(np.max(np.abs(losses() / many - 1)))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -63,8 +63,8 @@ def test_training_finds_the_map():
     assert found["relative_l2"] == pytest.approx(np.min(history["validation"]), 1e-5)
 
 
-def interrupted(folder: Path, after: int, **settings: Any) -> None:
-    """A training that is killed when it keeps its state for the last time."""
+def interrupting(patch: pytest.MonkeyPatch, after: int) -> None:
+    """Kill a training when it keeps its state for the last time."""
     original, calls = _run_folder.RunFolder.write, []
 
     def dying(self: Any, *arguments: Any) -> None:
@@ -73,15 +73,15 @@ def interrupted(folder: Path, after: int, **settings: Any) -> None:
             raise KeyboardInterrupt
         original(self, *arguments)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_run_folder.RunFolder, "write", dying)
-        with pytest.raises(KeyboardInterrupt):
-            trained(folder, **settings)
+    patch.setattr(_run_folder.RunFolder, "write", dying)
 
 
 def test_training_that_was_stopped_goes_on_to_the_same_bits(tmp_path: Path):
     whole = trained(tmp_path / "whole", **ALL)
-    interrupted(tmp_path / "parts", 3, **ALL)
+    with pytest.MonkeyPatch.context() as patch:
+        interrupting(patch, 3)
+        with pytest.raises(KeyboardInterrupt):
+            trained(tmp_path / "parts", **ALL)
     again = trained(tmp_path / "parts", **ALL)
     assert same(again.model, whole.model)
     for name in ("loss", "validated", "validation"):
@@ -207,3 +207,55 @@ def test_what_does_not_fit_is_refused(
     given |= {"settings": training.Settings(**QUIET), **change}
     with pytest.raises(error, match=message):
         training.train(**given)
+
+
+class Step(eqx.Module):
+    """The next field, a multiple of the last one."""
+
+    factor: Any
+
+    def __call__(self, x: Any, grid: Any = None) -> Any:
+        return self.factor * x[-1:]
+
+
+def growing(num_targets: int) -> training.Data:
+    """Fields that grow by 2 % per step, in six trajectories."""
+    start = fields(6, 1, 1, 5)
+    u = start * 1.02 ** np.arange(8).reshape(1, 8, 1, 1)
+    return training.Data.of_trajectories(u, num_frames=2, num_targets=num_targets)
+
+
+def grown(folder: Any = None, **settings: Any) -> training.Result:
+    chosen = {**QUIET, "num_unrolled": 3, "learning_rate": 0.05, "num_epochs": 20}
+    data = growing(4)
+    model = Step(jnp.asarray(0.5))
+    return training.train(
+        model,
+        data,
+        data[:4],
+        training.Settings(**{**chosen, **settings}),
+        folder=folder,
+    )
+
+
+@pytest.fixture(scope="module")
+def whole() -> training.Result:
+    return grown()
+
+
+def test_steps_in_time_are_learned(whole: training.Result):
+    assert whole.surrogate is not None
+    assert training.evaluate(whole.surrogate, growing(1))["relative_l2"] < 0.03
+
+
+def test_steps_in_time_are_learned_to_the_same_bits_after_a_stop(
+    whole: training.Result, tmp_path: Path
+):
+    """Stopped in the second third of the training, which has two of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        interrupting(patch, 9)
+        with pytest.raises(KeyboardInterrupt):
+            grown(tmp_path / "run")
+    again = grown(tmp_path / "run")
+    assert np.array_equal(again.history["loss"], whole.history["loss"])
+    assert again.model.factor == whole.model.factor
