@@ -247,7 +247,10 @@ def _validated(
         last = state.validated[-1] if len(state.validated) else 0
         measured = float(np.mean(state.loss[last:]))
     else:
-        measured = float(validate(on_device(model)))
+        try:
+            measured = float(validate(on_device(model)))
+        except FloatingPointError as error:
+            raise FloatingPointError(f"after step {end}, {error}") from error
     is_best = measured < np.nanmin(np.append(state.validation, np.inf))
     before = state.seconds[-1] if len(state.seconds) else 0.0
     return replace(
