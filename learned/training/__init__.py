@@ -39,6 +39,7 @@ from ._losses import h1 as h1
 from ._losses import relative_l2 as relative_l2
 from ._losses import vrmse as vrmse
 from ._parameters import num_parameters as num_parameters
+from ._registry import arguments_of as arguments_of
 from ._registry import register as register
 from ._settings import Settings as Settings
 from ._surrogate import Surrogate as Surrogate

@@ -16,9 +16,7 @@ import numpy as np
 from jaxtyping import DTypeLike
 
 from ...operators._arguments import shown
-
-NOT_RECORDED = ("key", "dtype")
-"""Arguments that the weights themselves stand for."""
+from ._checkpoint import NAMES
 
 _RECORDERS: dict[type, Callable[[Any], Mapping[str, Any]]] = {}
 _CLASSES: dict[str, type] = {}
@@ -32,10 +30,11 @@ def register(
     Args:
         cls: the class. A constructor with a `key` is called without computing, for the
             shapes of its weights alone.
-        recorder: returns the arguments of the constructor that make an object anew:
-            numbers, names, arrays, and sequences and tables of them. By default the
-            attributes that are called as the arguments of the constructor; `key` and
-            `dtype` are left out.
+        recorder: returns the arguments of the constructor that make an object anew,
+            without its `key`: numbers, names, dtypes, arrays, and sequences and tables
+            of them. By default what `arguments_of` has kept as the attribute
+            `arguments`; without it, the attributes that are called as these arguments,
+            where a `dtype` without an attribute is that of the weights in the file.
 
     Raises:
         ValueError: another class of that name is registered.
@@ -45,6 +44,30 @@ def register(
         raise ValueError(f"{other} is registered as {cls.__name__} already")
     _CLASSES[cls.__name__] = cls
     _RECORDERS[cls] = recorder or _attributes
+
+
+def arguments_of(local: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """Return the arguments of a constructor, to be kept as a static attribute.
+
+    Args:
+        local: what `locals()` is in the first line of the constructor.
+
+    Examples:
+        >>> import equinox as eqx
+        >>> from krylax.learned import training
+        >>> class Model(eqx.Module):
+        ...     arguments: tuple = eqx.field(static=True)
+        ...     def __init__(self, width, *, num_modes=(8, 8), key=None):
+        ...         self.arguments = training.arguments_of(locals())
+        >>> Model(32, num_modes=[4, 4]).arguments
+        (('width', 32), ('num_modes', (4, 4)))
+    """
+    left_out = ("self", "key", "__class__")
+    return tuple(
+        (name, _hashable(value))
+        for name, value in local.items()
+        if name not in left_out
+    )
 
 
 def recorded(instance: Any) -> dict[str, Any] | None:
@@ -143,12 +166,12 @@ def filled(
 
 
 def _attributes(instance: Any) -> dict[str, Any]:
-    """The arguments of the constructor, where attributes are called like them."""
-    names = [
-        name
-        for name in inspect.signature(type(instance)).parameters
-        if name not in NOT_RECORDED
-    ]
+    """The arguments of the constructor, where attributes say what they were."""
+    if hasattr(instance, "arguments"):
+        return dict(instance.arguments)
+    names = [n for n in inspect.signature(type(instance)).parameters if n != "key"]
+    if not hasattr(instance, "dtype"):
+        names = [name for name in names if name != "dtype"]
     missing = [name for name in names if not hasattr(instance, name)]
     if missing:
         raise TypeError(
@@ -156,6 +179,12 @@ def _attributes(instance: Any) -> dict[str, Any]:
             "it from again; register it with a recorder"
         )
     return {name: getattr(instance, name) for name in names}
+
+
+def _hashable(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    return tuple(map(_hashable, value)) if isinstance(value, list) else value
 
 
 def _is_array(leaf: Any) -> bool:
@@ -175,6 +204,8 @@ def _plain(value: Any) -> Any:
         return [_plain(each) for each in value]
     if value is None or isinstance(value, bool | int | float | str):
         return value
+    if isinstance(value, np.dtype | type) and jnp.dtype(value).name in NAMES:
+        return jnp.dtype(value).name
     raise TypeError(f"no file can hold {shown(value)} as an argument of a constructor")
 
 

@@ -84,6 +84,68 @@ def test_what_is_saved_is_loaded(tmp_path: Path):
     assert loaded.settings == SETTINGS
 
 
+class Recorded(eqx.Module):
+    """A model that keeps the arguments that it was made with."""
+
+    weight: Any
+    arguments: Any = eqx.field(static=True)
+
+    def __init__(self, sizes: Any, scale: Any = None, *, dtype: Any, key: Any) -> None:
+        self.arguments = training.arguments_of(locals())
+        self.weight = jax.random.normal(key, tuple(sizes), dtype)
+
+    def __call__(self, x: Any, grid: Any = None) -> Any:
+        return x
+
+
+training.register(Recorded)
+
+
+@pytest.fixture(scope="module")
+def recorded() -> Any:
+    return Recorded([2, 3], dtype=jnp.float32, key=jax.random.key(1))
+
+
+def test_arguments_of_a_constructor_make_the_model_again(recorded: Any, tmp_path: Path):
+    training.save(tmp_path / "x", surrogate(recorded))
+    loaded = training.load(tmp_path / "x").model
+    assert np.array_equal(loaded.weight, recorded.weight)
+    given = {"sizes": (2, 3), "scale": None, "dtype": "float32"}
+    assert dict(loaded.arguments) == given
+    with pytest.raises(TypeError, match="no file can hold <ufunc 'sin'>"):
+        training.save(tmp_path / "x", surrogate(with_scale(np.sin)))
+    with pytest.raises(TypeError, match=r"no file can hold <class .*Path"):
+        training.save(tmp_path / "x", surrogate(with_scale(Path)))
+    training.save(tmp_path / "x", surrogate(with_scale([np.float64(2)])))
+    assert dict(training.load(tmp_path / "x").model.arguments)["scale"] == (2,)
+
+
+def with_scale(scale: Any) -> Any:
+    like = eqx.filter_eval_shape(
+        lambda key: Recorded((2, 3), scale, dtype=jnp.float32, key=key),
+        jax.random.key(0),
+    )
+    return eqx.tree_at(lambda m: m.weight, like, np.zeros((2, 3), np.float32))
+
+
+class Unsaid(eqx.Module):
+    """A model that nothing says the arguments of."""
+
+    weight: Any
+
+    def __init__(self, size: int, *, key: Any) -> None:
+        self.weight = jnp.zeros(size)
+
+
+training.register(Unsaid)
+
+
+def test_models_that_do_not_say_how_they_are_made_are_refused(tmp_path: Path):
+    model = Unsaid(3, key=None)
+    with pytest.raises(TypeError, match="a Unsaid has no attribute 'size' to make it"):
+        training.save(tmp_path / "x", surrogate(model))
+
+
 def test_models_that_files_cannot_name_are_loaded_like_others(tmp_path: Path):
     saved = surrogate(Private(jnp.asarray(2.0)))
     training.save(tmp_path / "x", saved)
