@@ -31,7 +31,7 @@ def register(
         cls: the class. A constructor with a `key` is called without computing, for the
             shapes of its weights alone.
         recorder: returns the arguments of the constructor that make an object anew,
-            without its `key`: numbers, names, dtypes, arrays, and sequences and tables
+            without its `key`: numbers, names, dtypes, arrays, and sequences
             of them. By default what `arguments_of` has kept as the attribute
             `arguments`; without it, the attributes that are called as these arguments,
             where a `dtype` without an attribute is that of the weights in the file.
@@ -198,8 +198,6 @@ def _plain(value: Any) -> Any:
         return {"dtype": value.dtype.name, "values": value.astype(float).tolist()}
     if isinstance(value, np.generic):
         return value.item()
-    if isinstance(value, Mapping):
-        return {"entries": {name: _plain(each) for name, each in value.items()}}
     if isinstance(value, list | tuple):
         return [_plain(each) for each in value]
     if value is None or isinstance(value, bool | int | float | str):
@@ -212,8 +210,6 @@ def _plain(value: Any) -> Any:
 def _from_plain(value: Any) -> Any:
     if isinstance(value, list):
         return tuple(map(_from_plain, value))
-    if isinstance(value, dict) and "entries" in value:
-        return {name: _from_plain(each) for name, each in value["entries"].items()}
     if isinstance(value, dict):
         return np.asarray(value["values"], np.float64).astype(value["dtype"])
     return value
