@@ -267,7 +267,7 @@ def _system(family: AbstractFamily, data: _Data, i: Any) -> AbstractLinearOperat
 def _begin(family: AbstractFamily, num_systems: int, settings: Settings) -> _Data:
     """All systems with some of their solutions, and a batch of solves to begin."""
     stacked = jax.tree.map(jnp.asarray, stacked_samples(family, range(num_systems)))
-    key = jax.random.fold_in(jax.random.key(settings.seed), settings.num_steps)
+    key = jax.random.fold_in(jax.random.key(settings.seed), settings.num_steps or 0)
     solver = CG(rtol=1e-5)
 
     @jax.jit

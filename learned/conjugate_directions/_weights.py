@@ -19,6 +19,7 @@ from jaxtyping import DTypeLike
 from ...operators._arguments import shown
 from ...solvers import _registry as registry
 from ..training._checkpoint import read_arrays, write_arrays
+from ..training._registry import filled, named_arrays
 from ._masked import Masked
 from ._network import DeepConjugateDirection
 from ._safeguarded import Safeguarded
@@ -59,7 +60,7 @@ def save(
         raise ValueError(
             f"dtype must be one of floating-point numbers, got {jnp.dtype(dtype).name}"
         )
-    arrays = _named(model)
+    arrays = named_arrays(model)
     configuration: dict[str, Any] = {name: getattr(model, name) for name in FIELDS}
     configuration["dtype"] = model.stem.weight.dtype.name
     kept = {
@@ -107,11 +108,8 @@ def load(path: str | PathLike[str]) -> DeepConjugateDirection:
         raise ValueError(
             f"{path} describes no network of this krylax: {error}"
         ) from error
-    expected = _named(like)
-    _require_same(arrays, expected, path)
-    leaves = [jnp.asarray(arrays[name], dtype) for name in expected]
-    parts, static = eqx.partition(like, _is_array)
-    return eqx.combine(jax.tree.unflatten(jax.tree.structure(parts), leaves), static)
+    # Weights may be kept in a lower precision than they are computed with.
+    return filled(like, arrays, str(path), dtype)
 
 
 def available() -> tuple[str, ...]:
@@ -127,38 +125,10 @@ def available() -> tuple[str, ...]:
 def fingerprint(model: Any) -> str:
     """Return the SHA-256 of all that decides what a network makes of a residual."""
     digest = hashlib.sha256(str([getattr(model, name) for name in FIELDS]).encode())
-    for name, array in sorted(_named(model).items()):
+    for name, array in sorted(named_arrays(model).items()):
         digest.update(f"{name} {array.dtype.name} {array.shape}".encode())
         digest.update(np.asarray(array, "<f8").tobytes())
     return digest.hexdigest()
-
-
-def _named(model: Any) -> dict[str, Any]:
-    leaves, _ = jax.tree.flatten_with_path(eqx.filter(model, _is_array))
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="."): leaf
-        for path, leaf in leaves
-    }
-
-
-def _is_array(leaf: Any) -> bool:
-    return isinstance(leaf, jax.Array | np.ndarray | jax.ShapeDtypeStruct)
-
-
-def _require_same(
-    arrays: dict[str, np.ndarray], expected: dict[str, Any], path: Any
-) -> None:
-    if arrays.keys() != expected.keys():
-        differing = sorted(arrays.keys() ^ expected.keys())
-        raise ValueError(
-            f"{path} holds other weights than its architecture: {shown(differing)}"
-        )
-    for name, array in arrays.items():
-        if array.shape != expected[name].shape:
-            raise ValueError(
-                f"{path} holds {name} of shape {array.shape}, its architecture has "
-                f"{expected[name].shape}"
-            )
 
 
 def _record(model: DeepConjugateDirection) -> dict[str, Any]:

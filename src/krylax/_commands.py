@@ -20,6 +20,7 @@ except ModuleNotFoundError as error:
 
 from ._config_file import expanded
 from ._generate_command import Generate, file_options, generate
+from ._train_command import Evaluate, Predict, Train, evaluate, predict, train
 
 _FAILED = 1
 
@@ -61,7 +62,9 @@ class Verify:
     path: conf.Positional[Path]
 
 
-Command = Union[Generate, Info, Preview, Verify]  # noqa: UP007
+Command = Union[  # noqa: UP007
+    Generate, Info, Preview, Verify, Train, Evaluate, Predict
+]
 
 
 def run(arguments: list[str]) -> int:
@@ -74,7 +77,7 @@ def _parse(arguments: list[str]) -> Any:
         Command,
         args=arguments,
         prog="krylax",
-        description="Certified data sets of PDE solutions.",
+        description="Certified data sets of PDE solutions, and models trained on them.",
         config=(conf.OmitArgPrefixes, conf.OmitSubcommandPrefixes),
     )
 
@@ -90,6 +93,12 @@ def _run(command: Any) -> int:
         case Preview():
             place = datasets.preview(command.path, command.num_samples, command.out)
             print(f"wrote {place}")
+        case Train():
+            return train(command)
+        case Evaluate():
+            return evaluate(command)
+        case Predict():
+            return predict(command)
         case _:
             return _verify(command.path)
     return 0

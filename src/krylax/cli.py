@@ -1,4 +1,4 @@
-"""The `krylax` command: generate, info, preview, verify.
+"""The `krylax` command: generate, info, preview, verify, train, evaluate, predict.
 
 This module imports next to nothing, so that Ctrl-C and SIGTERM are answered before the
 packages are read, which takes seconds; `_commands.py` is the command itself.
@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from ._signals import end_on_signals
 
 _BAD_INPUT, _FAILED, _INTERRUPTED = 2, 1, 130
+# What is computed for one result, by all cores.
+_LEARNED = ("train", "evaluate", "predict")
 _CONTINUE = "; nothing committed is lost: give the same command again to continue"
 
 
@@ -26,14 +28,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             Ctrl-C and SIGTERM then end the process.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    advice = _CONTINUE if arguments[:1] == ["generate"] else ""
+    command = arguments[0] if arguments else ""
+    advice = _CONTINUE if command in ("generate", "train") else ""
     if argv is None:
         end_on_signals(advice)
     # The last bits of sums depend on how many threads share them. One thread per
     # process makes a data set the same on any number of cores; --num-workers is what
     # uses them. NPROC sizes XLA's thread pool on the CPU.
-    for name in ("OPENBLAS_NUM_THREADS", "NPROC"):
-        os.environ.setdefault(name, "1")
+    if command not in _LEARNED:
+        for name in ("OPENBLAS_NUM_THREADS", "NPROC"):
+            os.environ.setdefault(name, "1")
     try:
         from ._commands import run
 
@@ -42,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _error(f"interrupted{advice}", _INTERRUPTED)
     except (ValueError, FileExistsError, FileNotFoundError, BlockingIOError) as error:
         return _error(error, _BAD_INPUT)
-    except (OSError, RuntimeError, ModuleNotFoundError) as error:
+    except (OSError, RuntimeError, ModuleNotFoundError, FloatingPointError) as error:
         return _error(error, _FAILED)
     except MemoryError as error:
         return _error(f"out of memory: {error}", _FAILED)

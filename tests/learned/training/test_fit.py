@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from krylax.learned.training import Settings, fit
+from krylax.learned.training import Settings, _loop, fit
 
 QUIET: dict[str, Any] = {"progress": False, "num_steps": 60, "validate_every": 10}
 
@@ -70,6 +70,23 @@ def test_training_that_was_stopped_goes_on_to_the_same_bits(tmp_path: Path):
         MODEL, loss, settings, data=jnp.zeros((), jnp.int32), validate=measuring
     )
     assert np.array_equal(again.history["loss"], whole.history["loss"])
+
+
+def test_result_does_not_depend_on_how_many_steps_a_call_makes(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    found = trained(ema=0.9)
+    monkeypatch.setattr(_loop, "_next_size", lambda size, elapsed: 1)
+    again = trained(ema=0.9)
+    assert np.array_equal(found.history["loss"], again.history["loss"])
+    assert found.model.slope == again.model.slope
+
+
+def test_arrays_that_are_given_are_left_alone():
+    data = jnp.zeros((), jnp.int32)
+    model = Line(jnp.ones(()), jnp.zeros(()))
+    fit(model, loss, Settings(**QUIET), data=data)
+    assert (float(model.slope), int(data)) == (1, 0)
 
 
 def test_what_is_done_is_not_trained_again(tmp_path: Path):

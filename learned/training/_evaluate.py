@@ -1,0 +1,75 @@
+"""How good a surrogate is on examples that it was not trained on."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from ...operators._arguments import require_count
+from ._data import Data
+from ._losses import h1, relative_l2, vrmse
+from ._surrogate import Surrogate
+
+METRICS = ("relative_l2", "h1", "vrmse")
+
+
+def evaluate(
+    surrogate: Surrogate, data: Data, *, grid: Any = None, batch_size: int = 16
+) -> dict[str, Any]:
+    """Return the errors of predictions, in physical units.
+
+    Args:
+        surrogate: of the outputs as a function of the inputs.
+        data: the examples. Of outputs at several times the first is compared.
+        grid: another one than that of the training, such as a finer one.
+        batch_size: samples that are computed at once.
+
+    Returns:
+        The means over the samples by name, "relative_l2", "h1" and "vrmse", and
+        "per_sample", a table of arrays of the same names.
+
+    Raises:
+        TypeError: no surrogate, or no data.
+        ValueError: data of other channels or dimensions.
+    """
+    for value, cls in ((surrogate, Surrogate), (data, Data)):
+        if not isinstance(value, cls):
+            raise TypeError(
+                f"expected a {cls.__name__}, got a {type(value).__name__}; evaluate "
+                "takes a surrogate and training.Data"
+            )
+    require_count(batch_size, "batch_size")
+    wanted = surrogate.output_normalizer.mean.shape[0]
+    if data.num_channels[1] != wanted:
+        raise ValueError(
+            f"the surrogate is for outputs of {wanted} channels, the data have "
+            f"{data.num_channels[1]}"
+        )
+    dtype = surrogate.input_normalizer.mean.dtype
+    x, y = data.inputs.astype(dtype), data.outputs[:, 0].astype(dtype)
+    grid = surrogate.grid if grid is None else grid
+    size = min(batch_size, len(data))
+    found = np.asarray(_errors(surrogate, grid, jnp.asarray(x), jnp.asarray(y), size))
+    per_sample = dict(zip(METRICS, found.T, strict=True))
+    means = {name: float(np.mean(values)) for name, values in per_sample.items()}
+    return {**means, "per_sample": per_sample}
+
+
+@eqx.filter_jit
+def _errors(surrogate: Surrogate, grid: Any, x: Array, y: Array, size: int) -> Array:
+    """All metrics of all samples, (samples, metrics)."""
+
+    def one(example: Any) -> Array:
+        inputs, target = example
+        prediction = surrogate(inputs, grid)
+        found = (
+            relative_l2(prediction, target),
+            h1(prediction, target, grid),
+            vrmse(prediction, target),
+        )
+        return jnp.stack(found)
+
+    return jax.lax.map(one, (x, y), batch_size=size)

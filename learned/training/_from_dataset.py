@@ -1,0 +1,74 @@
+"""Examples from the data sets that `krylax.datasets.generate` publishes."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ...datasets import Dataset, open_dataset
+from ...datasets.store._dataset import read_values
+from ...operators._arguments import shown
+from ._data import Data
+
+
+def from_dataset(
+    dataset: str | os.PathLike[str] | Dataset,
+    *,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+) -> Data:
+    """Return the samples of a data set that have a certified solution.
+
+    Args:
+        dataset: the folder of one, or what `open_dataset` returns.
+        inputs: names of its arrays, such as ["coefficient"]. A number per sample
+            becomes a constant channel; axes besides those of the grid are channels.
+        outputs: likewise, such as ["solution"].
+
+    Raises:
+        FileNotFoundError: there is none.
+        KeyError: no array of that name; the message says which there are.
+        ValueError: an array that is no field on the grid, or no sample was solved.
+    """
+    if not isinstance(dataset, Dataset):
+        dataset = open_dataset(dataset)
+    good = dataset.good
+    if not len(good):
+        raise ValueError(f"{dataset.path} has no sample with a certified solution")
+    num_axes = len(dataset.coordinates)
+    shape = tuple(len(x) for x in dataset.coordinates.values())
+    sides = []
+    for names, side in ((inputs, "inputs"), (outputs, "outputs")):
+        if isinstance(names, str) or not names:
+            raise ValueError(f"{side} must be a list of names, got {shown(names)}")
+        fields = {name: read_values(dataset, name)[good] for name in names}
+        sides.append(as_channels(fields, num_axes, shape))
+    (x, x_names), (y, y_names) = sides
+    return Data(x, y, input_names=x_names, output_names=y_names)
+
+
+def as_channels(
+    fields: dict[str, Any], num_axes: int, shape: tuple[int, ...]
+) -> tuple[np.ndarray, list[str]]:
+    """Return fields (samples, ..., *shape) as channels, and their names."""
+    parts, names = [], []
+    for name, values in fields.items():
+        if np.iscomplexobj(values):
+            raise ValueError(
+                f"{name} is complex; give real and imaginary part to training.Data"
+            )
+        if values.ndim == 1:
+            values = np.broadcast_to(
+                values.reshape(-1, *(1,) * num_axes), (len(values), *shape)
+            )
+        if values.shape[-num_axes:] != shape or values.ndim <= num_axes:
+            raise ValueError(
+                f"{name} has shape {values.shape[1:]} in each sample, which is no "
+                f"field on the grid {shape}"
+            )
+        part = values.reshape(len(values), -1, *shape)
+        parts.append(part)
+        count = part.shape[1]
+        names += [name] if count == 1 else [f"{name}[{i}]" for i in range(count)]
+    return np.concatenate(parts, axis=1), names

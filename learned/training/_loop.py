@@ -1,0 +1,267 @@
+"""The loop of all trainings: steps in compiled chunks, validations, the best model.
+
+A chunk is one compiled program of as many steps as take about a second, with the
+weights, the moments and what the data carry from step to step updated in place. How
+many there are is an argument of the program: a state does not depend on it, bit by bit.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key, PyTree
+
+from ...datasets.generation._progress import progress
+from ._optimizer import averaged, begin, update
+from ._settings import Settings
+
+MAX_CHUNK = 1024
+"""Steps in one call."""
+
+SECONDS = 1.0
+"""That a call is to take, so that it can be interrupted and progress is seen."""
+
+
+class State(eqx.Module):
+    """All that the rest of a training depends on.
+
+    Attributes:
+        model: with the weights after `num_steps` steps.
+        moments: of the optimiser.
+        average: the model of the mean weights, None without.
+        data: what the loss of a step hands to the next.
+        best: the model of the best validation, on the host.
+        num_steps: that were made.
+        loss: of each of them.
+        validated: after which steps `validation` was measured, and `seconds` of
+            training until then.
+    """
+
+    model: Any
+    moments: PyTree
+    average: Any
+    data: PyTree
+    best: Any
+    num_steps: Int[np.ndarray, ""]
+    loss: Float[np.ndarray, " steps"]
+    validated: Int[np.ndarray, " validations"]
+    validation: Float[np.ndarray, " validations"]
+    seconds: Float[np.ndarray, " validations"]
+
+    @property
+    def history(self) -> dict[str, np.ndarray]:
+        """What was measured, by name."""
+        names = ("loss", "validated", "validation", "seconds")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is trained on, beside the settings.
+
+    Attributes:
+        gradient: (model, data, fixed, step, key, stage) → the loss of the step, its
+            gradient, and the data for the next step.
+        num_steps: in all.
+        validate_every: steps between validations.
+        fixed: arrays that no step changes.
+        validate: what is to be small for a model; None for the loss of training.
+        num_stages: equal parts of the training, 1, 2, ..., of which `gradient` is told.
+        place: puts arrays where they are computed with.
+        keep: called with the state at the start and after each validation.
+    """
+
+    gradient: Callable[..., Any]
+    num_steps: int
+    validate_every: int
+    fixed: PyTree = None
+    validate: Callable[[Any], float] | None = None
+    num_stages: int = 1
+    place: Callable[[Any], Any] = jnp.asarray
+    keep: Callable[[State], None] | None = None
+
+    def stage(self, step: int) -> int:
+        """The part of the training that a step is in, from 1."""
+        return 1 + step * self.num_stages // self.num_steps
+
+    def end_of_chunk(self, step: int) -> int:
+        """The next step at which something else happens than a step."""
+        validation = (step // self.validate_every + 1) * self.validate_every
+        stage = -(-self.stage(step) * self.num_steps // self.num_stages)
+        return min(validation, stage, self.num_steps)
+
+    def is_validated(self, step: int) -> bool:
+        """Whether the model is measured after so many steps."""
+        return step % self.validate_every == 0 or step == self.num_steps
+
+
+def initial(model: Any, settings: Settings, task: Task, data: PyTree) -> State:
+    """Return the state before the first step, which shares no array with the model."""
+    none = np.zeros(0)
+    model = on_host(model)
+    return State(
+        model=model,
+        moments=begin(settings, task.num_steps, model),
+        average=None if settings.ema is None else on_host(model),
+        data=on_host(data),
+        best=on_host(model),
+        num_steps=np.zeros((), np.int64),
+        loss=none,
+        validated=np.zeros(0, np.int64),
+        validation=none,
+        seconds=none,
+    )
+
+
+def run(state: State, settings: Settings, task: Task) -> State:
+    """Return the state at the end of a training.
+
+    Raises:
+        FloatingPointError: the loss of a step is not finite.
+    """
+    if state.num_steps < task.num_steps and task.keep is not None:
+        # A place that cannot be written to is no news for after an hour.
+        task.keep(state)
+    display = progress(
+        task.num_steps, int(state.num_steps), settings.progress, "steps", "trained"
+    )
+    state = _placed(state, task.place)
+    fixed = jax.tree.map(task.place, task.fixed)
+    seconds, size = 0.0, 1
+    while state.num_steps < task.num_steps:
+        start = time.monotonic()
+        first = int(state.num_steps)
+        end = min(task.end_of_chunk(first), first + size)
+        state = _trained(state, end, settings, task, fixed)
+        elapsed = time.monotonic() - start
+        display.update(end - first)
+        seconds += elapsed
+        if task.is_validated(end):
+            state, seconds = _validated(state, task.validate, seconds), 0.0
+            if task.keep is not None:
+                task.keep(state)
+        size = _next_size(end - first, elapsed)
+    display.close()
+    return state
+
+
+def _next_size(size: int, elapsed: float) -> int:
+    """Steps of the next call: as many as take about a second, at most twice as many."""
+    fitting = int(size * SECONDS / max(elapsed, 1e-9))
+    return max(1, min(fitting, 2 * size, MAX_CHUNK))
+
+
+def on_host(tree: Any) -> Any:
+    """Return copies of the arrays of a tree, which no program overwrites."""
+    return jax.tree.map(lambda a: np.array(a) if eqx.is_array(a) else a, tree)
+
+
+def on_device(tree: Any) -> Any:
+    """Return the arrays of a tree as those of JAX."""
+    return jax.tree.map(lambda a: jnp.asarray(a) if eqx.is_array(a) else a, tree)
+
+
+def _placed(state: State, place: Callable[[Any], Any]) -> State:
+    names = ("model", "moments", "average", "data")
+    return replace(
+        state,
+        **{
+            name: jax.tree.map(
+                lambda a: place(a) if eqx.is_array(a) else a, getattr(state, name)
+            )
+            for name in names
+        },
+    )
+
+
+def _trained(
+    state: State, end: int, settings: Settings, task: Task, fixed: PyTree
+) -> State:
+    """The state after more steps."""
+    first = int(state.num_steps)
+    key = jax.random.key(settings.seed)
+    span = (np.asarray(first, np.int32), np.asarray(end, np.int32), key)
+    # What does not decide a step would be another program.
+    same = replace(settings, seed=0, checkpoint=None, progress=False)
+    stage = task.stage(first)
+    constant = (task.gradient, same, task.num_steps, stage, fixed, span)
+    live = (state.model, state.moments, state.average, state.data)
+    losses, (model, moments, average, data) = _advanced(constant, live)
+    losses = np.asarray(losses, np.float64)[: end - first]
+    if not np.all(np.isfinite(losses)):
+        i = int(np.argmin(np.isfinite(losses)))
+        raise FloatingPointError(
+            f"the loss of step {first + i + 1} is {losses[i]:g}; train with a smaller "
+            "learning_rate or max_norm"
+        )
+    return replace(
+        state,
+        model=model,
+        moments=moments,
+        average=average,
+        data=data,
+        num_steps=np.asarray(end, np.int64),
+        loss=np.append(state.loss, losses),
+    )
+
+
+@eqx.filter_jit(donate="all-except-first")
+def _advanced(constant: tuple[Any, ...], live: Any) -> Any:
+    """The losses of a chunk of steps, and what is behind it."""
+    gradient, settings, num_steps, stage, fixed, (first, end, key) = constant
+    arrays, static = eqx.partition(live, eqx.is_array)
+
+    def one(i: Int[Array, ""], live: Any) -> tuple[Float[Array, ""], Any]:
+        model, moments, average, data = live
+        value, slope, data = gradient(model, data, fixed, i, key, stage)
+        model, moments = update(settings, num_steps, model, moments, slope)
+        if average is not None:
+            average = averaged(average, model, i, settings.ema)
+        return value, (model, moments, average, data)
+
+    def body(carried: Any) -> Any:
+        i, losses, arrays = carried
+        value, live = one(i, eqx.combine(arrays, static))
+        losses = losses.at[i - first].set(value.astype(losses.dtype))
+        return i + 1, losses, eqx.filter(live, eqx.is_array)
+
+    losses = jnp.zeros(MAX_CHUNK)
+    _, losses, arrays = jax.lax.while_loop(
+        lambda carried: carried[0] < end, body, (first, losses, arrays)
+    )
+    return losses, eqx.combine(arrays, static)
+
+
+def _validated(
+    state: State, validate: Callable[[Any], float] | None, elapsed: float
+) -> State:
+    """The state with one more validation."""
+    end = int(state.num_steps)
+    model = on_host(state.model if state.average is None else state.average)
+    if validate is None:
+        last = state.validated[-1] if len(state.validated) else 0
+        measured = float(np.mean(state.loss[last:]))
+    else:
+        try:
+            measured = float(validate(on_device(model)))
+        except FloatingPointError as error:
+            raise FloatingPointError(f"after step {end}, {error}") from error
+    is_best = measured < np.nanmin(np.append(state.validation, np.inf))
+    before = state.seconds[-1] if len(state.seconds) else 0.0
+    return replace(
+        state,
+        best=model if is_best else state.best,
+        validated=np.append(state.validated, end),
+        validation=np.append(state.validation, measured),
+        seconds=np.append(state.seconds, before + elapsed),
+    )
+
+
+def step_key(key: Key[Array, ""], step: Int[Array, ""]) -> Key[Array, ""]:
+    """Return the key of the random numbers of a step."""
+    return jax.random.fold_in(key, step)

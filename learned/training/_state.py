@@ -1,0 +1,124 @@
+"""The state of a training in a file, and whether it is that of the same training."""
+
+import hashlib
+import json
+import re
+from dataclasses import asdict
+from os import PathLike
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+
+from ...operators._arguments import shown
+from ._checkpoint import read_arrays, write_arrays
+from ._loop import State
+from ._settings import Settings
+
+KIND = "training"
+VERSION = 2
+
+
+def recorded_of(
+    model: Any, settings: Settings, more: dict[str, Any] | None
+) -> dict[str, Any]:
+    """What decides the result of a training, as JSON gives it back."""
+    decisive = asdict(settings)
+    for name in ("checkpoint", "progress"):
+        decisive.pop(name)
+    for name in ("loss", "augment"):
+        if callable(function := decisive[name]):
+            decisive[name] = name_of(function)
+    start = {"model": _described(model), "weights at the start": fingerprint(model)}
+    recorded = {"settings": decisive, **start, **(more or {})}
+    return json.loads(json.dumps(recorded, default=np.generic.item))
+
+
+def name_of(function: Any) -> str:
+    """Return where a function or an object is defined."""
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return f"{named.__module__}.{named.__qualname__}"
+
+
+def _described(model: Any) -> list[str]:
+    """All of a model but its arrays, a part on each line."""
+    static = eqx.filter(model, eqx.is_array, inverse=True)
+    # Where something lies in the memory says nothing of it.
+    text = re.sub(" at 0x[0-9a-f]+", "", eqx.tree_pformat(static, width=1))
+    return [line.strip(" ,") for line in text.splitlines()]
+
+
+def fingerprint(model: Any) -> str:
+    """Return the SHA-256 of the arrays of a tree."""
+    digest = hashlib.sha256()
+    for array in jax.tree.leaves(eqx.filter(model, eqx.is_array)):
+        digest.update(np.asarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def write_state(
+    path: str | PathLike[str], state: State, recorded: dict[str, Any]
+) -> None:
+    """Write a state and what it is the state of."""
+    leaves, _ = _named(state)
+    write_arrays(path, KIND, VERSION, recorded, leaves)
+
+
+def read_state(
+    path: str | PathLike[str], state: State, recorded: dict[str, Any]
+) -> State:
+    """Read a state of the structure of another one, of the same training.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is damaged, or of another training; the message says what
+            differs.
+    """
+    found = read_arrays(path, KIND, VERSION)
+    expected, treedef = _named(state)
+    changes = differences(found.configuration, recorded)
+    if names := sorted(found.arrays.keys() ^ expected.keys()):
+        changes.append(f"it and this one differ in the arrays {shown(names)}")
+    if changes:
+        raise ValueError(
+            f"{path} is the state of another training: {', '.join(changes)}; continue "
+            "that one with its settings, or give another place"
+        )
+    histories = {".loss", ".validated", ".validation", ".seconds"}
+    for name, leaf in expected.items():
+        other = found.arrays[name]
+        is_history = name in histories and other.ndim == 1
+        is_same = other.shape == leaf.shape or is_history
+        if not is_same or other.dtype != leaf.dtype:
+            raise ValueError(
+                f"{path} holds {name} of shape {other.shape} and dtype "
+                f"{other.dtype.name}, expected {leaf.shape} and {leaf.dtype.name}; "
+                "give another place"
+            )
+    arrays = jax.tree.unflatten(treedef, [found.arrays[name] for name in expected])
+    return eqx.combine(arrays, eqx.filter(state, eqx.is_array, inverse=True))
+
+
+def differences(theirs: dict[str, Any], ours: dict[str, Any]) -> list[str]:
+    """What differs, and of lists and tables the entries that differ."""
+    changes = []
+    for name in sorted(theirs.keys() | ours.keys()):
+        a, b = theirs.get(name), ours.get(name)
+        if a == b:
+            continue
+        if isinstance(a, dict) and isinstance(b, dict):
+            changes += [f"{name} {change}" for change in differences(a, b)]
+            continue
+        if isinstance(a, list) and isinstance(b, list):
+            alone = [x for x in a if x not in b], [x for x in b if x not in a]
+            a, b = alone if any(alone) else (a, b)
+        changes.append(f"{name} {a}, here {b}")
+    return changes
+
+
+def _named(state: State) -> tuple[dict[str, Any], Any]:
+    """The arrays of a state by name, and the tree that they are leaves of."""
+    arrays = eqx.filter(state, eqx.is_array)
+    leaves, treedef = jax.tree.flatten_with_path(arrays)
+    return {jax.tree_util.keystr(path): leaf for path, leaf in leaves}, treedef

@@ -1,0 +1,144 @@
+"""A trained model in physical units."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, DTypeLike, Float
+from typing_extensions import override
+
+from ...operators import AbstractOperator
+from ...operators._arguments import shown
+from ._normalizer import Normalizer
+from ._settings import Settings
+
+
+class Surrogate(AbstractOperator):
+    """A model of normalised fields, as a map of fields in physical units.
+
+    On another grid than that of the training, give it: `surrogate(x, grid)`. Batches by
+    `jax.vmap`.
+
+    Attributes:
+        model: (x, grid) → y, an Equinox module.
+        input_normalizer: of the channels of the inputs, fitted to those of training.
+        output_normalizer: of the outputs.
+        grid: that the model is given, None for its own default.
+        num_dimensions: axes of the grid.
+        input_names: of the channels, where they are known.
+        output_names: likewise.
+        settings: of the training.
+
+    Raises:
+        ValueError: on use, a field of another number of channels or axes.
+    """
+
+    model: Any
+    input_normalizer: Normalizer
+    output_normalizer: Normalizer
+    grid: Any = None
+    num_dimensions: int = eqx.field(static=True, kw_only=True)
+    input_names: tuple[str, ...] = eqx.field(static=True, default=())
+    output_names: tuple[str, ...] = eqx.field(static=True, default=())
+    settings: Settings | None = eqx.field(static=True, default=None)
+
+    @property
+    @override
+    def in_structure(self) -> None:
+        return None
+
+    @override
+    def __call__(self, x: Any, grid: Any = None) -> Float[Array, "..."]:
+        """Return the prediction, in the dtype of x.
+
+        Args:
+            x: (channels, *shape), in physical units.
+            grid: another one than that of the training.
+        """
+        x = jnp.asarray(x)
+        num_channels = self.input_normalizer.mean.shape[0]
+        if x.ndim != self.num_dimensions + 1 or x.shape[0] != num_channels:
+            raise ValueError(
+                f"the surrogate is for fields (channels, *shape) of {num_channels} "
+                f"channels on {self.num_dimensions} axes, got shape {x.shape}; batches "
+                "by jax.vmap"
+            )
+        if jnp.iscomplexobj(x):
+            raise ValueError("the surrogate is for real fields, got complex numbers")
+        dtype = (
+            x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else jnp.result_type(0.0)
+        )
+        y = self.predict(x, self.grid if grid is None else grid)
+        return y.astype(dtype)
+
+    def predict(
+        self, x: Float[Array, "..."], grid: Any, dtype: DTypeLike | None = None
+    ) -> Float[Array, "..."]:
+        """Return the prediction in the dtype of the normalisers.
+
+        Args:
+            x: (channels, *shape), in physical units.
+            grid: that the model is given.
+            dtype: of what the model is given, by default that of the normalisers.
+        """
+        own = self.input_normalizer.mean.dtype
+        x = self.input_normalizer.normalized(x.astype(own))
+        y = self.model(x if dtype is None else x.astype(dtype), grid)
+        return self.output_normalizer.denormalized(y.astype(own))
+
+    def start(self, parameters: Any) -> Float[Array, "..."]:
+        """Return a prediction as a start of a solve, `solve(A, b, x0=...)`.
+
+        `solve` judges it: it begins from zero where that is closer to the solution.
+
+        Args:
+            parameters: what a family draws, a table with the fields that
+                `input_names` names; or a field (channels, *shape), or (*shape) for one
+                channel.
+
+        Returns:
+            The prediction in the dtype of the parameters, (*shape) for one channel.
+
+        Raises:
+            ValueError: a field is missing, or does not fit.
+        """
+        if isinstance(parameters, Mapping):
+            x = self._stacked(parameters)
+        else:
+            x = jnp.asarray(parameters)
+            x = x[None] if x.ndim == self.num_dimensions else x
+        y = self(x)
+        return y[0] if y.shape[0] == 1 else y
+
+    def _stacked(self, parameters: Mapping[str, Any]) -> Array:
+        """The fields of a table as channels; a number is a constant one."""
+        names = list(dict.fromkeys(name.split("[")[0] for name in self.input_names))
+        missing = [name for name in names if name not in parameters]
+        if missing or not names:
+            wanted = ", ".join(names) or "none, as the data had no names"
+            raise ValueError(
+                f"the surrogate is of {wanted}; parameters hold "
+                f"{shown(sorted(parameters))}"
+            )
+        fields = [jnp.asarray(parameters[name]) for name in names]
+        shapes = [field.shape[-self.num_dimensions :] for field in fields if field.ndim]
+        if not shapes:
+            raise ValueError("parameters must hold a field, got numbers alone")
+        shape = shapes[0]
+        channels = [
+            jnp.broadcast_to(field, shape) if field.ndim == 0 else field
+            for field in fields
+        ]
+        return jnp.concatenate([c.reshape(-1, *shape) for c in channels])
+
+
+def dtype_of(model: Any) -> np.dtype:
+    """Return the real dtype of the weights of a model."""
+    leaves = jax.tree.leaves(eqx.filter(model, eqx.is_inexact_array))
+    if not leaves:
+        return np.dtype(jnp.result_type(0.0))
+    dtypes = {jnp.finfo(leaf.dtype).dtype for leaf in leaves}
+    return np.dtype(max(dtypes, key=lambda dtype: jnp.finfo(dtype).bits))

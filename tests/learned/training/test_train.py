@@ -1,0 +1,261 @@
+"""Training on examples: what it finds, and that it can be stopped anywhere."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from krylax.learned import training
+from krylax.learned.training import _run_folder
+
+from .models import examples, fields, pointwise
+
+DATA = examples()
+TRAIN, VALIDATION = DATA[:16], DATA[16:]
+QUIET: dict[str, Any] = {"batch_size": 4, "num_epochs": 4, "progress": False}
+ALL: dict[str, Any] = {
+    **QUIET,
+    "ema": 0.9,
+    "accumulate": 2,
+    "augment": "square",
+    "noise": 0.1,
+    "weight_decay": 0.01,
+    "schedule": "one_cycle",
+}
+
+
+def trained(
+    folder: Any = None,
+    data: Any = TRAIN,
+    validation: Any = VALIDATION,
+    **settings: Any,
+) -> training.Result:
+    chosen = training.Settings(**{**QUIET, "learning_rate": 0.02, **settings})
+    return training.train(pointwise(), data, validation, chosen, folder=folder)
+
+
+def settings_of(result: training.Result) -> training.Settings:
+    assert result.surrogate is not None
+    assert result.surrogate.settings is not None
+    return result.surrogate.settings
+
+
+def same(a: Any, b: Any) -> bool:
+    leaves = [jax.tree.leaves(eqx.filter(tree, eqx.is_array)) for tree in (a, b)]
+    return all(np.array_equal(x, y) for x, y in zip(*leaves, strict=True))
+
+
+def test_training_finds_the_map():
+    result = trained(num_epochs=150)
+    assert result.surrogate is not None
+    found = training.evaluate(result.surrogate, VALIDATION)
+    assert found["relative_l2"] < 0.05
+    history = result.history
+    assert history["loss"].shape == (600,)
+    assert np.array_equal(history["validated"], np.arange(4, 601, 4))
+    assert np.min(history["validation"]) < 0.2 * history["validation"][0]
+    assert found["relative_l2"] == pytest.approx(np.min(history["validation"]), 1e-5)
+
+
+def interrupting(patch: pytest.MonkeyPatch, after: int) -> None:
+    """Kill a training when it keeps its state for the last time."""
+    original, calls = _run_folder.RunFolder.write, []
+
+    def dying(self: Any, *arguments: Any) -> None:
+        calls.append(1)
+        if len(calls) > after:
+            raise KeyboardInterrupt
+        original(self, *arguments)
+
+    patch.setattr(_run_folder.RunFolder, "write", dying)
+
+
+def test_training_that_was_stopped_goes_on_to_the_same_bits(tmp_path: Path):
+    whole = trained(tmp_path / "whole", **ALL)
+    with pytest.MonkeyPatch.context() as patch:
+        interrupting(patch, 3)
+        with pytest.raises(KeyboardInterrupt):
+            trained(tmp_path / "parts", **ALL)
+    again = trained(tmp_path / "parts", **ALL)
+    assert same(again.model, whole.model)
+    for name in ("loss", "validated", "validation"):
+        assert np.array_equal(again.history[name], whole.history[name])
+    lines = [
+        [
+            json.loads(line)
+            for line in (path / "metrics.jsonl").read_text().split("\n")[:-1]
+        ]
+        for path in (tmp_path / "whole", tmp_path / "parts")
+    ]
+    for a, b in zip(*lines, strict=True):
+        assert {**a, "seconds": 0} == {**b, "seconds": 0}
+    assert [line["epoch"] for line in lines[0]] == [1, 2, 3, 4]
+
+
+def test_folder_holds_all_of_a_training(tmp_path: Path):
+    first = trained(tmp_path / "run")
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert names == {
+        "state.safetensors",
+        "model.safetensors",
+        "settings.json",
+        "metrics.jsonl",
+        "curves.png",
+    }
+    again = trained(tmp_path / "run")
+    assert same(first.model, again.model)
+    assert np.array_equal(first.history["seconds"], again.history["seconds"])
+    surrogate = training.load(tmp_path / "run")
+    assert same(surrogate, first.surrogate)
+    assert surrogate.settings == replace(settings_of(first), progress=True)
+
+
+def test_another_training_is_refused_and_nothing_is_lost(tmp_path: Path):
+    trained(tmp_path / "run")
+    before = {path: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    with pytest.raises(ValueError, match=r"settings seed 0, here 1; continue that one"):
+        trained(tmp_path / "run", seed=1)
+    with pytest.raises(ValueError, match=r"data inputs \(16, 1, 4, 5\), here \(12, "):
+        trained(tmp_path / "run", data=TRAIN[:12])
+    with pytest.raises(ValueError, match="validation inputs"):
+        trained(tmp_path / "run", validation=TRAIN)
+    assert before == {path: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+
+
+def test_folder_of_something_else_is_left_alone(tmp_path: Path):
+    (tmp_path / "thesis.tex").write_text("x")
+    with pytest.raises(ValueError, match=r"holds other files, such as thesis\.tex"):
+        trained(tmp_path)
+    with pytest.raises(ValueError, match="is no"):
+        trained(tmp_path / "thesis.tex")
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def breaking(prediction: Any, target: Any, inputs: Any) -> Any:
+    """A loss that is no number once the predictions have come near to the target."""
+    error = jnp.mean((prediction - target) ** 2) / jnp.var(target)
+    return jnp.where(error < 0.1, jnp.nan, error)
+
+
+def test_loss_that_is_not_finite_is_named_and_the_last_state_kept(tmp_path: Path):
+    message = "(step [0-9]+ is|after step [0-9]+, .* validation is) nan; train with"
+    with pytest.raises(FloatingPointError, match=message):
+        trained(tmp_path / "run", loss=breaking, num_epochs=150)
+    surrogate = training.load(tmp_path / "run")
+    assert training.evaluate(surrogate, VALIDATION)["relative_l2"] < 1
+    loss: Any = surrogate.settings.loss if surrogate.settings else None
+    with pytest.raises(TypeError, match=r"breaking is not kept in the file"):
+        loss(0, 0, 0)
+
+
+def test_a_batch_in_parts_is_the_whole_batch():
+    one, two = trained(), trained(accumulate=2)
+    assert np.allclose(one.history["loss"], two.history["loss"], rtol=1e-5)
+
+
+def test_steps_of_a_number_and_of_epochs_are_the_same():
+    by_steps = trained(num_epochs=None, num_steps=16, validate_every=4)
+    assert np.array_equal(by_steps.history["loss"], trained().history["loss"])
+
+
+def test_validation_may_be_left_out():
+    result = trained(validation=None)
+    means = result.history["loss"].reshape(4, 4).mean(1)
+    assert np.allclose(result.history["validation"], means)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"data": None}, TypeError, "data must be training.Data, got a NoneType"),
+        ({"validation": 3}, TypeError, "validation must be training.Data"),
+        ({"settings": None}, TypeError, "settings must be Settings"),
+        ({"model": 3}, TypeError, "model must be a function"),
+        ({"data": DATA[:3]}, ValueError, "batch_size is 4, and there are 3 samples"),
+        (
+            {"validation": training.Data(fields(4, 2, 4, 5), fields(4, 1, 4, 5))},
+            ValueError,
+            r"validation has \(2, 1\) channels of inputs and outputs, data \(1, 1\)",
+        ),
+        (
+            {"model": pointwise(1, 2)},
+            ValueError,
+            r"model returns .*\(2, 4, 5\).* outputs of data have shape \(1, 4, 5\)",
+        ),
+        (
+            {"settings": training.Settings(num_unrolled=2, **QUIET)},
+            ValueError,
+            "num_unrolled is 2, and the outputs of data hold 1 steps in time",
+        ),
+        (
+            {"settings": training.Settings(checkpoint="x", **QUIET)},
+            ValueError,
+            "checkpoint is for training.fit",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused(
+    as_users_run_it: None, change: Any, error: Any, message: str
+):
+    given = {"model": pointwise(), "data": DATA, "validation": None}
+    given |= {"settings": training.Settings(**QUIET), **change}
+    with pytest.raises(error, match=message):
+        training.train(**given)
+
+
+class Step(eqx.Module):
+    """The next field, a multiple of the last one."""
+
+    factor: Any
+
+    def __call__(self, x: Any, grid: Any = None) -> Any:
+        return self.factor * x[-1:]
+
+
+def growing(num_targets: int) -> training.Data:
+    """Fields that grow by 2 % per step, in six trajectories."""
+    start = fields(6, 1, 1, 5)
+    u = start * 1.02 ** np.arange(8).reshape(1, 8, 1, 1)
+    return training.Data.of_trajectories(u, num_frames=2, num_targets=num_targets)
+
+
+def grown(folder: Any = None, **settings: Any) -> training.Result:
+    chosen = {**QUIET, "num_unrolled": 3, "learning_rate": 0.05, "num_epochs": 20}
+    data = growing(4)
+    model = Step(jnp.asarray(0.5))
+    return training.train(
+        model,
+        data,
+        data[:4],
+        training.Settings(**{**chosen, **settings}),
+        folder=folder,
+    )
+
+
+@pytest.fixture(scope="module")
+def whole() -> training.Result:
+    return grown()
+
+
+def test_steps_in_time_are_learned(whole: training.Result):
+    assert whole.surrogate is not None
+    assert training.evaluate(whole.surrogate, growing(1))["relative_l2"] < 0.03
+
+
+def test_steps_in_time_are_learned_to_the_same_bits_after_a_stop(
+    whole: training.Result, tmp_path: Path
+):
+    """Stopped in the second third of the training, which has two of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        interrupting(patch, 9)
+        with pytest.raises(KeyboardInterrupt):
+            grown(tmp_path / "run")
+    again = grown(tmp_path / "run")
+    assert np.array_equal(again.history["loss"], whole.history["loss"])
+    assert again.model.factor == whole.model.factor
