@@ -12,6 +12,7 @@ Differs from the source:
 3. Maps after a mean are applied behind it, equal in exact arithmetic.
 """
 
+from dataclasses import asdict
 from typing import Any
 
 import equinox as eqx
@@ -21,6 +22,7 @@ from typing_extensions import override
 
 from ...operators import AbstractOperator
 from ...operators._arguments import require_count, require_key
+from ..training import register
 from ._axial_kernel import Axis
 from ._factformer_ends import Ends, Features, drawn_parts
 from ._factformer_layout import Layout, Mixing, Norm, checked_layout
@@ -158,3 +160,6 @@ class FactFormer(AbstractOperator):
             change = eqx.filter_checkpoint(block) if self.layout.remat else block
             v = v + change(v, axes)
         return v
+
+
+register(FactFormer, lambda m: {**asdict(m.layout), "num_layers": len(m.blocks)})

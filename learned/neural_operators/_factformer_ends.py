@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from ..training import Frozen
 from ._axial_kernel import Axis, axes_of
 from ._factformer_coarse import halved, interpolated, patches
 from ._factformer_layout import Layout
@@ -39,7 +40,7 @@ class Ends(eqx.Module):
     lift: Float[Array, "groups inputs outputs"]
     lift_bias: Float[Array, " half"]
     frames: Linear
-    frequencies: Float[Array, "axes half"]
+    frequencies: Frozen
     positions: Linear
     downward: Linear | None
     project: Linear
@@ -55,7 +56,9 @@ class Ends(eqx.Module):
         self.lift_bias = uniform(next(keys), (half,), inputs**-0.5, dtype)
         self.frames = Linear(layout.num_frames * half, width, keys, dtype)
         shape = (layout.num_dimensions, half)
-        self.frequencies = normal(next(keys), shape, layout.feature_scale, dtype)
+        self.frequencies = Frozen(
+            normal(next(keys), shape, layout.feature_scale, dtype)
+        )
         self.positions = Linear(width, width, keys, dtype, use_bias=True)
         self.project = Linear(width, half, keys, dtype)
         self.project_out = Linear(half, layout.out_channels, keys, dtype, use_bias=True)
@@ -109,7 +112,7 @@ class Ends(eqx.Module):
         if self.layout.periodic_rotary:
             kept = jnp.asarray([not flag for flag in grid.periodic], points.dtype)
             points = points * on_last_axis(kept, points.ndim)
-        frequencies = jax.lax.stop_gradient(self.frequencies).astype(points.dtype)
+        frequencies = self.frequencies().astype(points.dtype)
         # A product of matrices would be one of lower precision on accelerators.
         phases = sum(
             points[..., a, None] * on_last_axis(row, points.ndim)

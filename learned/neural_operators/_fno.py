@@ -23,6 +23,7 @@ from typing_extensions import override
 
 from ...operators import AbstractOperator
 from ...operators._arguments import require_count, require_number
+from ..training import arguments_of, register
 from ._fno_ends import Ends, Frames, as_dtype, split_key
 from ._gelu import gelu
 from ._grid import Grid
@@ -76,6 +77,7 @@ class FNO(AbstractOperator):
     ends: Ends
     layers: tuple[SpectralBlock, ...]
     padding: float = eqx.field(static=True)
+    arguments: tuple[tuple[str, Any], ...] = eqx.field(static=True)
 
     def __init__(
         self,
@@ -93,6 +95,7 @@ class FNO(AbstractOperator):
         padding: float = 0.0,
         dtype: DTypeLike = jnp.float32,
     ) -> None:
+        self.arguments = arguments_of(locals())
         frames = Frames(
             num_dimensions, in_channels, out_channels, num_frames, increment
         )
@@ -131,6 +134,9 @@ class FNO(AbstractOperator):
             v = gelu(layer(v))
         v = last(v)[tuple(map(slice, shape))]
         return self.ends.leave(v, x)
+
+
+register(FNO)
 
 
 def padded(

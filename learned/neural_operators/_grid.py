@@ -14,6 +14,7 @@ from jax.core import Tracer
 from jaxtyping import Array, DTypeLike, Float
 
 from ...operators._arguments import require_count, require_flag, require_number, shown
+from ..training import register
 
 
 class Grid(eqx.Module):
@@ -109,6 +110,20 @@ class Grid(eqx.Module):
     def shape(self) -> tuple[int, ...]:
         """The number of points per axis."""
         return tuple(len(x) for x in self.coordinates)
+
+
+register(
+    Grid,
+    lambda grid: {
+        "coordinates": grid.coordinates,
+        "periodic": grid.periodic,
+        "lengths": [
+            length if is_periodic else None
+            for length, is_periodic in zip(grid.lengths, grid.periodic, strict=True)
+        ],
+        "weights": grid.weights,
+    },
+)
 
 
 def per_axis(value: Any, num_axes: int, name: str) -> tuple[Any, ...]:

@@ -18,6 +18,7 @@ Differs from the source:
    again.
 """
 
+from dataclasses import asdict
 from typing import Any
 
 import equinox as eqx
@@ -28,6 +29,7 @@ from typing_extensions import override
 
 from ...operators import AbstractOperator
 from ...operators._arguments import require_count, require_key
+from ..training import register
 from ._axial_kernel import Axis
 from ._factformer_ends import Ends, Features, drawn_parts
 from ._factformer_layout import Layout, Mixing, Norm, checked_layout
@@ -182,3 +184,8 @@ class IFactFormer(AbstractOperator):
         if self.layout.remat:
             step = jax.checkpoint(step, prevent_cse=False)
         return jax.lax.scan(step, v, None, length=self.num_iterations)[0]
+
+
+register(
+    IFactFormer, lambda m: {**asdict(m.layout), "num_iterations": m.num_iterations}
+)

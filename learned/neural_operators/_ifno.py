@@ -24,6 +24,7 @@ from typing_extensions import override
 
 from ...operators import AbstractOperator
 from ...operators._arguments import require_count, require_flag
+from ..training import arguments_of, register
 from ._fno import as_padding, padded
 from ._fno_ends import Ends, Frames, as_dtype, split_key
 from ._gelu import gelu
@@ -77,6 +78,7 @@ class IFNO(AbstractOperator):
     num_iterations: int = eqx.field(static=True)
     padding: float = eqx.field(static=True)
     remat: bool = eqx.field(static=True)
+    arguments: tuple[tuple[str, Any], ...] = eqx.field(static=True)
 
     def __init__(
         self,
@@ -95,6 +97,7 @@ class IFNO(AbstractOperator):
         remat: bool = True,
         dtype: DTypeLike = jnp.float32,
     ) -> None:
+        self.arguments = arguments_of(locals())
         frames = Frames(
             num_dimensions, in_channels, out_channels, num_frames, increment
         )
@@ -137,3 +140,6 @@ class IFNO(AbstractOperator):
         v = padded(v, grid.periodic, self.padding)
         v, _ = lax.scan(step, v, length=self.num_iterations)
         return self.ends.leave(v[tuple(map(slice, shape))], x)
+
+
+register(IFNO)

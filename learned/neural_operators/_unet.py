@@ -25,6 +25,7 @@ from typing_extensions import override
 
 from ...operators import AbstractOperator
 from ...operators._arguments import require_count
+from ..training import arguments_of, register
 from ._convolution import Convolution, Pointwise, draw_convolutions
 from ._fno_ends import Frames, as_dtype, split_key
 from ._gelu import gelu
@@ -85,6 +86,7 @@ class UNet(AbstractOperator):
     up: tuple[Pair, ...]
     projection: Pointwise
     frames: Frames
+    arguments: tuple[tuple[str, Any], ...] = eqx.field(static=True)
 
     def __init__(
         self,
@@ -99,6 +101,7 @@ class UNet(AbstractOperator):
         increment: bool = False,
         dtype: DTypeLike = jnp.float32,
     ) -> None:
+        self.arguments = arguments_of(locals())
         frames = Frames(
             num_dimensions, in_channels, out_channels, num_frames, increment
         )
@@ -145,6 +148,9 @@ class UNet(AbstractOperator):
         for pair, fine in zip(self.up, reversed(skipped), strict=True):
             v = pair(jnp.concatenate([_copied(v, fine), fine], axis=-1), periodic)
         return self.frames.leave(self.projection(v), x)
+
+
+register(UNet)
 
 
 def _pooled(v: Any, periodic: Sequence[bool]) -> Any:

@@ -5,6 +5,7 @@
 - `_data.py`: Examples of a map of fields: inputs, and the outputs that belong to them.
 - `_evaluate.py`: How good a surrogate is on examples that it was not trained on.
 - `_fit.py`: Training on examples that are drawn as it goes on.
+- `_frozen.py`: Numbers of a model that training leaves as they are.
 - `_from_dataset.py`: Examples from the data sets that `krylax.datasets.generate`
   publishes.
 - `_loop.py`: The loop of all trainings: steps in compiled chunks, validations, the best
@@ -35,6 +36,7 @@ from ._evaluate import evaluate as evaluate
 from ._fit import Result as Result
 from ._fit import fit as fit
 from ._from_dataset import from_dataset as from_dataset
+from ._frozen import Frozen as Frozen
 from ._losses import h1 as h1
 from ._losses import relative_l2 as relative_l2
 from ._losses import vrmse as vrmse

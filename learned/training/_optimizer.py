@@ -14,6 +14,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Int, PyTree
 
+from ._frozen import is_frozen
 from ._settings import Settings
 
 LAST_RATE = 0.01
@@ -46,7 +47,13 @@ def optimizer(settings: Settings, num_steps: int) -> optax.GradientTransformatio
     clip = optax.clip_by_global_norm(settings.max_norm)
     if settings.weight_decay == 0:
         return optax.chain(clip, optax.adam(rate))
-    return optax.chain(clip, optax.adamw(rate, weight_decay=settings.weight_decay))
+    decay = settings.weight_decay
+    return optax.chain(clip, optax.adamw(rate, weight_decay=decay, mask=_decayed))
+
+
+def _decayed(weights: PyTree) -> PyTree:
+    """Which parts of a model are drawn to zero: all but what is frozen."""
+    return jax.tree.map(lambda part: not is_frozen(part), weights, is_leaf=is_frozen)
 
 
 def begin(settings: Settings, num_steps: int, model: Any) -> PyTree:

@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from ...operators import AbstractOperator
 from ...operators._arguments import shown
+from ...solvers import ScaledStart
 from ._normalizer import Normalizer
 from ._settings import Settings
 
@@ -71,7 +72,7 @@ class Surrogate(AbstractOperator):
         dtype = (
             x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else jnp.result_type(0.0)
         )
-        y = self.predict(x, self.grid if grid is None else grid)
+        y = _predicted(self, x, self.grid if grid is None else grid)
         return y.astype(dtype)
 
     def predict(
@@ -89,10 +90,12 @@ class Surrogate(AbstractOperator):
         y = self.model(x if dtype is None else x.astype(dtype), grid)
         return self.output_normalizer.denormalized(y.astype(own))
 
-    def start(self, parameters: Any) -> Float[Array, "..."]:
+    def start(self, parameters: Any) -> ScaledStart:
         """Return a prediction as a start of a solve, `solve(A, b, x0=...)`.
 
-        `solve` judges it: it begins from zero where that is closer to the solution.
+        `solve` scales it to the length that is nearest to the solution, so that it is
+        never worse than zero, and certifies the result. The prediction itself is the
+        start's `value`.
 
         Args:
             parameters: what a family draws, a table with the fields that
@@ -111,7 +114,7 @@ class Surrogate(AbstractOperator):
             x = jnp.asarray(parameters)
             x = x[None] if x.ndim == self.num_dimensions else x
         y = self(x)
-        return y[0] if y.shape[0] == 1 else y
+        return ScaledStart(y[0] if y.shape[0] == 1 else y)
 
     def _stacked(self, parameters: Mapping[str, Any]) -> Array:
         """The fields of a table as channels; a number is a constant one."""
@@ -133,6 +136,11 @@ class Surrogate(AbstractOperator):
             for field in fields
         ]
         return jnp.concatenate([c.reshape(-1, *shape) for c in channels])
+
+
+@eqx.filter_jit
+def _predicted(surrogate: Surrogate, x: Any, grid: Any) -> Any:
+    return surrogate.predict(x, grid)
 
 
 def dtype_of(model: Any) -> np.dtype:

@@ -90,7 +90,7 @@ def loss_of(part: str, family: Any) -> Any:
             A.mv(y),
             kx.solvers.CG(rtol=1e-5),
             x0=kx.solvers.ScaledStart(prediction[0]),
-            preconditioner=kx.solvers.Multigrid(cycle="V"),
+            preconditioner=kx.solvers.Multigrid(cycle="cheap"),
             unroll=2,
         )
         e = sol.value - y

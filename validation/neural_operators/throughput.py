@@ -64,12 +64,15 @@ def own(case: Case, seconds: float) -> dict[str, Any]:
         start = time.perf_counter()
         state = jax.block_until_ready(compiled(*state))
         times.append(time.perf_counter() - start)
+    memory, cost = compiled.memory_analysis(), compiled.cost_analysis()
+    assert memory is not None
+    assert cost is not None
     return {
         "parameters": training.num_parameters(model),
         "per_sample": min(times) / case.batch,
         "compile": compile_seconds,
-        "temporary_bytes": compiled.memory_analysis().temp_size_in_bytes,
-        "flops": compiled.cost_analysis()["flops"] / case.batch,
+        "temporary_bytes": memory.temp_size_in_bytes,
+        "flops": cost["flops"] / case.batch,
     }
 
 

@@ -1,0 +1,30 @@
+"""Numbers of a model that training leaves as they are."""
+
+import equinox as eqx
+import jax
+from jaxtyping import Array
+
+
+class Frozen(eqx.Module):
+    """An array of a model that is no weight: with derivative zero, and without decay.
+
+    `num_parameters` counts it, and files hold it.
+
+    Examples:
+        >>> import jax, jax.numpy as jnp
+        >>> from krylax.learned import training
+        >>> frozen = training.Frozen(jnp.ones(2))
+        >>> jax.grad(lambda f: jnp.sum(f() ** 2))(frozen).value.tolist()
+        [0.0, 0.0]
+    """
+
+    value: Array
+
+    def __call__(self) -> Array:
+        """Return the array."""
+        return jax.lax.stop_gradient(self.value)
+
+
+def is_frozen(part: object) -> bool:
+    """Whether a part of a model is `Frozen`."""
+    return isinstance(part, Frozen)
