@@ -2,10 +2,14 @@
 
 - `_names.py`: Names that may become files: data sets, streams, arrays.
 - `_optional.py`: Packages that only some users need, imported where they are used.
+- `channel_flow/`: Turbulent flow in a channel: simulation, statistics, filtered fields.
 - `families/`: Problem families: what is drawn, and the system of each sample.
 - `generation/`: How a data set is made: planned, ordered, solved in segments.
 - `store/`: How a data set is kept, published, read and checked.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from .families import AbstractFamily as AbstractFamily
 from .families import ConvectionDiffusion as ConvectionDiffusion
@@ -37,3 +41,13 @@ from .store import open_dataset as open_dataset
 from .store import preview as preview
 from .store import summary as summary
 from .store import verify as verify
+
+if TYPE_CHECKING:
+    from . import channel_flow as channel_flow
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded on first use: it needs JAX, which the command's help does without.
+    if name == "channel_flow":
+        return import_module(f"{__name__}.channel_flow")
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

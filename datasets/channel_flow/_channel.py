@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.core import Tracer
-from jaxtyping import Array, DTypeLike, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, DTypeLike, Float, PRNGKeyArray
 
 from ...operators._arguments import (
     as_items,
@@ -119,7 +119,7 @@ class Channel(eqx.Module):
         bulk = _dean(re_tau) if bulk_velocity is None else bulk_velocity
         require_number(bulk, "bulk_velocity", 0, math.inf, "positive and finite")
         if dt is None:
-            # Laminar flow and the turbulent one: 1.5 and 1.2 of the bulk velocity.
+            # The mean on the axis is 1.17 times the bulk velocity at Re_τ = 180.
             box = (self.grid.shape, self.grid.lengths, self.grid.stretching)
             dt = time_step(float(re_tau), *box, centreline=1.25 * float(bulk))
         require_number(dt, "dt", 0, math.inf, "positive and finite")
@@ -214,21 +214,17 @@ class Channel(eqx.Module):
         Raises:
             FloatingPointError: they are not.
         """
-        if not _is_traced(state) and not bool(state.is_finite):
+        if not _is_traced(state) and not bool(_is_finite(state)):
             raise FloatingPointError(
-                f"the flow is no longer finite after t = {float(state.time):.6g}, step "
-                f"{int(state.num_steps)} with dt = {float(self.dt):.3g}; give Channel a "
-                "smaller dt, or a finite state to start from"
+                f"the flow is not finite after t = {float(state.time):.6g}, step "
+                f"{int(state.num_steps)} with dt = {float(self.dt):.3g}; give Channel "
+                "a smaller dt, or a finite state to start from"
             )
         return state
 
     def restarted(self, state: State) -> State:
         """Return the state without statistics, to begin them after the spin-up."""
-        return eqx.tree_at(
-            lambda s: (s.sums, s.num_steps),
-            state,
-            (no_sums(state.velocity), jnp.zeros_like(state.num_steps)),
-        )
+        return _restarted(state)
 
     def statistics(self, state: State) -> Statistics:
         """Return mean profiles since the statistics began, at the state if none ran.
@@ -240,9 +236,7 @@ class Channel(eqx.Module):
         self._require_fitting(state)
         return _statistics(self, self.require_finite(state))
 
-    def filtered(
-        self, state: State, shape: Sequence[int]
-    ) -> Float[Array, "3 _ _ _"]:
+    def filtered(self, state: State, shape: Sequence[int]) -> Float[Array, "3 _ _ _"]:
         """Return the velocities at the points of a coarse grid, means over its cells.
 
         Args:
@@ -269,7 +263,7 @@ class Channel(eqx.Module):
     def divergence(self, state: State) -> Float[Array, "nx ny nz"]:
         """Return ∇·u in the cells, zero but for rounding."""
         self._require_fitting(state)
-        return divergence(state.velocity, self.grid)
+        return _divergence(self, state)
 
     def _coarse_shape(self, shape: Any) -> tuple[int, int, int]:
         items = as_items(shape, "shape", "three integers, such as (16, 33, 8)")
@@ -314,6 +308,21 @@ def _projected(flow: Channel, velocity: Velocity, time: Float[Array, ""]) -> Sta
     return new_state(velocity, time)
 
 
+@jax.jit
+def _is_finite(state: State) -> Bool[Array, ""]:
+    return state.is_finite
+
+
+@jax.jit
+def _restarted(state: State) -> State:
+    return new_state(state.velocity, state.time)
+
+
+@eqx.filter_jit
+def _divergence(flow: Channel, state: State) -> Float[Array, "nx ny nz"]:
+    return divergence(state.velocity, flow.grid)
+
+
 @eqx.filter_jit
 def _initial(flow: Channel, key: PRNGKeyArray, amplitude: Float[Array, ""]) -> State:
     grid = flow.grid
@@ -339,7 +348,9 @@ def _filtered(
 @eqx.filter_jit
 def _statistics(flow: Channel, state: State) -> Statistics:
     sums = state.sums
-    alone = _sampled(flow, eqx.tree_at(lambda s: s.sums, state, no_sums(state.velocity)))
+    alone = _sampled(
+        flow, eqx.tree_at(lambda s: s.sums, state, no_sums(state.velocity))
+    )
     is_empty = sums.count == 0
     sums = jax.tree.map(lambda a, b: jnp.where(is_empty, a, b), alone.sums, sums)
     is_measured = flow.forcing == "flux"

@@ -18,7 +18,7 @@ from jax.lax import Precision
 from jaxtyping import Array, Float
 
 from ._grid import StaggeredGrid, wall_normal
-from ._operators import X, Y, Z, Velocity, mean
+from ._operators import Velocity, X, Y, Z, mean
 
 
 class FilteredGrid(NamedTuple):
@@ -124,7 +124,7 @@ def _between_faces(
 
 
 def _faces(grid: StaggeredGrid, axis: int) -> np.ndarray:
-    """Return the faces of an axis, with those at both ends; along the walls in [0, 1]."""
+    """Return the faces of an axis, both ends included, in [0, 1] along the walls."""
     n = grid.shape[axis]
     if axis == Y:
         return wall_normal(n, grid.stretching)[0]

@@ -58,12 +58,11 @@ class StaggeredGrid(eqx.Module):
         require_number(stretching, "stretching", 0, 4, "in [0, 4)", closed=True)
         self.stretching = float(stretching)
         faces, widths, distances = wall_normal(self.shape[1], self.stretching)
-        self.faces, self.widths, self.distances = (
-            jnp.asarray(values.astype(dtype))[None, :, None]
-            for values in (faces, widths, distances)
-        )
         centres = (faces[1:] + faces[:-1]) / 2
-        self.centres = jnp.asarray(centres.astype(dtype))[None, :, None]
+        self.faces, self.centres, self.widths, self.distances = (
+            jnp.asarray(values.astype(dtype)[None, :, None])
+            for values in (faces, centres, widths, distances)
+        )
         dx, dz = self.lengths[0] / self.shape[0], self.lengths[2] / self.shape[2]
         self.spacings = (jnp.asarray(dx, dtype), jnp.asarray(dz, dtype))
 

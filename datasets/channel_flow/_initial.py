@@ -27,7 +27,7 @@ def mean_profile(
 
 
 def eddies(
-    key: PRNGKeyArray, grid: StaggeredGrid, amplitude: float
+    key: PRNGKeyArray, grid: StaggeredGrid, amplitude: Float[Array, ""]
 ) -> Velocity:
     """Return random velocities of this size, which have a divergence."""
     shape = (3, 2 * NUM_ALONG + 1, NUM_ACROSS, 2 * NUM_ALONG + 1)

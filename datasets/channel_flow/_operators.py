@@ -105,9 +105,7 @@ def _along_the_wall(
     ahead = mean(q, along) ** 2 - viscosity / own * difference(q, along)
     through = all_but_last(inner(mean(v, along), aside), along)
     upward = through * inner(mean(q, Y), along, aside)
-    upward = upward - viscosity / grid.distances * inner(
-        difference(q, Y), along, aside
-    )
+    upward = upward - viscosity / grid.distances * inner(difference(q, Y), along, aside)
     through = all_but_first(all_but_last(mean(r, along), along), aside)
     sideways = inner(through, Y) * inner(mean(q, aside), along, Y)
     sideways = sideways - viscosity / other * inner(difference(q, aside), along, Y)

@@ -65,9 +65,7 @@ def no_sums(velocity: Velocity) -> Sums:
     u, v, _ = velocity
     at_centres = jnp.zeros(u.shape[1], u.dtype)
     on_faces = jnp.zeros(v.shape[1] + 2, u.dtype)
-    return Sums(
-        jnp.zeros((), jnp.int32), *[at_centres] * 4, *[on_faces] * 4
-    )
+    return Sums(jnp.zeros((), jnp.int32), *[at_centres] * 4, *[on_faces] * 4)
 
 
 def new_state(velocity: Velocity, time: Float[Array, ""]) -> State:

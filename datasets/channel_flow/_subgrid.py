@@ -210,9 +210,7 @@ def _strain(gradient: Tensor) -> Tensor:
 
 def _traceless(tensor: Tensor) -> Tensor:
     third = (tensor[X, X] + tensor[Y, Y] + tensor[Z, Z]) / 3
-    return {
-        (a, b): part - third if a == b else part for (a, b), part in tensor.items()
-    }
+    return {(a, b): part - third if a == b else part for (a, b), part in tensor.items()}
 
 
 def _product(one: Tensor, other: Tensor) -> Padded:

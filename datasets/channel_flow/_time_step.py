@@ -4,8 +4,8 @@ Runge-Kutta methods of third order in three stages are stable for eigenvalues do
 -2.51 on the real axis and up to √3 on the imaginary one. Diffusion has real ones, ν
 times those of the second differences, which are computed; convection has imaginary
 ones, at most Σ |uᵢ| / Δᵢ, for which the largest velocities of turbulence are assumed: u
-of 1.3 times the centreline's by the logarithmic law, and of v and w 5 u_τ, v falling
-linearly to zero at the wall from 40 wall units on.
+of 1.3 times the mean on the axis, and v and w of 5 u_τ, v falling linearly to zero at
+the wall from 40 wall units on.
 """
 
 import math
