@@ -20,9 +20,10 @@ import stages  # isort: skip
 
 import box
 import ladder
+import les
 import speed
 
-STAGES = {"ladder": ladder, "speed": speed, "box": box}
+STAGES = {"ladder": ladder, "speed": speed, "box": box, "les": les}
 
 if __name__ == "__main__":
     stages.run(HERE, STAGES)

@@ -87,7 +87,7 @@ def _begin(flow: Any) -> dict[str, Any]:
 
 def _write(run: dict[str, Any], path: Path) -> None:
     leaves = jax.tree.leaves((run["state"], run["sums"]))
-    arrays = {f"leaf{i}": np.asarray(leaf) for i, leaf in enumerate(leaves)}
+    arrays: Any = {f"leaf{i}": np.asarray(leaf) for i, leaf in enumerate(leaves)}
     draft = path.with_suffix(".draft.npz")
     np.savez(draft, blocks=np.array(run["blocks"]), **arrays)
     draft.rename(path)

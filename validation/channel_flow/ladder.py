@@ -1,4 +1,4 @@
-"""What is known of channel flow before it is turbulent: four solutions and identities."""
+"""What is known of channel flow before it is turbulent: solutions and identities."""
 
 from pathlib import Path
 from typing import Any
@@ -105,11 +105,11 @@ def _orr_sommerfeld(is_fast: bool) -> list[list[float]]:
     return rows
 
 
-CASES = [(32, 128, 1.7), (64, 128, 1.7), (64, 128, 1.2), (64, 64, 1.7), (64, 256, 1.7)]
+CASES = [(64, 64, 1.7), (64, 128, 1.7), (64, 256, 1.7), (64, 128, 2.0), (32, 128, 2.0)]
 
 
 def growth(
-    nx: int, ny: int, stretching: float, *, time: float = 60.0, dt: float = 0.04
+    nx: int, ny: int, stretching: float, *, time: float = 60.0, dt: float = 0.02
 ) -> tuple[float, float]:
     """Return α c_i and c_r of a small wave on laminar flow, from its time series.
 
@@ -155,7 +155,6 @@ def _wave(flow: Any, amplitude: float) -> list[np.ndarray]:
     u = 1j / WAVE_NUMBER * interpolated(η, slope, centres) * np.exp(1j * phase)
     half = np.pi / nx
     v = interpolated(η, v, faces) * np.exp(1j * (phase + half))
-    # The mean over a cell of the parabola, which the differences keep best.
     laminar = 1 - centres**2
     return [
         (laminar + size * u.real)[:, :, None],

@@ -5,6 +5,8 @@ U = 1 - η² between η = -1 and 1: S. A. Orszag, J. Fluid Mech. 50 (1971). No c
 simulation.
 """
 
+from typing import Any
+
 import numpy as np
 from scipy.linalg import eig
 
@@ -31,7 +33,8 @@ def growing_wave(
     fourth = D4i - 2 * square * D2i + square**2 * one
     U = np.diag(1 - η[inner] ** 2)
     left = U @ laplacian + 2 * one - fourth / (1j * wave_number * reynolds)
-    speeds, waves = eig(left, laplacian)
+    found: Any = eig(left, laplacian)
+    speeds, waves = np.asarray(found[0]), np.asarray(found[1])
     best = np.argmax(np.where(np.abs(speeds) < 10, speeds.imag, -np.inf))
     v = np.concatenate([[0], waves[:, best], [0]])
     return speeds[best], η, v, D @ v
@@ -48,6 +51,7 @@ def _chebyshev(n: int) -> tuple[np.ndarray, np.ndarray]:
 def interpolated(η: np.ndarray, values: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Return values on Chebyshev points at others, by the polynomial through them."""
     n = len(η) - 1
-    coefficients = np.linalg.solve(np.cos(np.outer(np.arccos(η), np.arange(n + 1))),
-                                   values)  # fmt: skip
-    return np.cos(np.outer(np.arccos(points), np.arange(n + 1))) @ coefficients
+    known, wanted = (
+        np.cos(np.outer(np.arccos(places), np.arange(n + 1))) for places in (η, points)
+    )
+    return wanted @ np.linalg.solve(known, values)

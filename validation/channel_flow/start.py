@@ -45,7 +45,7 @@ def make_start(path: Path = PATH) -> None:
             f"-u'v' {float(jnp.max(found.reynolds_stress)):.2f}",
             flush=True,
         )
-    fields = {
+    fields: Any = {
         name: np.asarray(q).astype(np.float16)
         for name, q in zip("uvw", state.velocity, strict=True)
     }

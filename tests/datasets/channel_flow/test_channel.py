@@ -121,7 +121,7 @@ def test_flow_that_blows_up_is_an_error_that_names_the_step(
     flow: channel_flow.Channel, state: channel_flow.State
 ):
     fast = eqx.tree_at(lambda f: f.dt, flow, jnp.asarray(0.5))
-    with pytest.raises(FloatingPointError, match="not finite after t = .* smaller dt"):
+    with pytest.raises(FloatingPointError, match=r"not finite after t = .* smaller dt"):
         fast.run(state, 60)
     after = fast.run(state, 60, throw=False)
     assert not bool(after.is_finite)

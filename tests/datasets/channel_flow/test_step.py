@@ -1,5 +1,6 @@
 """The time step: its order, its forcings, its derivatives."""
 
+from itertools import pairwise
 from typing import Any
 
 import equinox as eqx
@@ -21,7 +22,7 @@ def test_steps_are_of_third_order(
     found = [
         np.asarray(with_dt(flow, 0.016 / n).run(state, n).u) for n in (8, 16, 32, 64)
     ]
-    steps = [np.linalg.norm(a - b) for a, b in zip(found[:-1], found[1:], strict=True)]
+    steps = [np.linalg.norm(a - b) for a, b in pairwise(found)]
     orders = np.log2(np.array(steps[:-1]) / steps[1:])
     assert orders == pytest.approx([3, 3], abs=0.2)
 
