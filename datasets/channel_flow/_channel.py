@@ -93,15 +93,15 @@ class Channel(eqx.Module):
 
     def __init__(
         self,
-        re_tau: float = 180,
+        re_tau: int | float = 180,
         num_points: Sequence[int] = (48, 96, 32),
-        lengths: Sequence[float] = (3.14, 2.0, 1.07),
+        lengths: Sequence[int | float] = (3.14, 2.0, 1.07),
         *,
-        dt: float | None = None,
+        dt: int | float | None = None,
         forcing: str = "pressure",
         subgrid: Any = None,
-        stretching: float = 1.7,
-        bulk_velocity: float | None = None,
+        stretching: int | float = 1.7,
+        bulk_velocity: int | float | None = None,
         sample_every: int = 10,
         dtype: DTypeLike | None = None,
     ) -> None:
@@ -130,7 +130,7 @@ class Channel(eqx.Module):
         self.forcing = forcing
         self.sample_every = int(sample_every)
 
-    def initial(self, key: PRNGKeyArray, *, amplitude: float = 2.5) -> State:
+    def initial(self, key: PRNGKeyArray, *, amplitude: int | float = 2.5) -> State:
         """Return a flow that becomes turbulent: a mean profile and random eddies.
 
         The mean is Reichardt's profile, scaled to `bulk_velocity`. Give it 10 to 15
@@ -282,6 +282,11 @@ class Channel(eqx.Module):
         return int(items[0]), int(items[1]), int(items[2])
 
     def _require_fitting(self, state: State) -> None:
+        if not isinstance(state, State):
+            raise TypeError(
+                "state must be one of Channel.initial, .state or .run, got "
+                f"{shown(state)}"
+            )
         shapes = tuple(jnp.shape(q)[-3:] for q in state.velocity)
         if shapes != self.grid.velocity_shapes:
             raise ValueError(
@@ -289,9 +294,16 @@ class Channel(eqx.Module):
                 f"{self.grid.velocity_shapes}; flow.interpolated(state, source) takes "
                 "it from one grid to another"
             )
+        dtypes = {jnp.dtype(q.dtype).name for q in (*state.velocity, state.time)}
+        if dtypes != {self.grid.dtype.name}:
+            raise ValueError(
+                f"the state is of {', '.join(sorted(dtypes))}, the channel of "
+                f"{self.grid.dtype.name}; flow.interpolated(state, source) takes it "
+                "from one to the other"
+            )
 
 
-def _dean(re_tau: float) -> float:
+def _dean(re_tau: int | float) -> float:
     """Return U_b / u_τ of 2 (u_τ / U_b)² = 0.073 (2 h U_b / ν)^(-1/4)."""
     return (2 / 0.073 * (2 * re_tau) ** 0.25) ** (4 / 7)
 
@@ -334,8 +346,10 @@ def _initial(flow: Channel, key: PRNGKeyArray, amplitude: Float[Array, ""]) -> S
 
 @eqx.filter_jit
 def _interpolated(flow: Channel, state: State, source: Channel) -> State:
-    velocity = transferred(state.velocity, source.grid, flow.grid)
-    return _projected(flow, velocity, state.time)
+    dtype = flow.grid.dtype
+    moved = transferred(state.velocity, source.grid, flow.grid)
+    u, v, w = (q.astype(dtype) for q in moved)
+    return _projected(flow, (u, v, w), state.time.astype(dtype))
 
 
 @eqx.filter_jit

@@ -38,10 +38,10 @@ class StaggeredGrid(eqx.Module):
     """
 
     spacings: tuple[Float[Array, ""], Float[Array, ""]]
-    faces: Float[Array, "1 ny+1 1"]
+    faces: Float[Array, "1 _ 1"]
     centres: Float[Array, "1 ny 1"]
     widths: Float[Array, "1 ny 1"]
-    distances: Float[Array, "1 ny+1 1"]
+    distances: Float[Array, "1 _ 1"]
     shape: tuple[int, int, int] = eqx.field(static=True)
     lengths: tuple[float, float, float] = eqx.field(static=True)
     stretching: float = eqx.field(static=True)
@@ -49,8 +49,8 @@ class StaggeredGrid(eqx.Module):
     def __init__(
         self,
         num_points: Sequence[int],
-        lengths: Sequence[float],
-        stretching: float,
+        lengths: Sequence[int | float],
+        stretching: int | float,
         dtype: DTypeLike,
     ) -> None:
         self.shape = _as_shape(num_points)

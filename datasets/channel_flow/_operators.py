@@ -21,8 +21,9 @@ from ...operators._materialise import materialise
 from ._grid import StaggeredGrid
 
 Scalar: TypeAlias = Float[Array, "nx ny nz"]
+# v has one plane less than the others, those on the walls.
 Velocity: TypeAlias = tuple[
-    Float[Array, "nx ny nz"], Float[Array, "nx ny-1 nz"], Float[Array, "nx ny nz"]
+    Float[Array, "_ _ _"], Float[Array, "_ _ _"], Float[Array, "_ _ _"]
 ]
 Padded: TypeAlias = Float[Array, "_ _ _"]
 
@@ -120,7 +121,7 @@ def _across(
     fields: tuple[Padded, Padded, Padded],
     grid: StaggeredGrid,
     viscosity: Float[Array, ""],
-) -> Float[Array, "nx ny-1 nz"]:
+) -> Float[Array, "nx _ nz"]:
     """Return the acceleration of v."""
     u, v, w = fields
     dx, dz = grid.spacings

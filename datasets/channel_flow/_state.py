@@ -24,10 +24,10 @@ class Sums(eqx.Module):
     w: Float[Array, " ny"]
     uu: Float[Array, " ny"]
     ww: Float[Array, " ny"]
-    v: Float[Array, " ny+1"]
-    vv: Float[Array, " ny+1"]
-    uv: Float[Array, " ny+1"]
-    subgrid: Float[Array, " ny+1"]
+    v: Float[Array, " _"]
+    vv: Float[Array, " _"]
+    uv: Float[Array, " _"]
+    subgrid: Float[Array, " _"]
 
 
 class State(eqx.Module):
@@ -42,7 +42,7 @@ class State(eqx.Module):
     """
 
     u: Float[Array, "nx ny nz"]
-    v: Float[Array, "nx ny-1 nz"]
+    v: Float[Array, "nx _ nz"]
     w: Float[Array, "nx ny nz"]
     time: Float[Array, ""]
     num_steps: Int[Array, ""]

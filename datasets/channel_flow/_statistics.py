@@ -57,7 +57,7 @@ class Statistics(eqx.Module):
 def add_sample(
     sums: Sums,
     state: State,
-    subgrid_flux: Float[Array, " ny+1"],
+    subgrid_flux: Float[Array, " _"],
 ) -> Sums:
     """Return the sums with one field more."""
     u, v, w = state.velocity
@@ -126,7 +126,7 @@ def averaged(
     )
 
 
-def _at_centres(profile: Float[Array, " ny+1"]) -> Float[Array, " ny"]:
+def _at_centres(profile: Float[Array, " _"]) -> Float[Array, " ny"]:
     return (profile[1:] + profile[:-1]) / 2
 
 

@@ -41,7 +41,7 @@ class AbstractSubgrid(eqx.Module):
 
     def mean_flux(
         self, velocity: Velocity, grid: StaggeredGrid, viscosity: Float[Array, ""]
-    ) -> Float[Array, " ny+1"]:
+    ) -> Float[Array, " _"]:
         """Return the mean flux of u through the faces across the walls."""
         stress = self._stresses(velocity, grid, viscosity)[X, Y]
         return -jnp.mean(stress[:-1], axis=(X, Z))
@@ -69,8 +69,8 @@ class Smagorinsky(AbstractSubgrid):
         doi:10.1017/S0022112082001116. E. R. van Driest, J. Aeronaut. Sci. 23 (1956).
     """
 
-    constant: float = 0.1
-    damping: float = 25.0
+    constant: int | float = 0.1
+    damping: int | float = 25.0
 
     def __check_init__(self) -> None:
         for name in ("constant", "damping"):
@@ -107,7 +107,7 @@ class WALE(AbstractSubgrid):
         doi:10.1023/A:1009995426001.
     """
 
-    constant: float = 0.325
+    constant: int | float = 0.325
 
     def __check_init__(self) -> None:
         require_number(self.constant, "constant", 0, jnp.inf, "positive and finite")

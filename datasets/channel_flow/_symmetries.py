@@ -7,8 +7,9 @@ data. All functions take a `State`, whose statistics end there, or the array of 
 filtered field, of shape (3, n_x, n_y, n_z); others by `jax.vmap`.
 """
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -46,19 +47,19 @@ def reflect_z(flow: Flow) -> Flow:
     return jnp.stack([u, v, -w])
 
 
-def shift(flow: Flow, x: int = 0, z: int = 0) -> Flow:
+def shift(flow: Flow, x: Any = 0, z: Any = 0) -> Flow:
     """Return the flow moved along the walls.
 
     Args:
         flow: a state or a filtered field.
-        x: how far, in points of its grid, downstream.
+        x: how far downstream, an integer number of points of its grid.
         z: how far to the side.
 
     Raises:
         ValueError: neither a state nor three components on a grid, or no integers.
     """
     for name, number in (("x", x), ("z", z)):
-        if not hasattr(number, "aval"):
+        if not isinstance(number, jax.Array):
             require_integer(number, name)
     if isinstance(flow, State):
         u, v, w = (jnp.roll(q, (x, z), (X, Z)) for q in flow.velocity)

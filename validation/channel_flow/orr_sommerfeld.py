@@ -34,7 +34,8 @@ def growing_wave(
     U = np.diag(1 - η[inner] ** 2)
     left = U @ laplacian + 2 * one - fourth / (1j * wave_number * reynolds)
     found: Any = eig(left, laplacian)
-    speeds, waves = np.asarray(found[0]), np.asarray(found[1])
+    speeds: Any = np.asarray(found[0])
+    waves = np.asarray(found[1])
     best = np.argmax(np.where(np.abs(speeds) < 10, speeds.imag, -np.inf))
     v = np.concatenate([[0], waves[:, best], [0]])
     return speeds[best], η, v, D @ v

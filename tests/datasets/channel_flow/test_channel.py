@@ -85,6 +85,17 @@ def test_single_precision_inside_of_a_double_precision_program():
     assert flow.statistics(state).total_stress.dtype == jnp.float32
 
 
+def test_state_of_another_precision_is_refused_and_can_be_taken_over(
+    flow: channel_flow.Channel, state: channel_flow.State
+):
+    single = channel_flow.Channel(180, (8, 12, 6), dtype="float32")
+    with pytest.raises(ValueError, match="of float64, the channel of float32"):
+        single.run(state, 1)
+    taken = single.interpolated(state, flow)
+    assert {q.dtype.name for q in (*taken.velocity, taken.time)} == {"float32"}
+    assert np.asarray(taken.u) == pytest.approx(np.asarray(state.u), abs=1e-4)
+
+
 def test_time_step_is_limited_by_diffusion_and_by_convection():
     box = ((8, 16, 8), (3.0, 2.0, 1.0), 0.0)
     slow = [time_step(re, *box, centreline=1e-9) for re in (0.01, 0.02)]
@@ -154,6 +165,11 @@ def test_flow_that_blows_up_is_an_error_that_names_the_step(
 def test_bad_argument_is_named(arguments: dict[str, Any], message: str):
     with pytest.raises(ValueError, match=message):
         channel_flow.Channel(**{"num_points": (4, 4, 4), **arguments})
+
+
+def test_what_is_no_state_is_named(flow: channel_flow.Channel):
+    with pytest.raises(TypeError, match="state must be one of Channel.initial"):
+        flow.run(jnp.zeros((3, 8, 12, 6)), 1)  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.parametrize(

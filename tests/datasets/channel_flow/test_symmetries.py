@@ -68,8 +68,8 @@ def test_shifts_of_a_batch_may_be_traced():
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: reflect_y(np.zeros((2, 3, 4))), ValueError, "must be a State or an"),
-        (lambda: shift(np.zeros((3, 2, 2, 2)), x=0.5), ValueError, "x must be an int"),
+        (lambda: reflect_y(jnp.zeros((2, 3, 4))), ValueError, "must be a State or an"),
+        (lambda: shift(jnp.zeros((3, 2, 2, 2)), x=0.5), ValueError, "x must be an int"),
     ],
 )
 def test_bad_input_is_named(call: Any, error: type[Exception], message: str):
