@@ -287,7 +287,7 @@ class Channel(eqx.Module):
                 "state must be one of Channel.initial, .state or .run, got "
                 f"{shown(state)}"
             )
-        shapes = tuple(jnp.shape(q)[-3:] for q in state.velocity)
+        shapes = tuple(jnp.shape(q) for q in state.velocity)
         if shapes != self.grid.velocity_shapes:
             raise ValueError(
                 f"the state has velocities of shapes {shapes}, the channel those of "

@@ -175,3 +175,30 @@ def _peaks(of: dict[str, Any]) -> str:
         )  # fmt: skip
     header = ["peak of", "here", "at y⁺", "del Álamo", "at y⁺", "difference"]
     return table(header, lines)
+
+
+def draw(found: dict[str, Any], folder: Path) -> None:
+    """Draw mean and fluctuations, where matplotlib is installed."""
+    try:
+        import matplotlib as mpl
+    except ImportError:
+        return
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4))
+    for part, of in found.items():
+        profiles = compared(of)
+        left.semilogx(profiles["y_plus"], profiles["U"], label=part)
+        for name, style in zip(reference.PEAKS, ("-", "--", ":", "-."), strict=True):
+            label = f"{part}, {name.replace('_', ' ')}"
+            right.plot(profiles["y_plus"], profiles[name], style, label=label)
+    left.plot(*zip(*reference.MEAN, strict=True), "k.", label="MKM99")
+    for value, place in reference.PEAKS.values():
+        right.plot(place, value, "kx")
+    left.set(xlabel="y⁺", ylabel="U⁺", xlim=(0.4, 200))
+    right.set(xlabel="y⁺", xlim=(0, 180), title="crosses: peaks of del Álamo")
+    left.legend()
+    right.legend(fontsize=8)
+    figure.savefig(folder / "profiles.png", dpi=120, bbox_inches="tight")
+    plt.close(figure)

@@ -168,7 +168,7 @@ def test_bad_argument_is_named(arguments: dict[str, Any], message: str):
 
 
 def test_what_is_no_state_is_named(flow: channel_flow.Channel):
-    with pytest.raises(TypeError, match="state must be one of Channel.initial"):
+    with pytest.raises(TypeError, match=r"state must be one of Channel\.initial"):
         flow.run(jnp.zeros((3, 8, 12, 6)), 1)  # pyright: ignore[reportArgumentType]
 
 
