@@ -57,7 +57,8 @@ class Smagorinsky(AbstractSubgrid):
     """ν_t = (C Δ (1 - exp(-y⁺ / A)))² |S|, |S|² = 2 S:S.
 
     Args:
-        constant: C. In channels 0.1, less than in isotropic turbulence.
+        constant: C, by default that of Moin and Kim in a channel. With 0.1 a minimal
+            box at Re_τ = 180 becomes laminar on 16 x 31 x 8 cells.
         damping: A, of van Driest's damping at the walls, in wall units.
 
     Raises:
@@ -69,7 +70,7 @@ class Smagorinsky(AbstractSubgrid):
         doi:10.1017/S0022112082001116. E. R. van Driest, J. Aeronaut. Sci. 23 (1956).
     """
 
-    constant: int | float = 0.1
+    constant: int | float = 0.065
     damping: int | float = 25.0
 
     def __check_init__(self) -> None:
