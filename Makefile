@@ -8,7 +8,7 @@
 PYTHON ?= python3
 NUM_SAMPLES ?= 256
 OUT ?= build/darcy64
-PAPER ?= skr learning_to_relax gaussian_process conjugate_directions
+PAPER ?= skr learning_to_relax gaussian_process conjugate_directions channel_flow neural_operators
 QUICK := tests/operators tests/solvers/krylov tests/solvers/test_certificate.py tests/solvers/test_solve.py tests/datasets/store tests/test_package.py tests/test_docs.py
 VENV := .venv
 BIN := $(VENV)/bin

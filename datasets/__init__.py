@@ -2,6 +2,7 @@
 
 - `_names.py`: Names that may become files: data sets, streams, arrays.
 - `_optional.py`: Packages that only some users need, imported where they are used.
+- `channel_flow/`: Turbulent flow in a channel: simulation, statistics, filtered fields.
 - `families/`: Problem families: what is drawn, and the system of each sample.
 - `generation/`: How a data set is made: planned, ordered, solved in segments.
 - `periodic_flow/`: Flows in periodic boxes, by Fourier methods: data for neural
@@ -46,9 +47,10 @@ from .store import summary as summary
 from .store import verify as verify
 
 if TYPE_CHECKING:
+    from . import channel_flow as channel_flow
     from . import periodic_flow as periodic_flow
 
-_FLOWS = ("periodic_flow",)
+_FLOWS = ("channel_flow", "periodic_flow")
 
 
 def __getattr__(name: str) -> Any:

@@ -10,7 +10,12 @@ PAGES = {
     "solvers/sequences": "solvers",
     "solvers/tuning": "solvers",
     "datasets": "datasets",
+    "datasets/channel_flow": "datasets",
     "datasets/periodic_flow": "datasets",
+    "learned/conjugate_directions": "learned",
+    "learned/gaussian_process": "learned",
+    "learned/neural_operators": "learned",
+    "learned/training": "learned",
 }
 # Public rooms with entries of their own.
 ROOMS = {Path(folder).name for folder in PAGES if "/" in folder}
