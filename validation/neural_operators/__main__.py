@@ -18,9 +18,18 @@ sys.path.append(str(HERE.parent))
 # First, as it makes the modules of the benchmarks known.
 import stages  # isort: skip
 
+import channel
 import darcy
 import starts
 import throughput
 
 if __name__ == "__main__":
-    stages.run(HERE, {"throughput": throughput, "darcy": darcy, "starts": starts})
+    stages.run(
+        HERE,
+        {
+            "throughput": throughput,
+            "darcy": darcy,
+            "starts": starts,
+            "channel": channel,
+        },
+    )

@@ -7,6 +7,7 @@ minutes of its row, for which the number of its steps is set by a measurement be
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ FAST_PARTS = ("FNO, 30 min",)
 
 def measure_part(part: str, folder: Path, *, is_fast: bool) -> dict[str, Any]:
     """Train a model, or go on, and test it."""
-    name, _ = ROWS[part]
+    name, minutes = ROWS[part]
     counts, n = ({k: 8 for k in COUNTS}, 16) if is_fast else (COUNTS, NUM_POINTS)
     data = {stream: samples(folder, n, stream, counts[stream]) for stream in counts}
     fine = samples(folder, 2 * n, "test", counts["test"])
@@ -48,10 +49,21 @@ def measure_part(part: str, folder: Path, *, is_fast: bool) -> dict[str, Any]:
         more = {"num_modes": (4, 4), "width": 8}
         case = case._replace(batch=4)
     model, grid = case.make(**more), cells(n)
-    steps = 4 if is_fast else planned_steps(part, model, data["train"], case, folder)
-    settings = settings_of(case, steps, len(data["train"]))
+
+    def settings(num_steps: int) -> training.Settings:
+        return settings_of(case, num_steps, counts["train"])
+
+    steps = 4
+    if not is_fast:
+        path = folder / f"{part}.steps"
+        steps = planned_steps(path, minutes, model, data["train"], settings, grid)
     result = training.train(
-        model, data["train"], data["valid"], settings, grid=grid, folder=folder / part
+        model,
+        data["train"],
+        data["valid"],
+        settings(steps),
+        grid=grid,
+        folder=folder / part,
     )
     surrogate = result.surrogate
     assert surrogate is not None
@@ -96,19 +108,22 @@ def settings_of(case: Case, num_steps: int, num_samples: int) -> training.Settin
 
 
 def planned_steps(
-    part: str, model: Any, data: training.Data, case: Case, folder: Path
+    path: Path,
+    minutes: float,
+    model: Any,
+    data: training.Data,
+    settings: Callable[[int], training.Settings],
+    grid: Any,
 ) -> int:
     """The steps that fit into the minutes; kept, as a training goes on with its own."""
-    path = folder / f"{part}.steps"
     if not path.exists():
         seconds = []
         for count in (10, 20):
-            settings = settings_of(case, count, len(data))
             start = time.perf_counter()
-            training.train(model, data, None, settings, grid=cells(NUM_POINTS))
+            training.train(model, data, None, settings(count), grid=grid)
             seconds.append(time.perf_counter() - start)
         per_step = (seconds[1] - seconds[0]) / 10
-        path.write_text(json.dumps(int(60 * ROWS[part][1] / per_step)))
+        path.write_text(json.dumps(int(60 * minutes / per_step)))
     return json.loads(path.read_text())
 
 

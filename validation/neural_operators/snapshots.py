@@ -1,0 +1,90 @@
+"""Snapshots of turbulence in the minimal box, filtered to 16 x 33 x 8 points.
+
+One run of `datasets.channel_flow`, 48 x 96 x 32 cells at Re_τ = 180, from the start
+field of `validation/channel_flow`; after 3 h/u_τ every 60th step, 11 wall units. It is
+kept in the folder as it grows, so that it can be stopped and taken up.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from krylax.datasets import channel_flow
+from krylax.learned import neural_operators as no
+from krylax.learned import training
+
+sys.path.append(str(Path(__file__).parents[1] / "channel_flow"))
+
+from start import read_start
+
+INTERVAL = 60
+SHAPE = (16, 33, 8)
+NUM_SNAPSHOTS = 900
+SPIN_UP = 3.0
+"""In h/u_τ."""
+GAP = 10
+"""Snapshots between blocks: 0.6 h/u_τ, in which the flow passes the box three times."""
+FRACTIONS = (0.75, 0.05, 0.2)
+
+
+def channel(*, is_fast: bool) -> Any:
+    """The simulated channel."""
+    return channel_flow.preset("180-toy" if is_fast else "180-minimal")
+
+
+def snapshots(folder: Path, *, is_fast: bool) -> np.ndarray:
+    """Return (times, 3, *SHAPE) in float32, simulated as far as they are missing."""
+    flow = channel(is_fast=is_fast)
+    count, spin_up = (48, 0.05) if is_fast else (NUM_SNAPSHOTS, SPIN_UP)
+    path = folder / "snapshots.npz"
+    if path.exists():
+        with np.load(path) as kept:
+            state = flow.state(*(kept[name] for name in "uvw"), kept["time"])
+            fields = list(kept["fields"])
+    else:
+        steps = round(spin_up / float(flow.dt))
+        state, fields = flow.run(read_start(flow), steps), []
+    while len(fields) < count:
+        state = flow.run(state, INTERVAL)
+        fields.append(np.asarray(flow.filtered(state, SHAPE), np.float32))
+        if len(fields) % 50 == 0 or len(fields) == count:
+            arrays: Any = dict(zip("uvw", map(np.asarray, state.velocity), strict=True))
+            draft = path.with_suffix(".draft.npz")
+            np.savez(draft, fields=np.stack(fields), time=state.time, **arrays)
+            draft.rename(path)
+            print(f"{len(fields)} of {count} snapshots", flush=True)
+    return np.stack(fields)
+
+
+def split(fields: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Blocks in time for training, the choice of the best model, and the test."""
+    gap = GAP if len(fields) > 200 else 1
+    return training.blocks(fields, FRACTIONS, gap=gap)
+
+
+def grid(*, is_fast: bool) -> no.Grid:
+    """The points of the snapshots; weights on the walls are zero."""
+    at = channel(is_fast=is_fast).filtered_grid(SHAPE)
+    lengths = (at.lengths[0], None, at.lengths[2])
+    periodic = (True, False, True)
+    return no.Grid((at.x, at.y, at.z), periodic, lengths=lengths, weights=at.weights)
+
+
+def symmetries(inputs: Any, outputs: Any, key: Any) -> tuple[Any, Any]:
+    """A random reflection and shift of one example."""
+    for_y, for_z, for_shift = jax.random.split(key, 3)
+    sizes = jnp.array([inputs.shape[1], inputs.shape[3]])
+    x, z = jax.random.randint(for_shift, (2,), 0, sizes)
+    flip_y, flip_z = (jax.random.bernoulli(k) for k in (for_y, for_z))
+
+    def moved(u: Any) -> Any:
+        u = jnp.where(flip_y, channel_flow.reflect_y(u), u)
+        u = jnp.where(flip_z, channel_flow.reflect_z(u), u)
+        return channel_flow.shift(u, x=x, z=z)
+
+    later = outputs.reshape(-1, *inputs.shape)
+    return moved(inputs), jax.vmap(moved)(later).reshape(outputs.shape)
