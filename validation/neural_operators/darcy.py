@@ -123,7 +123,7 @@ def planned_steps(
             training.train(model, data, None, settings(count), grid=grid)
             seconds.append(time.perf_counter() - start)
         per_step = (seconds[1] - seconds[0]) / 10
-        path.write_text(json.dumps(int(60 * minutes / per_step)))
+        path.write_text(json.dumps(max(1, int(60 * minutes / per_step))))
     return json.loads(path.read_text())
 
 
