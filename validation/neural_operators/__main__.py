@@ -20,6 +20,7 @@ import stages  # isort: skip
 
 import channel
 import darcy
+import kernels
 import starts
 import throughput
 
@@ -31,5 +32,6 @@ if __name__ == "__main__":
             "darcy": darcy,
             "starts": starts,
             "channel": channel,
+            "kernels": kernels,
         },
     )
