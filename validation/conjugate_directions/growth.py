@@ -22,7 +22,7 @@ from matplotlib import pyplot as plt
 
 TITLE = "Growth with the grid"
 RTOL = 1e-4
-SIZES = (32, 64, 128, 256, 512)
+SIZES = (32, 64, 128, 256)
 PARTS = tuple(str(size) for size in SIZES)
 FAST_PARTS = ("32",)
 NAMES = ("CG", "CG, Multigrid", "from64-2d")
