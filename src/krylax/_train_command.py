@@ -206,9 +206,9 @@ def _examples(table: dict[str, Any], path: Path) -> tuple[Any, Any]:
             raise ValueError(f"{path}: {name} must be an integer, got {count!r}")
     if num_train < 1 or num_validation < 0 or num_train + num_validation > len(data):
         raise ValueError(
-            f"{path}: num_train must be at least 1 and num_validation at least 0, "
-            f"together at most {len(data)}, the samples with a solution; "
-            f"got {num_train} and {num_validation}"
+            f"{path}: [data] asks for {num_train} and {num_validation} of {len(data)} "
+            "samples with a solution; num_train must be at least 1, num_validation at "
+            "least 0, and together they cannot be more than there are"
         )
     validation = None
     if num_validation:
