@@ -29,6 +29,22 @@ class FilteredGrid(NamedTuple):
         weights: per axis the width of the cell around each point, none on the walls:
             sums with them are integrals.
         lengths: of the box.
+
+    Examples:
+        The same points for a neural operator:
+
+        >>> import krylax as kx
+        >>> from krylax.learned import neural_operators as no
+        >>> flow = kx.datasets.channel_flow.Channel(180, (8, 16, 8))
+        >>> points = flow.filtered_grid((4, 9, 4))
+        >>> grid = no.Grid(
+        ...     (points.x, points.y, points.z),
+        ...     periodic=(True, False, True),
+        ...     lengths=(points.lengths[0], None, points.lengths[2]),
+        ...     weights=points.weights,
+        ... )
+        >>> grid.shape
+        (4, 9, 4)
     """
 
     x: np.ndarray

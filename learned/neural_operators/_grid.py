@@ -166,7 +166,10 @@ def fitted(
     if not isinstance(grid, Grid):
         raise TypeError(f"grid must be a Grid or None, got {shown(grid)}")
     if grid.shape != shape:
-        raise ValueError(f"the grid has shape {grid.shape}, the field {shape}")
+        raise ValueError(
+            f"the grid has shape {grid.shape}, the field {shape}; give the grid of the "
+            "field, as in model(x, grid)"
+        )
     return x, grid
 
 

@@ -67,7 +67,9 @@ def rollout(
         surrogate: F, of the frames as one array of shape (num_frames channels, *shape),
             the oldest first, to the next one, (channels, *shape). With a grid, a
             function that gives it to the model.
-        u0: the frames to start from. Real or complex; states have its dtype.
+        u0: the frames to start from, (num_frames channels, *shape), the oldest first;
+            (frames, channels, *shape) has to be reshaped. Real or complex; states have
+            its dtype.
         num_steps: how many steps.
         num_frames: m, how many frames F sees. A new one replaces the oldest.
         every: of how many states one is kept. It divides num_steps.
@@ -163,5 +165,6 @@ def _require_frame(surrogate: Any, u0: Any, num_channels: int) -> None:
         found = type(new).__name__ if shape is None else f"shape {shape}"
         raise ValueError(
             f"surrogate must return the next frame, an array of shape {expected}, got "
-            f"{found}"
+            f"{found}; u0 has {len(u0)} channels, give num_frames if these are several "
+            "frames"
         )

@@ -50,15 +50,22 @@ class Settings:
             in each step, with d = (1 + i) / (10 + i) in step i where that is smaller.
             That mean is what is validated and kept.
         loss: "relative_l2", "h1" or "vrmse", of fields in physical units, or a function
-            (prediction, target, inputs) → number of one example.
+            (prediction, target, inputs) → number of one example, without a batch axis;
+            prediction and target are (channels, *shape), one step in time.
         augment: None; "square", the symmetries of the box, for scalar fields; or a
-            function (inputs, outputs, key) → (inputs, outputs) of one example.
+            function (inputs, outputs, key) → (inputs, outputs) of one example, inputs
+            (num_frames channels, *shape) and outputs (targets, channels, *shape), with
+            the axis of targets even if there is one.
         noise: standard deviation of a white noise that is added to the inputs, in units
             of that of their channel.
         num_unrolled: steps in time that the model takes from its own predictions at the
             end of the training, which has as many equal parts: one step in the first,
-            two in the second, and so on. The loss is the mean over them.
-        pushforward: whether the derivative ends at each of these predictions.
+            two in the second, and so on. The loss is the mean over them. Validations
+            take all of these steps from the beginning. Give `train` a validation set:
+            without one, the losses of parts with fewer steps are the smaller ones, and
+            the model of such a part may be the one that is kept.
+        pushforward: whether the derivative ends at each of these predictions; without
+            effect for `num_unrolled` = 1.
         precision: "full", that of the weights, or "bfloat16", in which the model is
             computed then; the weights and the loss stay as they are.
         validate_every: steps between validations, of which the best model is kept. By

@@ -44,7 +44,8 @@ def train(
             whose floating-point arrays are trained.
         data: the examples.
         validation: those that the best model is chosen by, of other samples or other
-            trajectories; None for the loss of the training.
+            trajectories; None for the mean loss of training since the last time, which
+            is no measure where `num_unrolled` is more than 1.
         settings: how long, how fast and on what loss.
         folder: of this training: its state, the best model, `settings.json`,
             `metrics.jsonl` with a line per validation, and `curves.png` at the end. The
@@ -183,7 +184,8 @@ def _require_fitting(data: Data, validation: Data | None, settings: Settings) ->
         )
     if len(data) < settings.batch_size:
         raise ValueError(
-            f"batch_size is {settings.batch_size}, and there are {len(data)} samples"
+            f"batch_size is {settings.batch_size}, and there are {len(data)} samples; "
+            f"give a batch_size of at most {len(data)}"
         )
     if settings.checkpoint is not None:
         raise ValueError(

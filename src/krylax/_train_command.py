@@ -201,10 +201,14 @@ def _examples(table: dict[str, Any], path: Path) -> tuple[Any, Any]:
     )
     num_validation = table.get("num_validation", 0)
     num_train = table.get("num_train", len(data) - num_validation)
+    for name, count in (("num_train", num_train), ("num_validation", num_validation)):
+        if not isinstance(count, int):
+            raise ValueError(f"{path}: {name} must be an integer, got {count!r}")
     if num_train < 1 or num_validation < 0 or num_train + num_validation > len(data):
         raise ValueError(
-            f"{path}: [data] asks for {num_train} and {num_validation} of "
-            f"{len(data)} samples with a solution"
+            f"{path}: [data] asks for {num_train} and {num_validation} of {len(data)} "
+            "samples with a solution; num_train must be at least 1, num_validation at "
+            "least 0, and together they cannot be more than there are"
         )
     validation = None
     if num_validation:
