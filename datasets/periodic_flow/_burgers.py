@@ -16,7 +16,7 @@ from ._flow import (
     AbstractPeriodicFlow,
     derivative_factors,
     kept,
-    require_even,
+    require_points,
     wave_numbers,
 )
 
@@ -62,7 +62,7 @@ class Burgers(AbstractPeriodicFlow):
         length: float = 1.0,
         dt: float = 1e-3,
     ) -> None:
-        self.num_points = require_even(num_points, 1)
+        self.num_points = require_points(num_points, 1)
         numbers = {"viscosity": viscosity, "length": length, "dt": dt}
         for name, value in numbers.items():
             require_number(value, name, 0, np.inf, "positive and finite")

@@ -16,7 +16,7 @@ from jax import lax
 from jax.core import Tracer
 from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
-from ...operators._arguments import require_count, require_integer, shown
+from ...operators._arguments import as_items, require_count, require_integer, shown
 from ._etdrk4 import coefficients, step
 
 
@@ -203,12 +203,13 @@ def _require_finite(u: Float[Array, "..."], when: str) -> Float[Array, "..."]:
     return u
 
 
-def require_even(num_points: tuple[int, ...], rank: int) -> tuple[int, ...]:
+def require_points(num_points: Any, rank: int) -> tuple[int, ...]:
     """Return the points per axis as integers.
 
     Raises:
         ValueError: another number of axes, or an axis of less than four points.
     """
+    num_points = as_items(num_points, "num_points", "a tuple such as (64,)")
     if len(num_points) != rank:
         raise ValueError(
             f"num_points must hold {rank} number{'s' * (rank > 1)}, got "

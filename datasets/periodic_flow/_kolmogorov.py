@@ -21,7 +21,7 @@ from ._flow import (
     AbstractPeriodicFlow,
     derivative_factors,
     kept,
-    require_even,
+    require_points,
     wave_numbers,
 )
 
@@ -78,7 +78,7 @@ class KolmogorovFlow(AbstractPeriodicFlow):
         length: float = 2 * np.pi,
         dt: float = 1e-2,
     ) -> None:
-        self.num_points = require_even(num_points, 2)
+        self.num_points = require_points(num_points, 2)
         require_count(wave_number, "wave_number")
         numbers = {"viscosity": viscosity, "length": length, "dt": dt}
         for name, value in numbers.items():

@@ -13,7 +13,13 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, DTypeLike, Float
 
-from ...operators._arguments import require_count, require_flag, require_number, shown
+from ...operators._arguments import (
+    as_items,
+    require_count,
+    require_flag,
+    require_number,
+    shown,
+)
 from ..training import register
 
 
@@ -95,6 +101,7 @@ class Grid(eqx.Module):
         Raises:
             ValueError: fewer points, or lengths that are not positive.
         """
+        shape = as_items(shape, "shape", "a number of points per axis")
         flags = per_axis(periodic, len(shape), "periodic")
         sizes = per_axis(lengths, len(shape), "lengths")
         coordinates = []
@@ -155,8 +162,9 @@ def fitted(
     x = jnp.asarray(x)
     if x.ndim != num_dimensions + 1 or x.shape[0] != num_channels:
         raise ValueError(
-            f"the model is for fields of shape (channels, *grid) with {num_channels} "
-            f"channels and {num_dimensions} axes, got {x.shape}; batches by jax.vmap"
+            f"the model is for fields of shape ({num_channels}, *grid), its channels "
+            f"first and {num_dimensions} axes behind them, got {x.shape}; batches by "
+            "jax.vmap, other channels by in_channels and num_frames"
         )
     if not jnp.issubdtype(x.dtype, jnp.floating):
         raise ValueError(f"the model is for real fields, got {x.dtype.name}")

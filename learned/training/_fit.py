@@ -23,8 +23,7 @@ class Result(eqx.Module):
     """A trained model.
 
     Attributes:
-        model: the one of the best validation; without one, of the least mean loss of
-            training between two validations.
+        model: the one of the best validation, the last one without validations.
         history: arrays by name: `loss` of each step; `validated`, after which steps
             `validation` was measured, and `seconds` of training until then.
         surrogate: the model in physical units, of `train` alone.

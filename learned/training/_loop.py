@@ -35,7 +35,7 @@ class State(eqx.Module):
         moments: of the optimiser.
         average: the model of the mean weights, None without.
         data: what the loss of a step hands to the next.
-        best: the model of the best validation, on the host.
+        best: the model of the best validation, or without one the last, on the host.
         num_steps: that were made.
         loss: of each of them.
         validated: after which steps `validation` was measured, and `seconds` of
@@ -251,7 +251,11 @@ def _validated(
             measured = float(validate(on_device(model)))
         except FloatingPointError as error:
             raise FloatingPointError(f"after step {end}, {error}") from error
-    is_best = measured < np.nanmin(np.append(state.validation, np.inf))
+    # Losses of a training are no reason to stop early: those of later steps may be of
+    # harder tasks, such as more steps in time.
+    is_best = validate is None or measured < np.nanmin(
+        np.append(state.validation, np.inf)
+    )
     before = state.seconds[-1] if len(state.seconds) else 0.0
     return replace(
         state,

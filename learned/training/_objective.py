@@ -131,7 +131,13 @@ class Objective(eqx.Module):
         total = jnp.zeros((), x.dtype)
         for i in range(num_unrolled):
             prediction = surrogate.predict(given, self.grid, dtype)
-            total = total + loss(prediction, y[i], x).astype(x.dtype)
+            value = jnp.asarray(loss(prediction, y[i], x))
+            if value.shape:
+                raise ValueError(
+                    "loss must return one number for an example, got shape "
+                    f"{value.shape}; take a mean"
+                )
+            total = total + value.astype(x.dtype)
             if i + 1 < num_unrolled:
                 behind = prediction
                 if self.settings.pushforward:

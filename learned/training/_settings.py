@@ -61,11 +61,8 @@ class Settings:
         num_unrolled: steps in time that the model takes from its own predictions at the
             end of the training, which has as many equal parts: one step in the first,
             two in the second, and so on. The loss is the mean over them. Validations
-            take all of these steps from the beginning. Give `train` a validation set:
-            without one, the losses of parts with fewer steps are the smaller ones, and
-            the model of such a part may be the one that is kept.
-        pushforward: whether the derivative ends at each of these predictions; without
-            effect for `num_unrolled` = 1.
+            take all of these steps from the beginning.
+        pushforward: whether the derivative ends at each of these predictions.
         precision: "full", that of the weights, or "bfloat16", in which the model is
             computed then; the weights and the loss stay as they are.
         validate_every: steps between validations, of which the best model is kept. By
@@ -127,6 +124,11 @@ class Settings:
         if self.ema is not None:
             require_number(self.ema, "ema", 0, 1, "between 0 and 1, or None")
         require_flag(self.pushforward, "pushforward")
+        if self.pushforward and self.num_unrolled == 1:
+            raise ValueError(
+                "pushforward is for predictions that follow each other; give a "
+                "num_unrolled of 2 or more"
+            )
         _require_choice(self.schedule, "schedule", get_args(Schedule))
         _require_choice(self.precision, "precision", ("full", "bfloat16"))
         _require_choice(self.loss, "loss", get_args(LossName), functions=True)

@@ -14,6 +14,7 @@ from ...operators import AbstractOperator
 from ...operators._arguments import shown
 from ...solvers import ScaledStart
 from ._normalizer import Normalizer
+from ._parameters import num_parameters
 from ._settings import Settings
 
 
@@ -90,7 +91,7 @@ class Surrogate(AbstractOperator):
         y = self.model(x if dtype is None else x.astype(dtype), grid)
         return self.output_normalizer.denormalized(y.astype(own))
 
-    def start(self, parameters: Any) -> ScaledStart:
+    def start(self, parameters: Any, grid: Any = None) -> ScaledStart:
         """Return a prediction as a start of a solve, `solve(A, b, x0=...)`.
 
         `solve` scales it to the length that is nearest to the solution, so that it is
@@ -101,6 +102,7 @@ class Surrogate(AbstractOperator):
             parameters: what a family draws, a table with the fields that
                 `input_names` names; or a field (channels, *shape), or (*shape) for one
                 channel.
+            grid: another one than that of the training.
 
         Returns:
             The prediction in the dtype of the parameters, (*shape) for one channel.
@@ -113,8 +115,21 @@ class Surrogate(AbstractOperator):
         else:
             x = jnp.asarray(parameters)
             x = x[None] if x.ndim == self.num_dimensions else x
-        y = self(x)
+        y = self(x, grid)
         return ScaledStart(y[0] if y.shape[0] == 1 else y)
+
+    def __repr__(self) -> str:
+        inputs, outputs = (
+            ", ".join(names) or f"{normalizer.mean.shape[0]} channels"
+            for names, normalizer in (
+                (self.input_names, self.input_normalizer),
+                (self.output_names, self.output_normalizer),
+            )
+        )
+        return (
+            f"Surrogate({type(self.model).__name__}, {num_parameters(self.model)} "
+            f"parameters: {inputs} -> {outputs}, {self.num_dimensions} axes)"
+        )
 
     def _stacked(self, parameters: Mapping[str, Any]) -> Array:
         """The fields of a table as channels; a number is a constant one."""

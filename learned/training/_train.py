@@ -1,5 +1,6 @@
 """Training of a map of fields on examples."""
 
+import inspect
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
 
-from ...operators._arguments import require_function, shown
+from ...operators._arguments import require_function
 from ._data import Data
 from ._fit import Result
 from ._loop import State, Task, initial, on_device, run
@@ -44,8 +45,7 @@ def train(
             whose floating-point arrays are trained.
         data: the examples.
         validation: those that the best model is chosen by, of other samples or other
-            trajectories; None for the mean loss of training since the last time, which
-            is no measure where `num_unrolled` is more than 1.
+            trajectories; None to keep the last model.
         settings: how long, how fast and on what loss.
         folder: of this training: its state, the best model, `settings.json`,
             `metrics.jsonl` with a line per validation, and `curves.png` at the end. The
@@ -203,13 +203,24 @@ def _require_fitting(data: Data, validation: Data | None, settings: Settings) ->
 def _require_outputs(objective: Objective, model: Any, data: Data) -> None:
     dtype = objective.input_normalizer.mean.dtype
     x = jax.ShapeDtypeStruct(data.inputs.shape[1:], dtype)
+    try:
+        inspect.signature(model).bind(x, objective.grid)
+    except TypeError as error:
+        raise TypeError(
+            f"model must take a field and a grid, model(x, grid=None): {error}"
+        ) from error
     found = eqx.filter_eval_shape(model, x, objective.grid)
     wanted = data.outputs.shape[2:]
     if getattr(found, "shape", None) != wanted:
         raise ValueError(
-            f"model returns {shown(found)} for inputs of shape {x.shape}, and the "
-            f"outputs of data have shape {wanted}"
+            f"model returns {_shape_of(found)} for inputs of shape {x.shape}, and the "
+            f"outputs of data have shape {wanted}; give it as many output channels"
         )
+
+
+def _shape_of(found: Any) -> str:
+    shape = getattr(found, "shape", None)
+    return f"a {type(found).__name__}" if shape is None else f"shape {shape}"
 
 
 def _targets(data: Data, settings: Settings) -> np.ndarray:

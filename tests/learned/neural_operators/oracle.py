@@ -52,7 +52,7 @@ def lifted(ends: Any, x: np.ndarray) -> np.ndarray:
 
 def located(ends: Any, coordinates: list[np.ndarray]) -> np.ndarray:
     points = np.stack(np.meshgrid(*coordinates, indexing="ij"), -1)
-    angles = 2 * np.pi * points @ ends.frequencies
+    angles = 2 * np.pi * points @ ends.frequencies.value
     return linear(ends.positions, np.concatenate([np.sin(angles), np.cos(angles)], -1))
 
 

@@ -192,7 +192,7 @@ def test_bad_settings_are_refused(arguments: Any, options: Any, message: str):
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
-        ((2, 10, 13), "with 1 channels and 2 axes, got"),
+        ((2, 10, 13), r"\(1, \*grid\), its channels first and 2 axes"),
         ((3, 1, 10, 13), "batches by jax.vmap"),
         ((1, 5, 13), "more modes than points"),
     ],

@@ -74,7 +74,7 @@ def test_steps_in_time_are_taken_from_the_predictions():
         frames.append(prediction)
     value, whole = slopes(objective(loss=mean_square), model, x, y, 3)
     assert np.isclose(value, np.mean(losses))
-    cut = objective(loss=mean_square, pushforward=True)
+    cut = objective(loss=mean_square, num_unrolled=3, pushforward=True)
     same, partial = slopes(cut, model, x, y, 3)
     # Of (a u + v - y)², with u as it is.
     each = [2 * np.mean((frames[i + 2] - y[i, 0]) * frames[i + 1]) for i in range(3)]

@@ -25,6 +25,7 @@ from .models import pointwise
         ({"num_steps": 1, "loss": "l1"}, "loss must be one of relative_l2, h1, vrmse"),
         ({"num_steps": 1, "augment": "cube"}, "augment must be one of square"),
         ({"num_steps": 1, "precision": "half"}, "precision must be one of full, bf"),
+        ({"num_steps": 1, "pushforward": True}, "give a num_unrolled of 2 or more"),
         ({"num_steps": 1, "pushforward": 1}, "pushforward must be True or False"),
     ],
 )

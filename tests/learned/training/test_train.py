@@ -259,3 +259,25 @@ def test_steps_in_time_are_learned_to_the_same_bits_after_a_stop(
     again = grown(tmp_path / "run")
     assert np.array_equal(again.history["loss"], whole.history["loss"])
     assert again.model.factor == whole.model.factor
+
+
+def test_without_a_validation_the_last_model_is_kept():
+    # Of noise alone, on which losses go up and down.
+    result = trained(validation=None, noise=3.0, learning_rate=0.5, validate_every=1)
+    losses = result.history["validation"]
+    assert np.argmin(losses) < len(losses) - 1
+    longer = trained(
+        validation=None, noise=3.0, learning_rate=0.5, validate_every=len(losses)
+    )
+    assert same(result.model, longer.model)
+
+
+def test_loss_that_is_no_number_is_refused():
+    with pytest.raises(ValueError, match="one number for an example, got shape"):
+        trained(loss=lambda prediction, target, inputs: prediction - target)
+
+
+def test_model_without_a_grid_is_refused():
+    settings = training.Settings(**QUIET)
+    with pytest.raises(TypeError, match=r"model\(x, grid=None\)"):
+        training.train(lambda x: x, TRAIN, None, settings)
