@@ -317,7 +317,7 @@ def test_bad_inputs_are_refused():
             None,
             r"\(2, \*grid\), its channels first .* got \(1, 5, 6\); batches by",
         ),
-        (x[0], None, "with 2 channels and 2 axes"),
+        (x[0], None, "channels first and 2 axes"),
         (x, stretched((6, 5)), "the grid has shape \\(6, 5\\), the field \\(5, 6\\)"),
     ):
         with pytest.raises(ValueError, match=message):
