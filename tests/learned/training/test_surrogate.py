@@ -307,6 +307,12 @@ def test_fields_and_numbers_become_the_channels_of_their_names():
         s.start({"coefficient": 1.0, "source": 2.0})
 
 
+def test_fields_of_other_grids_are_not_rearranged():
+    s = surrogate(num_inputs=2)
+    with pytest.raises(ValueError, match="coefficient, source must lie on one grid"):
+        s.start({"coefficient": np.ones((4, 5)), "source": np.ones((5, 4))})
+
+
 def test_errors_are_means_over_the_samples():
     x, y = fields(5, 1, 4, 5), fields(5, 1, 4, 5, seed=1)
     s = surrogate()
