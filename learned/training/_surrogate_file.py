@@ -95,7 +95,7 @@ def load(path: str | PathLike[str], *, like: Any = None) -> Surrogate:
     contents = read_arrays(path, KIND, VERSION)
     try:
         return _read(contents, like, path)
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(
             f"{path} describes no surrogate of this krylax: {error}"
         ) from error

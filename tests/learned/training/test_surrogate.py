@@ -188,6 +188,14 @@ CHANGES: dict[str, tuple[Any, str]] = {
         lambda c: c["model"]["arguments"].update(width=5),
         r"architecture has \(5",
     ),
+    "huge": (
+        lambda c: c["model"]["arguments"].update(width=10**30),
+        "describes no object|architecture has",
+    ),
+    "infinite": (
+        lambda c: c.update(num_dimensions=float("inf")),
+        "describes no surrogate.*infinity",
+    ),
     "no model": (lambda c: c.pop("model"), "describes no surrogate.*model"),
     "a list": (lambda c: c.update(model=[1]), "describes no object"),
     "settings": (lambda c: c["settings"].update(seed="x"), "seed must be an integer"),
