@@ -80,6 +80,11 @@ class KolmogorovFlow(AbstractPeriodicFlow):
     ) -> None:
         self.num_points = require_points(num_points, 2)
         require_count(wave_number, "wave_number")
+        if 3 * wave_number >= self.num_points[1]:
+            raise ValueError(
+                f"wave_number must be less than a third of the {self.num_points[1]} "
+                f"points in y, which no product reaches beyond, got {wave_number}"
+            )
         numbers = {"viscosity": viscosity, "length": length, "dt": dt}
         for name, value in numbers.items():
             require_number(value, name, 0, np.inf, "positive and finite")

@@ -119,6 +119,14 @@ class Data:
                 f"data are indexed by several samples, such as data[:{len(self)}], got "
                 f"{shown(samples)}"
             )
+        samples = samples if isinstance(samples, slice) else np.asarray(samples)
+        if not isinstance(samples, slice) and (
+            samples.ndim != 1 or samples.dtype.kind not in "iub"
+        ):
+            raise TypeError(
+                "data are indexed by a slice, or by a list of integers or truth "
+                f"values, got {shown(samples)}"
+            )
         found = object.__new__(Data)
         found.inputs, found.outputs = self.inputs[samples], self.outputs[samples]
         found.input_names, found.output_names = self.input_names, self.output_names
@@ -205,8 +213,9 @@ def _as_fields(fields: Any, name: str) -> np.ndarray:
 
 def _require_finite(fields: np.ndarray, name: str, unit: str = "sample") -> None:
     # A sum tells at once; which one it is matters only then.
-    if np.isfinite(np.sum(fields)):
-        return
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(np.sum(fields)):
+            return
     is_finite = np.all(np.isfinite(fields), axis=tuple(range(1, fields.ndim)))
     if not np.all(is_finite):
         bad = np.flatnonzero(~is_finite)

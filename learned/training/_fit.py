@@ -57,7 +57,8 @@ def fit(
             model and the settings; JSON.
 
     Raises:
-        FloatingPointError: the loss of a step is not finite.
+        FloatingPointError: the loss of a step is not finite, or all validations are
+            not.
         TypeError: settings is something else.
         ValueError: the checkpoint is damaged, or that of another training; or a setting
             that is for `train` alone.

@@ -122,7 +122,8 @@ def run(state: State, settings: Settings, task: Task) -> State:
     """Return the state at the end of a training.
 
     Raises:
-        FloatingPointError: the loss of a step is not finite.
+        FloatingPointError: the loss of a step is not finite, or all validations are
+            not.
     """
     if state.num_steps < task.num_steps and task.keep is not None:
         # A place that cannot be written to is no news for after an hour.
@@ -147,6 +148,11 @@ def run(state: State, settings: Settings, task: Task) -> State:
                 task.keep(state)
         size = _next_size(end - first, elapsed)
     display.close()
+    if not np.any(np.isfinite(state.validation)):
+        raise FloatingPointError(
+            f"none of the {len(state.validation)} validations is finite, so that no "
+            "model is the best; train with a smaller learning_rate or max_norm"
+        )
     return state
 
 

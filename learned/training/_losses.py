@@ -17,6 +17,8 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ...operators._arithmetic import power_of_two
+
 VRMSE_FLOOR = 1e-7
 """As in The Well."""
 
@@ -25,7 +27,7 @@ def relative_l2(
     prediction: Float[Array, "..."], target: Float[Array, "..."]
 ) -> Float[Array, ""]:
     """Return ‖p - y‖ / ‖y‖; ‖p - y‖ where y is zero."""
-    return _ratio(_square(prediction - target), _square(target))
+    return _ratio(_square, prediction - target, target)
 
 
 def h1(
@@ -36,11 +38,10 @@ def h1(
     Args:
         prediction: (channels, *shape).
         target: likewise.
-        grid: with `coordinates`, an array per axis; None for the unit box with points
-            from wall to wall.
+        grid: with `coordinates`, an array per axis; None, or what has none, for the
+            unit box with points from wall to wall.
     """
-    error = prediction - target
-    return _ratio(_sobolev_square(error, grid), _sobolev_square(target, grid))
+    return _ratio(lambda x: _sobolev_square(x, grid), prediction - target, target)
 
 
 def vrmse(
@@ -48,10 +49,14 @@ def vrmse(
 ) -> Float[Array, ""]:
     """Return the root of the mean square over that of the target without its mean."""
     axes = tuple(range(1, target.ndim))
+    # Squares of large numbers are beyond the dtype; those of small ones do not count.
+    largest = jnp.max(jnp.abs(target), axes, keepdims=True)
+    unit = power_of_two(jnp.maximum(largest, 1))
+    error, target = (prediction - target) / unit, target / unit
     mean = jnp.mean(target, axes, keepdims=True)
     variance = jnp.mean((target - mean) ** 2, axes)
-    square = jnp.mean((prediction - target) ** 2, axes)
-    return jnp.mean(_root(square / (variance + VRMSE_FLOOR)))
+    floor = VRMSE_FLOOR / unit.reshape(-1) ** 2
+    return jnp.mean(_root(jnp.mean(error**2, axes) / (variance + floor)))
 
 
 def named(loss: Any, grid: Any) -> Callable[..., Any]:
@@ -74,26 +79,36 @@ def _square(x: Float[Array, "..."]) -> Float[Array, ""]:
 
 def _sobolev_square(x: Float[Array, "..."], grid: Any) -> Float[Array, ""]:
     total = _square(x)
+    coordinates = getattr(grid, "coordinates", None)
     for axis in range(1, x.ndim):
         n = x.shape[axis]
         if n == 1:
             continue
-        if grid is None:
+        if coordinates is None:
             steps: Any = jnp.full(n - 1, 1 / (n - 1), x.dtype)
         else:
-            steps = jnp.diff(grid.coordinates[axis - 1]).astype(x.dtype)
+            steps = jnp.diff(coordinates[axis - 1]).astype(x.dtype)
         shape = (n - 1,) + (1,) * (x.ndim - 1 - axis)
         steps = steps.reshape((1,) * axis + shape)
         total = total + _square(jnp.diff(x, axis=axis) / steps)
     return total
 
 
-def _ratio(square: Float[Array, ""], scale: Float[Array, ""]) -> Float[Array, ""]:
-    scale = jnp.where(scale > 0, scale, 1)
-    return _root(square / scale)
+def _ratio(
+    square: Callable[[Float[Array, "..."]], Float[Array, ""]],
+    error: Float[Array, "..."],
+    target: Float[Array, "..."],
+) -> Float[Array, ""]:
+    """The root of the quotient of two squares, or of the first for a zero target."""
+    # In units of their own, as their squares may be beyond the dtype.
+    units = [power_of_two(jnp.max(jnp.abs(x))) for x in (error, target)]
+    above, below = (square(x / u) for x, u in zip((error, target), units, strict=True))
+    below = jnp.where(below == 0, 1, below)
+    return _root(above / below) * (units[0] / units[1])
 
 
 def _root(square: Float[Array, "..."]) -> Float[Array, "..."]:
-    # The derivative of a root is infinite at zero, and that of the error is zero.
+    # The derivative of a root is infinite at zero, and that of the error is zero. What
+    # is not a number has to stay so.
     tiny = jnp.finfo(square.dtype).tiny
-    return jnp.where(square > tiny, jnp.sqrt(jnp.maximum(square, tiny)), 0)
+    return jnp.where(square <= tiny, 0, jnp.sqrt(jnp.maximum(square, tiny)))

@@ -20,16 +20,27 @@ class Normalizer(eqx.Module):
     std: Float[Array, " channels"]
 
     @classmethod
-    def fitted(cls, fields: Any, dtype: DTypeLike) -> "Normalizer":
-        """Return that of fields (samples, channels, *shape), the training's alone."""
-        fields = np.asarray(fields)
+    def fitted(
+        cls, fields: Any, dtype: DTypeLike, name: str = "fields"
+    ) -> "Normalizer":
+        """Return that of fields (samples, channels, *shape), the training's alone.
+
+        Raises:
+            ValueError: numbers beyond the dtype, or a channel whose deviation is lost
+                in the rounding of its mean; the message says of which `name`.
+        """
+        fields, dtype = np.asarray(fields), jnp.dtype(dtype)
         axes = (0, *range(2, fields.ndim))
-        mean = np.mean(fields, axes, dtype=np.float64)
-        std = np.std(fields, axes, dtype=np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = np.asarray(np.mean(fields, axes, dtype=np.float64))
+            std = np.asarray(np.std(fields, axes, dtype=np.float64))
         # The mean of equal numbers is off by its rounding, and so is their deviation.
-        rounding = 4 * np.finfo(fields.dtype).eps * np.abs(mean)
-        std = np.where(std > rounding, std, 1)
-        dtype = jnp.dtype(dtype)
+        rounding = 4 * float(np.finfo(fields.dtype).eps) * np.abs(mean)
+        is_constant = std <= rounding
+        for i in np.flatnonzero(~is_constant).tolist():
+            largest = float(np.max(np.abs(fields[:, i])))
+            _require_resolved(float(mean[i]), float(std[i]), largest, dtype, name, i)
+        std = np.where(is_constant, 1, std)
         return cls(jnp.asarray(mean.astype(dtype)), jnp.asarray(std.astype(dtype)))
 
     def normalized(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -43,3 +54,22 @@ class Normalizer(eqx.Module):
 
 def _as_channels(values: Float[Array, " c"], x: Float[Array, "..."]) -> Any:
     return values.reshape((-1,) + (1,) * (x.ndim - 1))
+
+
+def _require_resolved(
+    mean: float, std: float, largest: float, dtype: Any, name: str, channel: int
+) -> None:
+    """Check that a channel is what it was, in the dtype of the weights."""
+    info = jnp.finfo(dtype)
+    if not (np.isfinite(std) and largest <= float(info.max) and std >= info.tiny):
+        raise ValueError(
+            f"channel {channel} of {name} holds numbers to {largest:g}, beyond what "
+            f"{dtype.name}, the dtype of the weights, computes with; give it in "
+            "another unit"
+        )
+    if std <= 4 * float(info.eps) * abs(mean):
+        raise ValueError(
+            f"channel {channel} of {name} varies by {std:g} around {mean:g}, less than "
+            f"{dtype.name}, the dtype of the weights, resolves; subtract its mean, or "
+            "give a model with weights in float64"
+        )

@@ -14,6 +14,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Int, PyTree
 
+from ...operators._arithmetic import power_of_two
 from ._frozen import is_frozen
 from ._settings import Settings
 
@@ -44,11 +45,34 @@ def rates(settings: Settings, num_steps: int) -> optax.Schedule:
 def optimizer(settings: Settings, num_steps: int) -> optax.GradientTransformation:
     """Return what makes a step of a gradient."""
     rate = rates(settings, num_steps)
-    clip = optax.clip_by_global_norm(settings.max_norm)
+    clip = optax.stateless(lambda slope, _: within(slope, settings.max_norm))
     if settings.weight_decay == 0:
         return optax.chain(clip, optax.adam(rate))
     decay = settings.weight_decay
     return optax.chain(clip, optax.adamw(rate, weight_decay=decay, mask=_decayed))
+
+
+def within(gradient: PyTree, max_norm: float) -> PyTree:
+    """Return a gradient, scaled to a norm where its own is larger."""
+    leaves = jax.tree.leaves(gradient)
+    if not leaves:
+        return gradient
+    sizes = [jnp.max(jnp.abs(leaf), initial=0) for leaf in leaves]
+    # The square of a large gradient is beyond the dtype, and the step would be zero.
+    unit = power_of_two(jnp.max(jnp.stack(sizes)))
+
+    def divided(leaf: Any, by: Any) -> Any:
+        return leaf / by.astype(leaf.real.dtype)
+
+    gradient_in_unit = jax.tree.map(lambda leaf: divided(leaf, unit), gradient)
+    squares = [jnp.sum(jnp.abs(x) ** 2) for x in jax.tree.leaves(gradient_in_unit)]
+    norm = jnp.sqrt(sum(squares[1:], start=squares[0]))
+    is_within = norm * unit < max_norm
+    return jax.tree.map(
+        lambda leaf, small: jnp.where(is_within, leaf, divided(small, norm) * max_norm),
+        gradient,
+        gradient_in_unit,
+    )
 
 
 def _decayed(weights: PyTree) -> PyTree:
@@ -70,6 +94,8 @@ def update(
     # Optax raises decays to powers of integers, which strict promotion refuses.
     with jax.numpy_dtype_promotion("standard"):
         weights = eqx.filter(model, eqx.is_inexact_array)
+        # The derivative of JAX by a complex weight is the conjugate of what descends.
+        gradient = jax.tree.map(jnp.conj, gradient)
         made = optimizer(settings, num_steps)
         updates, moments = made.update(gradient, moments, weights)
     return eqx.apply_updates(model, updates), moments

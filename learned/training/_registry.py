@@ -96,7 +96,7 @@ def made(record: Any) -> Any:
         return eqx.filter_eval_shape(
             lambda key: cls(**arguments, key=key), jax.random.key(0)
         )
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"it describes no object of this krylax: {error}") from error
 
 

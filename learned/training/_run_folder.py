@@ -11,6 +11,7 @@ The state is written last, so that all else is at least as far as it is.
 
 import io
 import json
+import os
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -38,12 +39,22 @@ class RunFolder:
         num_batches: steps in an epoch.
 
     Raises:
+        BlockingIOError: another training is at work there.
         ValueError: something else is in the folder, or no folder in its place.
     """
 
     def __init__(self, path: Path, num_batches: int) -> None:
         self.path, self.num_batches = path, num_batches
         make_folder(path)
+        self._lock = _locked(path)
+        try:
+            self._require_own()
+        except ValueError:
+            self.close()
+            raise
+
+    def _require_own(self) -> None:
+        path = self.path
         own = {STATE, FILE, SETTINGS, METRICS, CURVES}
         own |= {name + TEMPORARY for name in own}
         found = {each.name for each in path.iterdir()}
@@ -52,6 +63,12 @@ class RunFolder:
                 f"{path} holds other files, such as {min(found - own)}, and no state "
                 "of a training; give an empty folder, or one that is not there yet"
             )
+
+    def close(self) -> None:
+        """Let others train here."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def read(self, state: State, recorded: dict[str, Any]) -> State:
         """Return the state that is kept, or the given one of the same structure.
@@ -93,6 +110,27 @@ class RunFolder:
             lines.append(json.dumps(line) + "\n")
             before = step
         return "".join(lines)
+
+
+def _locked(folder: Path) -> int | None:
+    """Return the descriptor of a folder that is locked until it is closed.
+
+    The lock is the kernel's: it ends with the process, however that ends.
+    """
+    if find_spec("fcntl") is None:
+        return None
+    import fcntl
+
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise BlockingIOError(
+            f"another training is at work in {folder}; wait for it, stop it, or give "
+            "another folder"
+        ) from None
+    return descriptor
 
 
 def _drawn(state: State) -> bytes:

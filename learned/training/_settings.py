@@ -188,6 +188,13 @@ def _require_choice(
                 f"{name} must be one of {', '.join(choices)}, or a function; got "
                 f"{shown(value)}"
             )
+        try:
+            hash(value)
+        except TypeError:
+            raise TypeError(
+                f"{name} decides the compiled program and must be hashable, got "
+                f"{shown(value)}; let it be a function, with arrays of its own"
+            ) from None
         return
     if value not in choices:
         raise ValueError(

@@ -3,7 +3,8 @@
 import hashlib
 import json
 import re
-from dataclasses import asdict
+from dataclasses import fields
+from functools import partial
 from os import PathLike
 from typing import Any
 
@@ -24,12 +25,12 @@ def recorded_of(
     model: Any, settings: Settings, more: dict[str, Any] | None
 ) -> dict[str, Any]:
     """What decides the result of a training, as JSON gives it back."""
-    decisive = asdict(settings)
+    decisive = {field.name: getattr(settings, field.name) for field in fields(settings)}
     for name in ("checkpoint", "progress"):
         decisive.pop(name)
     for name in ("loss", "augment"):
         if callable(function := decisive[name]):
-            decisive[name] = name_of(function)
+            decisive[name] = _recorded_function(function)
     start = {"model": _described(model), "weights at the start": fingerprint(model)}
     recorded = {"settings": decisive, **start, **(more or {})}
     return json.loads(json.dumps(recorded, default=np.generic.item))
@@ -39,6 +40,17 @@ def name_of(function: Any) -> str:
     """Return where a function or an object is defined."""
     named = function if hasattr(function, "__qualname__") else type(function)
     return f"{named.__module__}.{named.__qualname__}"
+
+
+def _recorded_function(function: Any) -> Any:
+    """Where a function is defined, and what is bound to it."""
+    if isinstance(function, partial):
+        bound: Any = function.func, function.args, function.keywords
+    elif isinstance(function, eqx.Module):
+        bound = function
+    else:
+        return name_of(function)
+    return [name_of(function), *_described(bound), fingerprint(bound)]
 
 
 def _described(model: Any) -> list[str]:

@@ -146,6 +146,11 @@ class Surrogate(AbstractOperator):
         if not shapes:
             raise ValueError("parameters must hold a field, got numbers alone")
         shape = shapes[0]
+        if any(other != shape for other in shapes):
+            raise ValueError(
+                f"the fields {', '.join(names)} must lie on one grid, got those of "
+                f"shapes {', '.join(map(str, shapes))}"
+            )
         channels = [
             jnp.broadcast_to(field, shape) if field.ndim == 0 else field
             for field in fields

@@ -5,7 +5,7 @@ arguments it was made, and every weight by name; the grid and the settings of th
 training; and the normalisers.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -95,7 +95,7 @@ def load(path: str | PathLike[str], *, like: Any = None) -> Surrogate:
     contents = read_arrays(path, KIND, VERSION)
     try:
         return _read(contents, like, path)
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(
             f"{path} describes no surrogate of this krylax: {error}"
         ) from error
@@ -151,7 +151,7 @@ def _grid_record(grid: Any) -> dict[str, Any] | None:
 def _settings_record(settings: Settings | None) -> dict[str, Any] | None:
     if settings is None:
         return None
-    record = asdict(settings)
+    record = {field.name: getattr(settings, field.name) for field in fields(settings)}
     # Where a state was kept, and what was shown, is no part of the result.
     del record["checkpoint"], record["progress"]
     for name in ("loss", "augment"):

@@ -59,6 +59,7 @@ def train(
         `surrogate`; and `history`, with the loss of each step.
 
     Raises:
+        BlockingIOError: another training is at work in the folder.
         FloatingPointError: the loss of a step is not finite. The folder keeps the state
             of the last validation before.
         TypeError: an argument is not what its name says.
@@ -87,17 +88,20 @@ def train(
     _require_fitting(data, validation, settings)
     dtype = dtype_of(model)
     objective = Objective(
-        Normalizer.fitted(data.inputs, dtype),
-        Normalizer.fitted(data.outputs.reshape(-1, *data.outputs.shape[2:]), dtype),
+        Normalizer.fitted(data.inputs, dtype, "inputs"),
+        Normalizer.fitted(
+            data.outputs.reshape(-1, *data.outputs.shape[2:]), dtype, "outputs"
+        ),
         grid,
         settings=settings,
         num_examples=len(data),
         num_dimensions=len(data.shape),
         mesh=_mesh(settings),
     )
-    _require_outputs(objective, model, data)
+    for each in (data, validation):
+        if each is not None:
+            _require_outputs(objective, model, each)
     num_steps = total_steps(settings, objective.num_batches)
-    place = None if folder is None else RunFolder(Path(folder), objective.num_batches)
 
     def surrogate(model: Any) -> Surrogate:
         return _named_surrogate(objective, model, data)
@@ -121,9 +125,14 @@ def train(
     )
     order = np.zeros(len(data), np.int32)
     state = initial(model, settings, task, order)
-    if place is not None:
-        state = place.read(state, recorded)
-    state = run(state, settings, task)
+    place = None if folder is None else RunFolder(Path(folder), objective.num_batches)
+    try:
+        if place is not None:
+            state = place.read(state, recorded)
+        state = run(state, settings, task)
+    finally:
+        if place is not None:
+            place.close()
     best = on_device(state.best)
     return Result(best, state.history, surrogate(best))
 

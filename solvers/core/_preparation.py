@@ -89,10 +89,10 @@ def prepare(
         # The null part of b stays in the residual whatever x is.
         outside = inner_product.norm(subtract(given, b))
         reachable = root(jnp.maximum(largest_residual**2 - outside**2, 0))
-    x0 = None if start.x0 is None else divide(start.x0, unit)
-    if x0 is not None and start.is_scaled:
-        x0, r0, is_start_used = nearest_multiple(A, b, x0, inner_product)
+    if start.x0 is not None and start.is_scaled:
+        x0, r0, is_start_used = nearest_multiple(A, b, start.x0, inner_product)
     else:
+        x0 = None if start.x0 is None else divide(start.x0, unit)
         x0, r0, is_start_used = _useful_start(A, b, x0, inner_product, keeps_start)
     system = LinearSystem(
         operator=A,

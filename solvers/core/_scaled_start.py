@@ -41,7 +41,8 @@ class ScaledStart(eqx.Module):
         value: a field, also in another floating-point dtype than that of b, as the
             prediction of a network is.
 
-    Cost: two inner products and, per entry, a multiplication more than a plain start.
+    Cost: two inner products, two maxima and, per entry, some multiplications more than
+    a plain start.
 
     Examples:
         >>> import jax.numpy as jnp, krylax as kx
@@ -96,14 +97,17 @@ def nearest_multiple(
     A: AbstractLinearOperator, b: Field, x: Field, inner_product: InnerProduct
 ) -> tuple[Field, Field, Bool[Array, ""]]:
     """Return the multiple of x nearest to A⁻¹ b, its residual, whether it is used."""
-    # In a unit of its own, as the squares of entries may be beyond the dtype.
+    # In units of their own, as the squares of entries may be beyond the dtype.
     x = divide(x, power_of_two(inner_product.max_abs(x)))
     Ax = A.mv(x)
+    unit = power_of_two(inner_product.max_abs(Ax))
+    Ax = divide(Ax, unit)
     test = x if "positive_definite" in A.tags else Ax
     along, curvature = inner_product.dots((test, b), (test, Ax))
     length = along / jnp.where(curvature == 0, 1, curvature)
-    is_used = jnp.isfinite(length) & (length != 0) & (curvature != 0)
+    # Of this length, as the largest entry of x is about one.
+    is_used = jnp.isfinite(length / unit) & (length != 0) & (curvature != 0)
     length = jnp.where(is_used, length, 0)
     zero = zeros_like(b)
-    start = select(is_used, scale(length, x), zero)
+    start = select(is_used, scale(length, divide(x, unit)), zero)
     return start, subtract(b, select(is_used, scale(length, Ax), zero)), is_used

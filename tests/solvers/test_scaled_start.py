@@ -34,6 +34,15 @@ def test_length_of_a_start_does_not_matter(factor: float):
     assert np.allclose(ours.value, X, rtol=0, atol=1e-8)
 
 
+@pytest.mark.parametrize(("factor", "size"), [(1e200, 1e-200), (1e-200, 1e200)])
+def test_start_may_be_larger_or_smaller_than_b_by_any_factor(
+    factor: float, size: float
+):
+    ours = solved(A, size * B, ScaledStart(factor * X))
+    assert ours.stats.is_start_used
+    assert ours.stats.num_steps == 0
+
+
 def test_no_product_is_made_beside_that_of_a_plain_start():
     ours, plain = solved(A, B, ScaledStart(X)), solved(A, B, jnp.asarray(X))
     assert ours.stats.num_steps == plain.stats.num_steps == 0
@@ -41,9 +50,10 @@ def test_no_product_is_made_beside_that_of_a_plain_start():
 
 
 @pytest.mark.parametrize("is_definite", [True, False])
-def test_start_is_the_nearest_multiple(is_definite: bool):
+@pytest.mark.parametrize("size", [1.0, 1e-200, 1e200])
+def test_start_is_the_nearest_multiple(is_definite: bool, size: float):
     tags = {"positive_definite"} if is_definite else set()
-    M = kx.operators.Dense(DENSE, tags=tags)
+    M = kx.operators.Dense(size * DENSE, tags=tags)
     x, b = NOISY.ravel(), B.ravel()
     test = x if is_definite else DENSE @ x
     x0, r0, is_used = eqx.filter_jit(nearest_multiple)(
@@ -51,7 +61,7 @@ def test_start_is_the_nearest_multiple(is_definite: bool):
     )
     expected = np.vdot(test, b) / np.vdot(test, DENSE @ x)
     assert is_used
-    assert np.allclose(x0, expected * x, rtol=1e-13)
+    assert np.allclose(size * x0, expected * x, rtol=1e-13)
     assert np.allclose(r0, b - expected * (DENSE @ x), atol=1e-13)
 
 

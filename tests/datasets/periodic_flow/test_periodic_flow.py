@@ -98,7 +98,7 @@ def test_random_states_have_their_scale_and_no_mean():
 
 
 def test_transformations_agree_with_single_runs():
-    flow = KolmogorovFlow((8, 8), dt=0.05)
+    flow = KolmogorovFlow((8, 8), wave_number=2, dt=0.05)
     states = jax.vmap(flow.initial)(jax.random.split(KEY, 2))
     batched = jax.vmap(lambda u: flow.run(u, 3))(states)
     assert np.allclose(batched[1], flow.run(states[1], 3), atol=1e-13)
@@ -124,6 +124,7 @@ def test_transformations_agree_with_single_runs():
         (lambda: KolmogorovFlow(dt=float("nan")), "dt must be positive"),
         (lambda: KolmogorovFlow(drag=-0.1), "drag must be finite and not negative"),
         (lambda: KolmogorovFlow(wave_number=0), "wave_number must be at least 1"),
+        (lambda: KolmogorovFlow((64, 12)), "wave_number must be less than a third"),
         (
             lambda: Burgers((16,)).run(np.zeros(16), 1),
             "u must be a real array of shape",

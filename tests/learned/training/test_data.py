@@ -114,6 +114,36 @@ def test_constant_channels_become_zero(dtype: str):
     assert np.allclose(normalizer.mean, 0.1)
 
 
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (1e40 * X, "channel 0 of inputs holds numbers to 3.*beyond what float32"),
+        (1e-50 * X, "channel 0 of inputs holds numbers to .*beyond what float32"),
+        (1e200 * X, "channel 0 of inputs holds numbers to .*beyond what float32"),
+        (X + 1e9, "channel 0 of inputs varies by .* less than float32.*resolves"),
+    ],
+)
+def test_channels_that_the_weights_do_not_resolve_are_refused(
+    fields: Any, message: str
+):
+    with pytest.raises(ValueError, match=message):
+        Normalizer.fitted(fields, np.float32, "inputs")
+
+
+def test_large_numbers_are_finite_and_bad_ones_are_named_without_a_warning():
+    training.Data(np.full_like(X, 3e38, np.float32), X)
+    bad = X.astype(np.float32)
+    bad[3, 0, 0], bad[4, 0, 0] = np.inf, -np.inf
+    with pytest.raises(ValueError, match="inputs of sample 3 and 1 others"):
+        training.Data(bad, X)
+
+
+@pytest.mark.parametrize("samples", [None, (slice(None), 0), np.array(3), [[1, 2]]])
+def test_what_is_no_choice_of_samples_is_refused(samples: Any):
+    with pytest.raises(TypeError, match="indexed by a slice, or by a list"):
+        training.Data(X, X)[samples]
+
+
 @pytest.fixture(scope="module")
 def darcy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("data") / "darcy"

@@ -201,3 +201,31 @@ def test_a_checkpoint_that_cannot_be_written_is_named(tmp_path: Path):
 def test_settings_out_of_range_are_refused(name: str, value: Any, message: str):
     with pytest.raises(ValueError, match=message):
         Settings(**{name: value})
+
+
+def test_training_without_a_finite_validation_has_no_best_model():
+    with pytest.raises(FloatingPointError, match="none of the 6 validations is finite"):
+        fit(
+            MODEL,
+            loss,
+            Settings(learning_rate=0.1, **QUIET),
+            data=jnp.zeros((), jnp.int32),
+            validate=lambda model: float("nan"),
+        )
+
+
+class Complex(eqx.Module):
+    weight: Any
+
+
+def test_complex_weights_and_large_gradients_descend():
+    """In single precision, where squares of the gradient are beyond the dtype."""
+
+    def distance(model: Complex, data: Any, key: Any) -> Any:
+        del key
+        return 1e25 * jnp.abs(model.weight - (3 - 2j)) ** 2, data
+
+    start = Complex(jnp.asarray(0.1 + 0.1j, jnp.complex64))
+    settings = Settings(**{**QUIET, "num_steps": 300}, learning_rate=0.1)
+    result = fit(start, distance, settings)
+    assert complex(result.model.weight) == pytest.approx(3 - 2j, abs=0.02)

@@ -70,6 +70,20 @@ def test_derivatives_of_no_error_and_of_nothing_are_zero():
     assert np.all(np.isfinite(values(y, zero)))
 
 
+def test_errors_do_not_depend_on_the_unit_and_not_a_number_stays_so():
+    y, p = fields(1, 2, N, N)[0], fields(1, 2, N, N, seed=1)[0]
+    expected = np.asarray(values(p, y))
+    for unit in (1e-200, 1e200):
+        found = np.asarray(values(unit * p, unit * y))
+        # The floor of the other one is a number in the unit of the field.
+        compared = [0, 2, 3] if unit < 1 else [0, 1, 2, 3]
+        assert np.allclose(found[compared], expected[compared], rtol=1e-6)
+    for slope, scaled in zip(slopes(p, y), slopes(1e200 * p, 1e200 * y), strict=True):
+        assert np.allclose(1e200 * np.asarray(scaled), slope, rtol=1e-6)
+    p[0, 3, 4] = np.nan
+    assert np.all(np.isnan(values(p, y)))
+
+
 @jax.jit
 def turned(x: Any, y: Any, keys: Any) -> Any:
     return jax.vmap(lambda key: square(x, y, key))(keys)

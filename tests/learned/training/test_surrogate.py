@@ -188,6 +188,14 @@ CHANGES: dict[str, tuple[Any, str]] = {
         lambda c: c["model"]["arguments"].update(width=5),
         r"architecture has \(5",
     ),
+    "huge": (
+        lambda c: c["model"]["arguments"].update(width=10**30),
+        "describes no object|architecture has",
+    ),
+    "infinite": (
+        lambda c: c.update(num_dimensions=float("inf")),
+        "describes no surrogate.*infinity",
+    ),
     "no model": (lambda c: c.pop("model"), "describes no surrogate.*model"),
     "a list": (lambda c: c.update(model=[1]), "describes no object"),
     "settings": (lambda c: c["settings"].update(seed="x"), "seed must be an integer"),
@@ -305,6 +313,12 @@ def test_fields_and_numbers_become_the_channels_of_their_names():
         s.start({"coefficient": np.ones((4, 5))})
     with pytest.raises(ValueError, match="must hold a field, got numbers alone"):
         s.start({"coefficient": 1.0, "source": 2.0})
+
+
+def test_fields_of_other_grids_are_not_rearranged():
+    s = surrogate(num_inputs=2)
+    with pytest.raises(ValueError, match="coefficient, source must lie on one grid"):
+        s.start({"coefficient": np.ones((4, 5)), "source": np.ones((5, 4))})
 
 
 def test_errors_are_means_over_the_samples():

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import numpy as np
 import pytest
 
 from krylax.learned import training
+from krylax.learned.neural_operators import Grid, UNet
 from krylax.learned.training import _run_folder
+from krylax.learned.training._state import differences, recorded_of
 
 from .models import examples, fields, pointwise
 
@@ -281,3 +284,54 @@ def test_model_without_a_grid_is_refused():
     settings = training.Settings(**QUIET)
     with pytest.raises(TypeError, match=r"model\(x, grid=None\)"):
         training.train(lambda x: x, TRAIN, None, settings)
+
+
+def test_folder_is_for_one_training_at_a_time(tmp_path: Path):
+    place = _run_folder.RunFolder(tmp_path / "run", 4)
+    with pytest.raises(BlockingIOError, match="another training is at work in"):
+        trained(tmp_path / "run")
+    place.close()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "file").touch()
+    with pytest.raises(ValueError, match="holds other files"):
+        _run_folder.RunFolder(tmp_path / "other", 4)
+    (tmp_path / "other" / "file").unlink()
+    _run_folder.RunFolder(tmp_path / "other", 4).close()
+
+
+def power(exponent: int, prediction: Any, target: Any, inputs: Any) -> Any:
+    del inputs
+    return jnp.mean((prediction - target) ** exponent)
+
+
+def test_functions_differ_by_what_is_bound_to_them():
+    model = pointwise()
+    square, same_one, other = (
+        recorded_of(model, training.Settings(loss=partial(power, n), num_steps=1), None)
+        for n in (2, 2, 4)
+    )
+    assert square == same_one
+    assert differences(square, other) == ["settings loss ['2'], here ['4']"]
+
+
+def test_validation_on_a_grid_that_does_not_fit_is_refused_at_once(tmp_path: Path):
+    x = fields(8, 1, 3, 7)
+    grid = Grid.uniform((4, 5))
+    model = jax.tree.map(
+        lambda leaf: np.zeros(leaf.shape, leaf.dtype),
+        eqx.filter_eval_shape(
+            lambda key: UNet(width=2, num_levels=1, key=key), jax.random.key(0)
+        ),
+    )
+    with pytest.raises(
+        ValueError, match=r"grid has shape \(4, 5\), the field \(3, 7\)"
+    ):
+        training.train(
+            model,
+            TRAIN,
+            training.Data(x, x),
+            training.Settings(**QUIET),
+            grid=grid,
+            folder=tmp_path / "run",
+        )
+    assert not (tmp_path / "run").exists()
