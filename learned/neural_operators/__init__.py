@@ -17,8 +17,7 @@
 - `_fno_ends.py`: What is before and behind the layers of a neural operator.
 - `_gelu.py`: The activation of the neural operators, v Φ(v) with the normal
   distribution Φ.
-- `_grid.py`: Where the values of a field lie: coordinates, periods and quadrature
-  weights.
+- `_grid.py`: A field and the grid that it is on, as the models take them.
 - `_ifactformer.py`: The implicit factorised transformer: one block of axial attention,
   iterated.
 - `_ifno.py`: The implicit Fourier neural operator: one layer, iterated.
@@ -33,10 +32,10 @@
   coarser.
 """
 
+from ..training import Grid as Grid
 from ..training import num_parameters as num_parameters
 from ._factformer import FactFormer as FactFormer
 from ._fno import FNO as FNO
-from ._grid import Grid as Grid
 from ._ifactformer import IFactFormer as IFactFormer
 from ._ifno import IFNO as IFNO
 from ._paper import from_paper as from_paper

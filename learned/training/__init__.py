@@ -8,6 +8,8 @@
 - `_frozen.py`: Numbers of a model that training leaves as they are.
 - `_from_dataset.py`: Examples from the data sets that `krylax.datasets.generate`
   publishes.
+- `_grid.py`: Where the values of a field lie: coordinates, periods and quadrature
+  weights.
 - `_loop.py`: The loop of all trainings: steps in compiled chunks, validations, the best
   model.
 - `_losses.py`: How far a predicted field is from the true one.
@@ -37,6 +39,7 @@ from ._fit import Result as Result
 from ._fit import fit as fit
 from ._from_dataset import from_dataset as from_dataset
 from ._frozen import Frozen as Frozen
+from ._grid import Grid as Grid
 from ._losses import h1 as h1
 from ._losses import relative_l2 as relative_l2
 from ._losses import vrmse as vrmse

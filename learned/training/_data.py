@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ...operators._arguments import require_count, shown
+from ._grid import Grid
 
 
 class Data:
@@ -17,6 +18,7 @@ class Data:
             with one target for each step in time.
         input_names: of the channels, for whoever reads the model.
         output_names: likewise.
+        grid: where the values lie, None for the default of each model.
 
     Attributes:
         inputs, outputs: arrays of floating-point numbers, the outputs with the axis of
@@ -45,7 +47,9 @@ class Data:
         *,
         input_names: Sequence[str] = (),
         output_names: Sequence[str] = (),
+        grid: Grid | None = None,
     ) -> None:
+        self.grid = grid
         self.inputs = _as_fields(inputs, "inputs")
         outputs = _as_fields(outputs, "outputs")
         if outputs.ndim == self.inputs.ndim:
@@ -130,6 +134,7 @@ class Data:
         found = object.__new__(Data)
         found.inputs, found.outputs = self.inputs[samples], self.outputs[samples]
         found.input_names, found.output_names = self.input_names, self.output_names
+        found.grid = self.grid
         if not len(found):
             raise ValueError(f"no samples are left by {shown(samples)}")
         return found
@@ -153,6 +158,10 @@ class Data:
         if inputs[2:] != outputs[3:]:
             raise ValueError(
                 f"expected {wanted}, got the grids {inputs[2:]} and {outputs[3:]}"
+            )
+        if self.grid is not None and self.grid.shape != inputs[2:]:
+            raise ValueError(
+                f"the fields have shape {inputs[2:]}, the grid {self.grid.shape}"
             )
         if 0 in inputs or 0 in outputs:
             raise ValueError(f"no data: the inputs have shape {inputs}")

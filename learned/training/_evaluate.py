@@ -24,7 +24,8 @@ def evaluate(
     Args:
         surrogate: of the outputs as a function of the inputs.
         data: the examples. Of outputs at several times the first is compared.
-        grid: another one than that of the training, such as a finer one.
+        grid: by default that of the data, and where they have none that of the
+            training.
         batch_size: samples that are computed at once.
 
     Returns:
@@ -50,6 +51,7 @@ def evaluate(
         )
     dtype = surrogate.input_normalizer.mean.dtype
     x, y = data.inputs.astype(dtype), data.outputs[:, 0].astype(dtype)
+    grid = data.grid if grid is None else grid
     grid = surrogate.grid if grid is None else grid
     size = min(batch_size, len(data))
     found = np.asarray(_errors(surrogate, grid, jnp.asarray(x), jnp.asarray(y), size))

@@ -10,6 +10,7 @@ from ...datasets import Dataset, open_dataset
 from ...datasets.store._dataset import read_values
 from ...operators._arguments import shown
 from ._data import Data
+from ._grid import grid_of_cells
 
 
 def from_dataset(
@@ -18,7 +19,7 @@ def from_dataset(
     inputs: Sequence[str],
     outputs: Sequence[str],
 ) -> Data:
-    """Return the samples of a data set that have a certified solution.
+    """Return the samples of a data set that have a certified solution, and its grid.
 
     Args:
         dataset: the folder of one, or what `open_dataset` returns.
@@ -45,7 +46,8 @@ def from_dataset(
         fields = {name: read_values(dataset, name)[good] for name in names}
         sides.append(as_channels(fields, num_axes, shape))
     (x, x_names), (y, y_names) = sides
-    return Data(x, y, input_names=x_names, output_names=y_names)
+    grid = grid_of_cells(list(dataset.coordinates.values()))
+    return Data(x, y, input_names=x_names, output_names=y_names, grid=grid)
 
 
 def as_channels(

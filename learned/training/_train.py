@@ -51,8 +51,8 @@ def train(
             `metrics.jsonl` with a line per validation, and `curves.png` at the end. The
             same call with the same folder goes on where it stopped, to the same result
             as without a stop; of what is done it returns the result.
-        grid: that the model is given with each field, any pytree; None for its own
-            default.
+        grid: that the model is given with each field, any pytree; by default that of
+            the data, and where they have none the model's own.
 
     Returns:
         The best `model`, in normalised units; the same in physical units as
@@ -85,6 +85,7 @@ def train(
     """
     require_settings(settings)
     require_function(model, "model", "(x, grid) -> y")
+    grid = data.grid if grid is None and isinstance(data, Data) else grid
     _require_fitting(data, validation, settings)
     dtype = dtype_of(model)
     objective = Objective(

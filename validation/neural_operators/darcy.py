@@ -11,12 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from models import CASES, Case
 from tables import number, table
 
 import krylax as kx
-from krylax.learned import neural_operators as no
 from krylax.learned import training
 
 TITLE = "Darcy flow"
@@ -48,7 +46,7 @@ def measure_part(part: str, folder: Path, *, is_fast: bool) -> dict[str, Any]:
     if is_fast:
         more = {"num_modes": (4, 4), "width": 8}
         case = case._replace(batch=4)
-    model, grid = case.make(**more), cells(n)
+    model = case.make(**more)
 
     def settings(num_steps: int) -> training.Settings:
         return settings_of(case, num_steps, counts["train"])
@@ -56,20 +54,19 @@ def measure_part(part: str, folder: Path, *, is_fast: bool) -> dict[str, Any]:
     steps = 4
     if not is_fast:
         path = folder / f"{part}.steps"
-        steps = planned_steps(path, minutes, model, data["train"], settings, grid)
+        steps = planned_steps(path, minutes, model, data["train"], settings)
     result = training.train(
         model,
         data["train"],
         data["valid"],
         settings(steps),
-        grid=grid,
         folder=folder / part,
     )
     surrogate = result.surrogate
     assert surrogate is not None
     training.save(folder / f"{part}.surrogate", surrogate)
     found = training.evaluate(surrogate, data["test"])
-    on_fine = training.evaluate(surrogate, fine, grid=cells(2 * n))
+    on_fine = training.evaluate(surrogate, fine)
     return {
         "parameters": training.num_parameters(model),
         "num_steps": steps,
@@ -86,12 +83,6 @@ def samples(folder: Path, n: int, stream: str, count: int) -> training.Data:
         family = kx.datasets.Darcy(num_points=(n, n), stream=stream)
         kx.datasets.generate(family, count, place, rtol=RTOL)
     return training.from_dataset(place, inputs=["coefficient"], outputs=["solution"])
-
-
-def cells(n: int) -> no.Grid:
-    """The centres of n² cells of the unit square."""
-    x, w = (np.arange(n) + 0.5) / n, np.full(n, 1 / n)
-    return no.Grid((x, x), weights=(w, w))
 
 
 def settings_of(case: Case, num_steps: int, num_samples: int) -> training.Settings:
@@ -113,7 +104,7 @@ def planned_steps(
     model: Any,
     data: training.Data,
     settings: Callable[[int], training.Settings],
-    grid: Any,
+    grid: Any = None,
 ) -> int:
     """The steps that fit into the minutes; kept, as a training goes on with its own."""
     if not path.exists():

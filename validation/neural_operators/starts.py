@@ -50,9 +50,7 @@ def measure_part(part: str, folder: Path, *, is_fast: bool) -> dict[str, Any]:
         progress=False,
     )
     model = no.UNet(2, 1, 1, width=16, num_levels=4, key=jax.random.key(0))
-    result = training.train(
-        model, data["train"], data["valid"], settings, grid=darcy.cells(n)
-    )
+    result = training.train(model, data["train"], data["valid"], settings)
     surrogate = result.surrogate
     assert surrogate is not None
     error = training.evaluate(surrogate, data["test"])["relative_l2"]

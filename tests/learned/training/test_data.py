@@ -9,9 +9,10 @@ import pytest
 
 import krylax as kx
 from krylax.learned import training
+from krylax.learned.training import _grid
 from krylax.learned.training._normalizer import Normalizer
 
-from .models import fields
+from .models import fields, pointwise
 
 X, Y = fields(6, 2, 4, 5), fields(6, 1, 4, 5, seed=1)
 
@@ -177,3 +178,21 @@ def test_arrays_that_are_not_there_are_named(darcy: Path, as_users_run_it: None)
         training.from_dataset(darcy, inputs=name, outputs=["solution"])
     with pytest.raises(FileNotFoundError, match="there is no data set"):
         training.from_dataset(darcy / "nothing", inputs=["a"], outputs=["b"])
+
+
+def test_grid_of_data_is_that_of_training_and_evaluation():
+    grid = training.Grid((np.linspace(0, 1, 4) ** 2, np.arange(5.0)))
+    x = fields(8, 1, 4, 5)
+    data = training.Data(x, x, grid=grid)
+    settings = training.Settings(num_steps=1, batch_size=4, progress=False)
+    surrogate = training.train(pointwise(), data[:6], None, settings).surrogate
+    assert surrogate is not None
+    assert surrogate.grid is grid
+    with pytest.raises(ValueError, match=r"shape \(4, 5\), the grid \(5, 4\)"):
+        training.Data(x, x, grid=training.Grid(grid.coordinates[::-1]))
+
+
+def test_cells_have_their_widths_as_weights():
+    grid = _grid.grid_of_cells([(np.arange(4) + 0.5) / 4, np.array([0.0, 1.0, 3.0])])
+    assert np.allclose(grid.weights[0], 0.25)
+    assert np.allclose(grid.weights[1], [1.0, 1.5, 2.0])

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from krylax.learned import neural_operators as no
+from krylax.learned import training
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ def test_weights_integrate_at_the_order_of_the_trapezoidal_rule(
     errors = []
     for n in (8, 16, 32):
         (x,), (w,) = (
-            (grid := no.Grid.uniform((n,), periodic=periodic)).coordinates,
+            (grid := training.Grid.uniform((n,), periodic=periodic)).coordinates,
             (grid.weights),
         )
         f = np.exp(np.cos(2 * np.pi * x)) if periodic else np.exp(x)
@@ -31,19 +31,19 @@ def test_weights_integrate_at_the_order_of_the_trapezoidal_rule(
 
 def test_weights_of_stretched_points_sum_to_the_length():
     y = np.tanh(np.linspace(-2, 2, 9))
-    grid = no.Grid((y, np.arange(4) / 4), periodic=(False, True))
+    grid = training.Grid((y, np.arange(4) / 4), periodic=(False, True))
     assert [float(w.sum()) for w in grid.weights] == pytest.approx([y[-1] - y[0], 1])
     assert [float(n) for n in grid.lengths] == pytest.approx([y[-1] - y[0], 1])
 
 
 def test_weights_around_an_uneven_period_sum_to_it():
-    grid = no.Grid(([0.0, 0.1, 0.5],), periodic=True, lengths=(2.0,))
+    grid = training.Grid(([0.0, 0.1, 0.5],), periodic=True, lengths=(2.0,))
     assert grid.weights[0].tolist() == pytest.approx([0.8, 0.25, 0.95])
 
 
 def test_grid_passes_through_transformations():
     def total(stretch: Any) -> Any:
-        grid = no.Grid(
+        grid = training.Grid(
             (jnp.linspace(0, 1, 5) ** stretch, jnp.arange(3.0)), (False, True)
         )
         return sum(
@@ -73,4 +73,4 @@ def test_grid_passes_through_transformations():
 )
 def test_bad_grids_are_refused(arguments: tuple[Any, ...], message: str):
     with pytest.raises(ValueError, match=message):
-        no.Grid(*arguments)
+        training.Grid(*arguments)
