@@ -21,6 +21,7 @@ ALLOWED: dict[str, str] = {
     "tests/operators/grids": OUTSIDE,
     "tests/learned/gaussian_process": "grids and frequencies are chosen outside of jit",
     "tests/learned/conjugate_directions": "networks are drawn outside of jit",
+    "tests/learned/neural_operators/test_saved.py": USERS,
     "tests/solvers/factorization/test_direct.py": SEVERAL,
     "tests/operators/test_block.py": OUTSIDE,
     "tests/operators/test_jacobian.py": OUTSIDE,
