@@ -92,6 +92,11 @@ def load(path: str | PathLike[str], *, like: Any = None) -> Surrogate:
             raise FileNotFoundError(
                 f"{path.parent} holds no {FILE}: no training has validated there"
             )
+    if not path.exists():
+        raise FileNotFoundError(
+            f"there is no trained model at {path}; give the folder of a training, or "
+            "the file of training.save"
+        )
     contents = read_arrays(path, KIND, VERSION)
     try:
         return _read(contents, like, path)

@@ -237,7 +237,7 @@ def test_truncated_and_missing_files_are_refused(tmp_path: Path):
         training.load(tmp_path / "x")
     with pytest.raises(FileNotFoundError, match=r"holds no model\.safetensors"):
         training.load(tmp_path)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match="there is no trained model at"):
         training.load(tmp_path / "y")
 
 
