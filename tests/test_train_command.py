@@ -118,5 +118,5 @@ def test_what_is_not_there_is_named(run: Path, darcy: Path, capsys: Captured):
     assert main(["evaluate", str(run / "x"), str(darcy)]) == 2
     assert main(["evaluate", str(run), str(darcy), "--first", "7"]) == 2
     lines = capsys.readouterr().err.splitlines()
-    assert "No such file" in lines[0]
+    assert "there is no trained model at" in lines[0]
     assert "has the samples 0 to 6 with a solution" in lines[1]
