@@ -15,6 +15,7 @@ from models import CASES, Case
 from tables import number, table
 
 import krylax as kx
+from krylax.learned import neural_operators as no
 from krylax.learned import training
 
 TITLE = "Darcy flow"
@@ -90,6 +91,8 @@ def settings_of(case: Case, num_steps: int, num_samples: int) -> training.Settin
     return training.Settings(
         num_steps=num_steps,
         batch_size=case.batch,
+        # Example by example, what the attention stores stays in the cache.
+        accumulate=case.batch if case.cls is no.IFactFormer else 1,
         learning_rate=LEARNING_RATES[case.cls.__name__],
         weight_decay=1e-4,
         augment="square",
