@@ -1,5 +1,8 @@
 """Surrogates of turbulent channel flow, and large-eddy simulation on the same grid.
 
+The models are given velocities without the mean profile of the training, which is added
+to what they predict; "as published" is the model without options, of whole velocities.
+
 Each model is trained for 15 minutes to map a snapshot to the next one (`snapshots.py`),
 and rolled out for 400 of them, 24 h/u_τ, from three times that were not trained on.
 Beside them are persistence, the mean profile, and eddy viscosities on the same grid.
@@ -7,11 +10,13 @@ Beside them are persistence, the mean profile, and eddy viscosities on the same 
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import jax
+import matplotlib as mpl
 import numpy as np
 import snapshots
+import turbulence
 from darcy import planned_steps
 from tables import number, table
 
@@ -23,15 +28,22 @@ TITLE = "Turbulent channel flow"
 MINUTES = 15
 BATCH = 4
 NUM_STEPS = 400
-LATE = slice(200, 401)
-"""Snapshots of a rollout whose profiles are compared."""
 NUM_STARTS = 3
+NUM_CORRELATED = 10
+NEAR_WALL = 4
+"""The points 13.5 wall units from a wall."""
+RE_TAU = 180
+CORRELATED = 0.8
 LES_DT = 2e-3
 
+AS_PUBLISHED = "IFactFormer-m as published"
 SMALL = {"width": 48, "num_heads": 4, "head_width": 24, "num_iterations": 6}
+OPTIONS = {"quadrature": True, "periodic_rotary": True}
+PARALLEL, CHAINED = {**SMALL, "mixing": "parallel"}, {**SMALL, "mixing": "chained"}
 MODELS: dict[str, tuple[Any, dict[str, Any], int]] = {
-    "IFactFormer-m": (no.IFactFormer, {**SMALL, "mixing": "parallel"}, 3),
-    "IFactFormer-o": (no.IFactFormer, {**SMALL, "mixing": "chained"}, 2),
+    "IFactFormer-m": (no.IFactFormer, {**PARALLEL, **OPTIONS}, 3),
+    "IFactFormer-o": (no.IFactFormer, {**CHAINED, **OPTIONS}, 2),
+    AS_PUBLISHED: (no.IFactFormer, PARALLEL, 1),
     "FNO": (no.FNO, {"num_modes": (6, 8, 4), "width": 24, "num_layers": 4}, 2),
     "IFNO": (no.IFNO, {"num_modes": (6, 8, 4), "width": 24, "num_iterations": 6}, 2),
 }
@@ -41,15 +53,15 @@ ROWS = {
     for seed in range(seeds)
 }
 SUBGRID = ("smagorinsky", "dynamic_smagorinsky", "wale")
-PARTS = ("persistence and mean", *SUBGRID, *ROWS)
-FAST_PARTS = ("persistence and mean", "wale", "IFactFormer-m, seed 0")
+PARTS = ("persistence", *SUBGRID, *ROWS)
+FAST_PARTS = ("persistence", "wale", "IFactFormer-m, seed 0")
 
 
 def measure_part(part: str, folder: Path, *, is_fast: bool) -> dict[str, Any]:
     """One row."""
     fields = snapshots.snapshots(folder, is_fast=is_fast)
-    truth = profiles(fields)
     blocks = snapshots.split(fields)
+    truth = Truth.of(fields, snapshots.grid(is_fast=is_fast))
     steps = 4 if is_fast else NUM_STEPS
     if part in SUBGRID:
         return les(part, truth, steps, is_fast=is_fast)
@@ -57,32 +69,95 @@ def measure_part(part: str, folder: Path, *, is_fast: bool) -> dict[str, Any]:
         return baselines(blocks, truth)
     name, seed = ROWS[part]
     step, trained = surrogate(name, seed, blocks, folder, is_fast=is_fast)
-    found = {**trained, **one_step(step, blocks[2], truth)}
-    starts = np.linspace(0, len(blocks[2]) - 1, NUM_STARTS, dtype=int)
-    roll = jax.jit(lambda u: no.rollout(step, u, num_steps=steps))
-    found["rollouts"] = []
-    for i in starts:
+    return {
+        **trained,
+        **short(step, blocks[2], truth),
+        "rollouts": long(step, blocks[2], truth, steps),
+    }
+
+
+class Truth(NamedTuple):
+    """The statistics of all snapshots, and the points they are on."""
+
+    profiles: dict[str, np.ndarray]
+    spectra: dict[str, np.ndarray]
+    y: np.ndarray
+    lengths: tuple[float, float]
+
+    @classmethod
+    def of(cls, fields: np.ndarray, grid: no.Grid) -> Self:
+        """Return those of snapshots."""
+        y = np.asarray(grid.coordinates[1])
+        lengths = (float(grid.lengths[0]), float(grid.lengths[2]))
+        spectra = turbulence.spectra(fields, y, RE_TAU)
+        return cls(turbulence.profiles(fields), spectra, y, lengths)
+
+    def compared(self, fields: np.ndarray) -> dict[str, Any]:
+        """Return how far the statistics of fields are from these."""
+        profiles = turbulence.profiles(fields)
+        spectra = turbulence.spectra(fields, self.y, RE_TAU)
+        return {
+            **turbulence.differences(profiles, self.profiles),
+            "spectra": turbulence.spectral_error(spectra, self.spectra),
+            "divergence": turbulence.divergence(fields, self.y, self.lengths),
+            "kept": _listed({**profiles, **spectra}),
+        }
+
+
+def _listed(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    return {name: np.round(q, 5).tolist() for name, q in arrays.items()}
+
+
+def short(step: Any, block: np.ndarray, truth: Truth) -> dict[str, Any]:
+    """The error of one step, and the correlation with the truth after more of them."""
+    later = turbulence.fluctuations(block, truth.profiles)
+    predict = jax.jit(lambda u: jax.lax.map(step, u))
+    count = min(NUM_CORRELATED, len(block) // 2)
+    state, errors, correlated = block[: len(block) - count], [], []
+    for i in range(1, count + 1):
+        state = np.asarray(predict(state))
+        moved = turbulence.fluctuations(state, truth.profiles)
+        target = later[i : i + len(state)]
+        errors.append(turbulence.relative_error(moved, target))
+        correlated.append(float(turbulence.correlation(moved, target).mean()))
+    return {"one_step": errors[0], "errors": errors, "correlation": correlated}
+
+
+def long(
+    step: Any, block: np.ndarray, truth: Truth, num_steps: int
+) -> list[dict[str, Any]]:
+    """The late statistics of rollouts from the beginning, the middle and the end."""
+    roll = jax.jit(lambda u: no.rollout(step, u, num_steps=num_steps))
+    rows = []
+    for i in np.linspace(0, len(block) - 1, NUM_STARTS, dtype=int):
         begin = time.perf_counter()
-        result = jax.block_until_ready(roll(blocks[2][i]))
-        seconds = (time.perf_counter() - begin) / steps
-        late = np.asarray(result.values)[LATE if not is_fast else slice(1, None)]
-        found["rollouts"].append(
+        result = jax.block_until_ready(roll(block[i]))
+        taken = (time.perf_counter() - begin) / num_steps
+        values = np.asarray(result.values)
+        late = values[num_steps // 2 :]
+        rows.append(
             {
                 "first_nonfinite": int(result.first_nonfinite),
-                "seconds": seconds,
-                **differences(profiles(late), truth),
+                "seconds": taken,
+                **truth.compared(late),
+                "plane": np.round(values[-1][0, :, NEAR_WALL], 3).tolist(),
             }
         )
-    return found
+    return rows
 
 
 def surrogate(
     name: str, seed: int, blocks: Any, folder: Path, *, is_fast: bool
-) -> tuple[training.Surrogate, dict[str, Any]]:
-    """Train a model, or go on, and return it with what its training was."""
+) -> tuple[Any, dict[str, Any]]:
+    """Train a model, or go on, and return its map of velocities, and its training."""
     cls, arguments, _ = MODELS[name]
     model = cls(3, 3, 3, **arguments, key=jax.random.key(seed))
-    data, valid = (training.Data.of_trajectories(block[None]) for block in blocks[:2])
+    mean = snapshots.mean_profile(blocks[0])
+    if name == AS_PUBLISHED:
+        mean = 0 * mean
+    data, valid = (
+        training.Data.of_trajectories((block - mean)[None]) for block in blocks[:2]
+    )
     grid = snapshots.grid(is_fast=is_fast)
 
     def settings(num_steps: int) -> training.Settings:
@@ -90,6 +165,7 @@ def surrogate(
             num_steps=num_steps,
             batch_size=BATCH,
             learning_rate=1e-3,
+            loss="vrmse",
             augment=snapshots.symmetries,
             validate_every=min(num_steps, 200),
             seed=seed,
@@ -105,61 +181,32 @@ def surrogate(
     result = training.train(
         model, data, valid, settings(num_steps), grid=grid, folder=place
     )
-    assert result.surrogate is not None
-    return result.surrogate, {
+    trained = result.surrogate
+    assert trained is not None
+    return lambda u: trained(u - mean) + mean, {
         "parameters": training.num_parameters(model),
         "num_steps": num_steps,
         "validation": np.asarray(result.history["validation"]).tolist(),
     }
 
 
-def profiles(fields: np.ndarray) -> dict[str, np.ndarray]:
-    """Mean profiles of snapshots (times, 3, nx, ny, nz), folded over the middle."""
-    mean = fields.mean((0, 2, 4))
-    rest = fields - mean[None, :, None, :, None]
-    rms = np.sqrt((rest**2).mean((0, 2, 4)))
-    stress = -(rest[:, 0] * rest[:, 1]).mean((0, 1, 3))
-    found = {"U": mean[0], "u": rms[0], "v": rms[1], "w": rms[2]}
-    folded = {name: (q + q[::-1]) / 2 for name, q in found.items()}
-    return {**folded, "-uv": (stress - stress[::-1]) / 2}
-
-
-def differences(found: Any, truth: Any) -> dict[str, float]:
-    """Relative L² of each profile."""
+def baselines(blocks: Any, truth: Truth) -> dict[str, Any]:
+    """Persistence, and how far the test block is from all snapshots."""
     return {
-        name: float(np.linalg.norm(found[name] - q) / np.linalg.norm(q))
-        for name, q in truth.items()
+        **short(lambda u: u, blocks[2], truth),
+        **truth.compared(blocks[2]),
+        "truth": _listed({**truth.profiles, **truth.spectra}),
+        "y": truth.y.tolist(),
+        "plane": np.round(blocks[2][-1][0, :, NEAR_WALL], 3).tolist(),
     }
 
 
-def one_step(step: Any, block: np.ndarray, truth: Any) -> dict[str, float]:
-    """Relative L² of the fluctuations after a step, and of no step at all."""
-    mean = np.zeros((3, 1, len(truth["U"]), 1), np.float32)
-    mean[0, 0, :, 0] = truth["U"]
-    predicted = np.asarray(jax.jit(lambda u: jax.lax.map(step, u))(block[:-1]))
-    later = block[1:] - mean
-    size = np.linalg.norm(later.reshape(len(later), -1), axis=1)
-    errors = {"one_step": predicted - mean, "persistence": block[:-1] - mean}
-    return {
-        name: float(
-            np.mean(np.linalg.norm((q - later).reshape(len(later), -1), axis=1) / size)
-        )
-        for name, q in errors.items()
-    }
-
-
-def baselines(blocks: Any, truth: Any) -> dict[str, Any]:
-    """Persistence and the mean profile, and how far the test block is from all."""
-    step = one_step(lambda u: u, blocks[2], truth)
-    return {**step, "test block": differences(profiles(blocks[2]), truth)}
-
-
-def les(part: str, truth: Any, num_steps: int, *, is_fast: bool) -> dict[str, Any]:
+def les(part: str, truth: Truth, num_steps: int, *, is_fast: bool) -> dict[str, Any]:
     """The eddy viscosity of a name on the grid of the snapshots."""
     n = snapshots.SHAPE
     fine = snapshots.channel(is_fast=is_fast)
     flow = channel_flow.Channel(
-        180,
+        RE_TAU,
         (n[0], n[1] - 2, n[2]),
         lengths=fine.grid.lengths,
         dt=LES_DT,
@@ -173,14 +220,27 @@ def les(part: str, truth: Any, num_steps: int, *, is_fast: bool) -> dict[str, An
         state = flow.run(state, every)
         fields.append(np.asarray(flow.filtered(state, n)))
     seconds = (time.perf_counter() - begin) / num_steps
-    late = np.stack(fields)[LATE if not is_fast else slice(None)]
-    return {"seconds": seconds, **differences(profiles(late), truth)}
+    late = np.stack(fields)[num_steps // 2 :]
+    return {
+        "seconds": seconds,
+        **truth.compared(late),
+        "plane": np.round(fields[-1][0, :, NEAR_WALL], 3).tolist(),
+    }
 
 
 def markdown(found: dict[str, Any]) -> str:
     """A line per row; of rollouts the worst of three."""
-    names = ("U", "u", "v", "w", "-uv")
-    header = ["", "one step", "no step", "not finite at", *names, "ms per snapshot"]
+    names = ("U", "u", "v", "w", "-uv", "spectra", "divergence")
+    header = [
+        "",
+        "parameters",
+        "steps of training",
+        "one step",
+        "correlated, Δ",
+        "not finite at",
+        *names,
+        "ms per Δ",
+    ]
     lines = []
     for part, of in found.items():
         rows = of.get("rollouts", [of])
@@ -188,16 +248,76 @@ def markdown(found: dict[str, Any]) -> str:
         lines.append(
             [
                 part.replace("_", " "),
+                *[str(of.get(key, "")) for key in ("parameters", "num_steps")],
                 number(of["one_step"]) if "one_step" in of else "",
-                number(of["persistence"]) if "persistence" in of else "",
+                number(time_of(of["correlation"])) if "correlation" in of else "",
                 ", ".join(str(end) for end in ends if end >= 0),
-                *[
-                    number(max(row[name] for row in rows)) if name in rows[0] else ""
-                    for name in names
-                ],
+                *[number(max(row[name] for row in rows)) for name in names],
                 number(1e3 * np.median([row["seconds"] for row in rows]))
                 if "seconds" in rows[0]
                 else "",
             ]
         )
     return table(header, lines)
+
+
+def time_of(correlation: list[float]) -> float:
+    """The steps, between whole ones, after which a correlation is below 0.8."""
+    values = np.array([1.0, *correlation])
+    below = np.flatnonzero(values < CORRELATED)
+    if not len(below):
+        return float(len(correlation))
+    i = int(below[0])
+    return float(i - 1 + (values[i - 1] - CORRELATED) / (values[i - 1] - values[i]))
+
+
+def draw(found: dict[str, Any], folder: Path) -> None:
+    """Profiles, spectra and a plane near the wall: of the first seed, first rollout."""
+    if "persistence" not in found:
+        return
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    base = found["persistence"]
+    rows = {
+        part.removesuffix(", seed 0").replace("_", " "): of.get("rollouts", [of])[0]
+        for part, of in found.items()
+        if part != "persistence" and ", seed 1" not in part and ", seed 2" not in part
+    }
+    y = np.array(base["y"])
+    half = len(y) // 2 + 1
+    wall_units = RE_TAU * (y - y[0])[:half]
+    labels = {"U": "U⁺", "u": "u′⁺", "v": "v′⁺", "w": "w′⁺", "-uv": "−u′v′⁺"}
+    spectra = [name for name in base["truth"] if "," in name]
+    figure, axes = plt.subplots(2, 5, figsize=(16, 7), layout="constrained")
+    for ax, (name, label) in zip(axes[0], labels.items(), strict=True):
+        for part, row in rows.items():
+            ax.plot(wall_units, row["kept"][name][:half], label=part)
+        ax.plot(wall_units, base["truth"][name][:half], "k--", label="simulation")
+        ax.set(xlabel="y⁺", title=label)
+    for ax, name in zip(axes[1], spectra, strict=False):
+        for row in rows.values():
+            energy = row["kept"][name]
+            ax.loglog(np.arange(1, 1 + len(energy)), energy)
+        energy = base["truth"][name]
+        ax.loglog(np.arange(1, 1 + len(energy)), energy, "k--")
+        ax.set(xlabel="waves in the box", title=f"energy of u′: {name}")
+    axes[1, 4].axis("off")
+    handles, names = axes[0, 0].get_legend_handles_labels()
+    axes[1, 4].legend(handles, names, loc="center")
+    figure.savefig(folder / "channel-profiles.png", dpi=90)
+    plt.close(figure)
+    planes = {"simulation": base["plane"]} | {
+        k: row["plane"] for k, row in rows.items()
+    }
+    figure, axes = plt.subplots(
+        2, -(-len(planes) // 2), figsize=(13, 4), layout="constrained", squeeze=False
+    )
+    for ax in axes.flat:
+        ax.axis("off")
+    for ax, (part, plane) in zip(axes.flat, planes.items(), strict=False):
+        image = ax.imshow(np.array(plane).T, origin="lower", vmin=0, vmax=18)
+        ax.set_title(part, fontsize=9)
+    figure.colorbar(image, ax=axes, label="u⁺ at y⁺ = 13.5")
+    figure.savefig(folder / "channel-planes.png", dpi=90)
+    plt.close(figure)

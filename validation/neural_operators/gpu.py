@@ -72,13 +72,10 @@ def measured(
     path = folder / f"{name}.steps"
     num_steps = planned_steps(path, minutes, model, data, settings, grid)
     result = training.train(model, data, valid, settings(num_steps), grid=grid)
-    step, truth = result.surrogate, channel.profiles(fields)
+    step, truth = result.surrogate, channel.Truth.of(fields, grid)
     assert step is not None
-    found = {"num_steps": num_steps, **channel.one_step(step, blocks[2], truth)}
-    rolled = jax.jit(lambda u: no.rollout(step, u, num_steps=NUM_STEPS))(blocks[2][0])
-    late = np.asarray(rolled.values)[channel.LATE]
-    found["first_nonfinite"] = int(rolled.first_nonfinite)
-    return found | channel.differences(channel.profiles(late), truth)
+    found = {"num_steps": num_steps, **channel.short(step, blocks[2], truth)}
+    return found | {"rollouts": channel.long(step, blocks[2], truth, NUM_STEPS)}
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ import channel
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import matplotlib as mpl
 import numpy as np
 import snapshots
 from tables import number, table
@@ -51,15 +52,18 @@ def measure_part(part: str, folder: Path, *, is_fast: bool) -> dict[str, Any]:
     mixing, norm, seed = ROWS[part]
     fields = snapshots.snapshots(folder, is_fast=is_fast)
     blocks, grid = snapshots.split(fields), snapshots.grid(is_fast=is_fast)
-    data, valid = (training.Data.of_trajectories(block[None]) for block in blocks[:2])
+    mean = snapshots.mean_profile(blocks[0])
+    data, valid, test = (
+        training.Data.of_trajectories((block - mean)[None]) for block in blocks
+    )
     model = no.IFactFormer(
         3, 3, 3, **MODEL, mixing=mixing, norm=norm, key=jax.random.key(seed)
     )
     found: dict[str, Any] = {"kernels": {}}
     lengths = (0, 2) if is_fast else LENGTHS
-    unit = training.Data.of_trajectories(blocks[2][None])
-    samples = (unit.inputs - unit.inputs.mean()) / unit.inputs.std()
-    step: Any = None
+    kept = test.inputs / data.inputs.std((0, 2, 3, 4))[:, None, None, None]
+    kept = kept[:NUM_SAMPLES].astype(np.float32)
+    surrogate: Any = None
     trained: Any = model
     for length in lengths:
         if length:
@@ -68,23 +72,28 @@ def measure_part(part: str, folder: Path, *, is_fast: bool) -> dict[str, Any]:
                 num_steps=length,
                 batch_size=BATCH,
                 schedule="constant",
+                loss="vrmse",
                 augment=snapshots.symmetries,
                 validate_every=min(length, 100),
                 seed=seed,
                 progress=False,
             )
             result = training.train(model, data, valid, settings, grid=grid)
-            step, trained = result.surrogate, result.model
+            surrogate, trained = result.surrogate, result.model
             found["validation"] = np.asarray(result.history["validation"]).tolist()
-        kept = samples[:NUM_SAMPLES].astype(np.float32)
         found["kernels"][str(length)] = described(trained, kept, grid)
-    truth = channel.profiles(fields)
+    found["drawn"] = {
+        name: np.round(np.asarray(K[-1, 0]), 4).tolist()
+        for name, K in zip(AXES, _kernels(trained, kept[0], grid), strict=True)
+    }
+    truth = channel.Truth.of(fields, grid)
     steps = 4 if is_fast else NUM_STEPS
-    rolled = jax.jit(lambda u: no.rollout(step, u, num_steps=steps))(blocks[2][0])
-    late = np.asarray(rolled.values)[slice(1, None) if is_fast else channel.LATE]
-    found["first_nonfinite"] = int(rolled.first_nonfinite)
-    found |= channel.differences(channel.profiles(late), truth)
-    return found | channel.one_step(step, blocks[2], truth)
+
+    def step(u: Any) -> Any:
+        return surrogate(u - mean) + mean
+
+    found["rollouts"] = channel.long(step, blocks[2], truth, steps)
+    return found | channel.short(step, blocks[2], truth)
 
 
 @eqx.filter_jit
@@ -135,8 +144,12 @@ def markdown(found: dict[str, Any]) -> str:
             part,
             number(min(of["validation"])),
             number(of["one_step"]),
-            str(of["first_nonfinite"]) if of["first_nonfinite"] >= 0 else "",
-            *[number(of[name]) for name in names],
+            ", ".join(
+                str(row["first_nonfinite"])
+                for row in of["rollouts"]
+                if row["first_nonfinite"] >= 0
+            ),
+            *[number(max(row[name] for row in of["rollouts"])) for name in names],
         ]
         for part, of in found.items()
     ]
@@ -148,3 +161,26 @@ def markdown(found: dict[str, Any]) -> str:
     ]
     more = ["mixing, norm", "steps", "axis", "rank", "diagonal", "distance"]
     return table(header, lines) + "\n\n" + table(more, kernels)
+
+
+def draw(found: dict[str, Any], folder: Path) -> None:
+    """The kernels of the last iteration and first head, trained, of the first seed."""
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    parts = [part for part in found if part.endswith("seed 0")]
+    figure, axes = plt.subplots(
+        len(AXES),
+        max(len(parts), 1),
+        figsize=(2.6 * max(len(parts), 1), 7),
+        layout="constrained",
+        squeeze=False,
+    )
+    for column, part in zip(axes.T, parts, strict=True):
+        column[0].set_title(part.removesuffix(", seed 0"), fontsize=10)
+        for ax, (name, K) in zip(column, found[part]["drawn"].items(), strict=True):
+            size = np.abs(K).max()
+            ax.imshow(K, cmap="RdBu", vmin=-size, vmax=size)
+            ax.set(xticks=[], yticks=[], ylabel=f"K_{name}")
+    figure.savefig(folder / "kernels.png", dpi=80)
+    plt.close(figure)

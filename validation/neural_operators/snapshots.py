@@ -66,6 +66,14 @@ def split(fields: np.ndarray) -> tuple[np.ndarray, ...]:
     return training.blocks(fields, FRACTIONS, gap=gap)
 
 
+def mean_profile(fields: np.ndarray) -> np.ndarray:
+    """The mean profile (3, 1, ny, 1) of snapshots, that of u, even in y."""
+    mean = fields[:, 0].mean((0, 1, 3))
+    profile = np.zeros((3, 1, len(mean), 1), fields.dtype)
+    profile[0, 0, :, 0] = (mean + mean[::-1]) / 2
+    return profile
+
+
 def grid(*, is_fast: bool) -> no.Grid:
     """The points of the snapshots; weights on the walls are zero."""
     at = channel(is_fast=is_fast).filtered_grid(SHAPE)

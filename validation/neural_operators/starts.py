@@ -4,8 +4,12 @@ A U-Net is trained on 1000 samples of 64² cells by each of three losses, for as
 steps: relative L², the error in the norm of the operator, and the residual that two
 steps of CG with multigrid leave. Each prediction starts solves as it is, and at the
 best length (`ScaledStart`), to several tolerances with several solvers.
+
+The training pays after so many solves as its seconds are more than what a prediction
+and the solve from it save of one.
 """
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +28,7 @@ TITLE = "Starts of certified solves"
 RTOLS = (1e-2, 1e-3, 1e-5, 1e-8)
 NUM_STEPS = 3000
 NUM_SOLVED = 50
+NUM_TIMED = 20
 NUM_POINTS = 64
 PARTS = ("l2", "energy", "through the solver")
 FAST_PARTS = ("energy",)
@@ -50,13 +55,20 @@ def measure_part(part: str, folder: Path, *, is_fast: bool) -> dict[str, Any]:
         progress=False,
     )
     model = no.UNet(2, 1, 1, width=16, num_levels=4, key=jax.random.key(0))
-    result = training.train(model, data["train"], data["valid"], settings)
+    result = training.train(
+        model, data["train"], data["valid"], settings, folder=folder / f"starts-{part}"
+    )
     surrogate = result.surrogate
     assert surrogate is not None
     error = training.evaluate(surrogate, data["test"])["relative_l2"]
     count = 2 if is_fast else NUM_SOLVED
     rows = [
-        {"solver": name, "rtol": rtol, **compared(surrogate, family, M, rtol, count)}
+        {
+            "solver": name,
+            "rtol": rtol,
+            **compared(surrogate, family, M, rtol, count),
+            **seconds(surrogate, family, M, rtol, min(count, NUM_TIMED)),
+        }
         for name, M in SOLVERS.items()
         for rtol in RTOLS
     ]
@@ -98,25 +110,49 @@ def loss_of(part: str, family: Any) -> Any:
 
 
 @eqx.filter_jit
-def _steps(A: Any, b: Any, M: Any, rtol: Any, x0: Any) -> Any:
-    sol = kx.solve(A, b, kx.solvers.CG(rtol), preconditioner=M, x0=x0)
-    return sol.stats.num_steps
+def _solved(A: Any, b: Any, M: Any, rtol: Any, x0: Any) -> Any:
+    return kx.solve(A, b, kx.solvers.CG(rtol), preconditioner=M, x0=x0)
+
+
+@eqx.filter_jit
+def _predicted(surrogate: training.Surrogate, k: Any) -> Any:
+    return surrogate.start({"coefficient": k})
 
 
 def compared(
-    surrogate: Any, family: Any, M: Any, rtol: float, count: int
+    surrogate: training.Surrogate, family: Any, M: Any, rtol: float, count: int
 ) -> dict[str, float]:
     """The mean steps from zero, from predictions, and from scaled ones."""
     steps: dict[str, list[int]] = {"zero": [], "prediction": [], "scaled": []}
-    predict = eqx.filter_jit(lambda k: surrogate(k[None])[0])
     for i in range(count):
         parameters = family.sample(i)
         A, b = family.system(parameters)
-        u = predict(jnp.asarray(parameters["coefficient"]))
-        starts = {"zero": None, "prediction": u, "scaled": kx.solvers.ScaledStart(u)}
+        start = _predicted(surrogate, jnp.asarray(parameters["coefficient"]))
+        starts = {"zero": None, "prediction": start.value, "scaled": start}
         for name, x0 in starts.items():
-            steps[name].append(int(_steps(A, b, M, rtol, x0)))
+            solution = _solved(A, b, M, rtol, x0)
+            assert solution.status == 0
+            steps[name].append(int(solution.stats.num_steps))
     return {name: float(np.mean(found)) for name, found in steps.items()}
+
+
+def seconds(
+    surrogate: training.Surrogate, family: Any, M: Any, rtol: float, count: int
+) -> dict[str, float]:
+    """The median seconds of a solve from zero, and of a prediction with its solve."""
+    taken: dict[str, list[float]] = {"seconds_zero": [], "seconds_start": []}
+    for i in range(count):
+        parameters = family.sample(i)
+        A, b = family.system(parameters)
+        k = jnp.asarray(parameters["coefficient"])
+        begin = time.perf_counter()
+        jax.block_until_ready(_solved(A, b, M, rtol, None).value)
+        middle = time.perf_counter()
+        start = _predicted(surrogate, k)
+        jax.block_until_ready(_solved(A, b, M, rtol, start).value)
+        taken["seconds_zero"].append(middle - begin)
+        taken["seconds_start"].append(time.perf_counter() - middle)
+    return {name: float(np.median(found)) for name, found in taken.items()}
 
 
 def markdown(found: dict[str, Any]) -> str:
@@ -129,11 +165,16 @@ def markdown(found: dict[str, Any]) -> str:
         "from the prediction",
         "scaled",
         "saved",
+        "ms from zero",
+        "ms with the prediction",
+        "pays after solves",
     ]
     lines = []
     for name, part in found.items():
         for row in part["rows"]:
             saved = 1 - row["scaled"] / row["zero"]
+            gain = row["seconds_zero"] - row["seconds_start"]
+            pays = f"{part['training_seconds'] / gain:.0f}" if gain > 0 else "never"
             lines.append(
                 [
                     f"{name} ({number(part['error'])})",
@@ -141,6 +182,9 @@ def markdown(found: dict[str, Any]) -> str:
                     f"{row['rtol']:g}",
                     *[number(row[key]) for key in ("zero", "prediction", "scaled")],
                     f"{100 * saved:.0f} %",
+                    number(1e3 * row["seconds_zero"]),
+                    number(1e3 * row["seconds_start"]),
+                    pays,
                 ]
             )
     return table(header, lines)

@@ -1,0 +1,102 @@
+"""What is measured of fields of wall turbulence, (times, 3, nx, ny, nz) on points.
+
+profiles     U, u', v', w' and -u'v', means over time and both halves;
+spectra      the energy of u' by wavenumber along x and z, near the wall and in the
+             middle, and the mean of |log₁₀| of the ratio of two of them;
+correlation  of the fluctuations of two fields over all points and channels;
+divergence   its rms over that of the gradient: by Fourier series along x and z, and
+             by differences of second order along y.
+"""
+
+from typing import Any
+
+import numpy as np
+
+NEAR_WALL = 15.0
+"""In wall units."""
+
+
+def profiles(fields: np.ndarray) -> dict[str, np.ndarray]:
+    """Mean profiles, folded over the middle."""
+    mean = fields.mean((0, 2, 4))
+    rest = fields - mean[None, :, None, :, None]
+    rms = np.sqrt((rest**2).mean((0, 2, 4)))
+    stress = -(rest[:, 0] * rest[:, 1]).mean((0, 1, 3))
+    found = {"U": mean[0], "u": rms[0], "v": rms[1], "w": rms[2]}
+    folded = {name: (q + q[::-1]) / 2 for name, q in found.items()}
+    return {**folded, "-uv": (stress - stress[::-1]) / 2}
+
+
+def differences(found: Any, truth: Any) -> dict[str, float]:
+    """Relative L² of each profile."""
+    return {
+        name: float(np.linalg.norm(found[name] - q) / np.linalg.norm(q))
+        for name, q in truth.items()
+    }
+
+
+def fluctuations(fields: np.ndarray, truth: Any) -> np.ndarray:
+    """The fields without the true mean profile."""
+    fields = np.array(fields)
+    fields[..., 0, :, :, :] -= truth["U"][None, :, None]
+    return fields
+
+
+def relative_error(found: np.ndarray, truth: np.ndarray) -> float:
+    """The mean over times of the relative L² of fields, without their mean profile."""
+    axes = (-4, -3, -2, -1)
+    sizes = np.sqrt((truth**2).sum(axes))
+    return float(np.mean(np.sqrt(((found - truth) ** 2).sum(axes)) / sizes))
+
+
+def correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The correlation of fluctuations (..., 3, nx, ny, nz)."""
+    axes = (-4, -3, -2, -1)
+    products = [(p * q).sum(axes) for p, q in ((a, b), (a, a), (b, b))]
+    return products[0] / np.sqrt(products[1] * products[2])
+
+
+def spectra(fields: np.ndarray, y: np.ndarray, re_tau: float) -> dict[str, np.ndarray]:
+    """The energy of u' by wavenumber, of planes near both walls and in the middle."""
+    y_plus = re_tau * np.minimum(y - y[0], y[-1] - y)
+    near = int(np.argmin(np.abs(y_plus[: len(y) // 2] - NEAR_WALL)))
+    planes = {"wall": (near, len(y) - 1 - near), "middle": (len(y) // 2,)}
+    rest = fields[:, 0] - fields[:, 0].mean((0, 1, 3))[None, None, :, None]
+    found = {}
+    for name, rows in planes.items():
+        plane = rest[:, :, list(rows), :]
+        for axis, at in (("x", 1), ("z", 3)):
+            size = np.abs(np.fft.rfft(plane, axis=at) / plane.shape[at]) ** 2
+            others = tuple(a for a in range(4) if a != at)
+            found[f"{name}, k_{axis}"] = size.mean(others)[1:]
+    return found
+
+
+def spectral_error(found: Any, truth: Any) -> float:
+    """The mean |log₁₀| of the ratio of spectra."""
+    return float(np.mean([np.abs(np.log10(found[k] / truth[k])).mean() for k in truth]))
+
+
+def divergence(fields: np.ndarray, y: np.ndarray, lengths: Any) -> float:
+    """The rms of the divergence over that of the gradient, inside the walls."""
+    waves = {
+        axis: 2j * np.pi * np.fft.fftfreq(fields.shape[axis], 1 / fields.shape[axis])
+        for axis in (2, 4)
+    }
+
+    def derivative(q: np.ndarray, axis: int) -> np.ndarray:
+        if axis == 3:
+            return np.gradient(q, y, axis=2)
+        shape = [1, 1, 1, 1]
+        shape[axis - 1] = -1
+        k = (waves[axis] / lengths[0 if axis == 2 else 1]).reshape(shape)
+        spectrum = np.fft.fft(q, axis=axis - 1)
+        return np.fft.ifft(k * spectrum, axis=axis - 1).real
+
+    inner = (slice(None), slice(None), slice(1, -1), slice(None))
+    parts = [derivative(fields[:, c], axis)[inner] for c, axis in enumerate((2, 3, 4))]
+    slopes = [
+        derivative(fields[:, c], axis)[inner] for c in range(3) for axis in (2, 3, 4)
+    ]
+    total = sum((s**2).mean() for s in slopes)
+    return float(np.sqrt((sum(parts) ** 2).mean() / total))
