@@ -25,12 +25,6 @@ from krylax.learned import neural_operators as no
 from krylax.learned import training
 
 TITLE = "Mixing and norm of the factorised transformer"
-MODEL: dict[str, Any] = {
-    "width": 32,
-    "num_heads": 4,
-    "head_width": 16,
-    "num_iterations": 4,
-}
 LENGTHS = (0, 300, 1200)
 BATCH = 4
 NUM_STEPS = 400
@@ -57,7 +51,7 @@ def measure_part(part: str, folder: Path, *, is_fast: bool) -> dict[str, Any]:
         training.Data.of_trajectories((block - mean)[None]) for block in blocks
     )
     model = no.IFactFormer(
-        3, 3, 3, **MODEL, mixing=mixing, norm=norm, key=jax.random.key(seed)
+        3, 3, 3, **channel.SMALL, mixing=mixing, norm=norm, key=jax.random.key(seed)
     )
     found: dict[str, Any] = {"kernels": {}}
     lengths = (0, 2) if is_fast else LENGTHS
@@ -138,16 +132,16 @@ def measures(K: np.ndarray) -> dict[str, float]:
 def markdown(found: dict[str, Any]) -> str:
     """A line per model, and one per model, axis and length for the kernels."""
     names = ("U", "u", "v", "w", "-uv")
-    header = ["mixing, norm", "validation", "one step", "not finite at", *names]
+    header = ["mixing, norm", "validation", "one step", "blows up at", *names]
     lines = [
         [
             part,
             number(min(of["validation"])),
             number(of["one_step"]),
             ", ".join(
-                str(row["first_nonfinite"])
+                str(row["blown_up"])
                 for row in of["rollouts"]
-                if row["first_nonfinite"] >= 0
+                if row["blown_up"] is not None
             ),
             *[number(max(row[name] for row in of["rollouts"])) for name in names],
         ]
