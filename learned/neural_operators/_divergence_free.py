@@ -10,7 +10,7 @@ W_i^(1/2) D_i W_i^(-1/2) along its own axis. Its eigenvectors are sines and cosi
 the periodic axes, and left singular vectors of B_i between walls, whose eigenvalues
 are thus as accurate as in the first power. So one step of `FastDiagonalization` solves
 it; a second solve, for the divergence of the result, takes away what rounding left,
-which in 32 bits on stretched points is a hundred times the rounding of D u itself.
+which on stretched points is more than the rounding of D u itself.
 
 The pressure of a staggered grid sees all modes. This one, at the points themselves,
 does not see those that no D_i sees: the highest mode of an even periodic axis, and of
@@ -36,6 +36,7 @@ from jaxtyping import Array, Float
 
 from ...operators import Dense, KroneckerSum
 from ...operators._along_axis import multiply_along
+from ...operators._control_flow import scan
 from ...solvers import FastDiagonalization
 from ...solvers._solve import solve
 from ...solvers.factorization._fast_diagonalization import FastDiagonalInverse
@@ -44,8 +45,11 @@ from ._derivative import fourier_modes, periodic_derivative, wall_derivative
 from ._grid import Grid
 from ._walls import along, as_channels, fitted
 
-SMALLEST = 10
-"""In units of eps and of the largest: singular values below are zeros."""
+SMALLEST = 2 / 3
+"""Power of eps, in units of the largest, below which a singular value σ is a zero, as
+it is but for rounding where points are symmetric. Counted as one it would let (eps/σ)²
+of the field into the result, as a zero it leaves σ times the field in the divergence.
+The smallest that are none are about the smallest spacing over the length."""
 
 
 class DivergenceFree(eqx.Module):
@@ -100,12 +104,7 @@ class DivergenceFree(eqx.Module):
             fields: (channels, *shape).
             grid: that it is on.
         """
-        fields, grid, channels = self._fitted(fields, grid)
-        projected = _projected(fields[channels], grid)
-        if len(fields) == len(channels):
-            # In the order of the channels, which may be another than that of the axes.
-            return projected[np.argsort(channels)]
-        return fields.at[channels].set(projected)
+        return _constrained(*self._fitted(fields, grid))
 
     def divergence(
         self, fields: Float[Array, "..."], grid: Grid | None
@@ -116,10 +115,9 @@ class DivergenceFree(eqx.Module):
             fields: (channels, *shape).
             grid: that it is on.
         """
-        fields, grid, channels = self._fitted(fields, grid)
-        return _divergence(_lines(grid, fields.dtype), fields[channels])
+        return _divergence_of(*self._fitted(fields, grid))
 
-    def _fitted(self, fields: Any, grid: Any) -> tuple[Any, Grid, np.ndarray]:
+    def _fitted(self, fields: Any, grid: Any) -> tuple[Any, Grid, tuple[int, ...]]:
         fields, channels = fitted(fields, grid, self.channels, "DivergenceFree")
         if len(channels) != len(grid.shape):
             raise ValueError(
@@ -128,7 +126,7 @@ class DivergenceFree(eqx.Module):
                 "the order of the axes, DivergenceFree(channels=(0, 1, 2))"
             )
         _require_equal_spacings(grid)
-        return fields, grid, np.asarray(channels)
+        return fields, grid, channels
 
 
 register(DivergenceFree)
@@ -159,12 +157,12 @@ class Line(eqx.Module):
 
 
 def _lines(grid: Grid, dtype: Any) -> tuple[Line, ...]:
-    lines = [_line(grid, axis) for axis in range(len(grid.shape))]
+    lines = [_line(grid, axis, dtype) for axis in range(len(grid.shape))]
     # Found in the dtype of the grid, in which points that are symmetric are so.
     return tuple(jax.tree.map(lambda a: lax.stop_gradient(a).astype(dtype), lines))
 
 
-def _line(grid: Grid, axis: int) -> Line:
+def _line(grid: Grid, axis: int, other: Any) -> Line:
     n, dtype = grid.shape[axis], grid.coordinates[axis].dtype
     if grid.periodic[axis]:
         length = grid.lengths[axis]
@@ -186,7 +184,8 @@ def _line(grid: Grid, axis: int) -> Line:
         values = (2 * np.pi / length * jnp.asarray(numbers, dtype)) ** 2
     else:
         vectors, singular, _ = jnp.linalg.svd(lax.stop_gradient(B))
-        floor = SMALLEST * jnp.finfo(dtype).eps * singular[0]
+        eps = max(float(jnp.finfo(each).eps) for each in (dtype, other))
+        floor = eps**SMALLEST * singular[0]
         values = jnp.where(singular > floor, singular, 0) ** 2
     slope = free[:, None] * B.T
     symmetric = jnp.matmul(B, B.T, precision=Precision.HIGHEST)
@@ -194,10 +193,24 @@ def _line(grid: Grid, axis: int) -> Line:
 
 
 @eqx.filter_jit
+def _constrained(
+    fields: Float[Array, "..."], grid: Grid, channels: tuple[int, ...]
+) -> Float[Array, "..."]:
+    chosen = np.asarray(channels)
+    lines = _lines(grid, fields.dtype)
+    return fields.at[chosen].set(_projected(fields[chosen], lines))
+
+
+@eqx.filter_jit
+def _divergence_of(
+    fields: Float[Array, "..."], grid: Grid, channels: tuple[int, ...]
+) -> Float[Array, "..."]:
+    return _divergence(_lines(grid, fields.dtype), fields[np.asarray(channels)])
+
+
 def _projected(
-    velocity: Float[Array, "axes ..."], grid: Grid
+    velocity: Float[Array, "axes ..."], lines: tuple[Line, ...]
 ) -> Float[Array, "axes ..."]:
-    lines = _lines(grid, velocity.dtype)
     A = KroneckerSum(
         *[Dense(line.symmetric, tags="positive_semidefinite") for line in lines]
     )
@@ -208,13 +221,14 @@ def _projected(
             for axis, (u, line) in enumerate(zip(velocity, lines, strict=True))
         ]
     )
-    for _ in range(2):
-        b = _scaled(_divergence(lines, velocity), lines)
+
+    def corrected(u: Float[Array, "axes ..."], _: None) -> tuple[Any, None]:
+        b = _scaled(_divergence(lines, u), lines)
         # Exactly one step, so that a divergence that is all rounding is no failure.
-        pressure = solve(
-            A, b, FastDiagonalization(), preconditioner=inverse, unroll=1
-        ).value
-        velocity = velocity - _slopes(lines, pressure)
+        found = solve(A, b, FastDiagonalization(), preconditioner=inverse, unroll=1)
+        return u - _slopes(lines, found.value), None
+
+    velocity, _ = scan(corrected, velocity, length=2)
     return velocity
 
 

@@ -78,24 +78,28 @@ class NoSlip(eqx.Module):
                 "periodic; say which are not, Grid(..., periodic=(True, False, True)), "
                 "or leave it out"
             )
-        shape = fields.shape[1:]
-        factor = jnp.ones(shape, fields.dtype)
-        for axis, is_periodic in enumerate(grid.periodic):
-            if not is_periodic:
-                lift = self._lift(grid, axis).astype(fields.dtype)
-                factor = factor * along(lift, axis, len(shape))
-        if len(channels) == len(fields):
-            return fields * factor[None]
-        chosen = np.asarray(channels)
-        return fields.at[chosen].multiply(factor[None])
-
-    def _lift(self, grid: Grid, axis: int) -> Float[Array, " n"]:
-        """The factor along an axis."""
-        low, high = wall_distances(grid, axis)
-        width = self.width * (low[0] + high[0])
-        t = jnp.minimum(jnp.stack([low, high]) / width, 1)
-        first, last = 1 - (1 - t) ** 3
-        return first * last
+        return _lifted(fields, grid, channels, self.width)
 
 
 register(NoSlip)
+
+
+@eqx.filter_jit
+def _lifted(
+    fields: Float[Array, "..."], grid: Grid, channels: tuple[int, ...], width: float
+) -> Float[Array, "..."]:
+    chosen, shape = np.asarray(channels), fields.shape[1:]
+    factor = jnp.ones(shape, fields.dtype)
+    for axis, is_periodic in enumerate(grid.periodic):
+        if not is_periodic:
+            lift = _lift(grid, axis, width).astype(fields.dtype)
+            factor = factor * along(lift, axis, len(shape))
+    return fields.at[chosen].multiply(factor[None])
+
+
+def _lift(grid: Grid, axis: int, width: float) -> Float[Array, " n"]:
+    """The factor along an axis."""
+    low, high = wall_distances(grid, axis)
+    t = jnp.minimum(jnp.stack([low, high]) / (width * (low[0] + high[0])), 1)
+    first, last = 1 - (1 - t) ** 3
+    return first * last
