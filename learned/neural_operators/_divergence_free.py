@@ -39,6 +39,7 @@ from ...operators._along_axis import multiply_along
 from ...operators._control_flow import scan
 from ...solvers import FastDiagonalization
 from ...solvers._solve import solve
+from ...solvers.core._linear_solve import linear_solve
 from ...solvers.factorization._fast_diagonalization import FastDiagonalInverse
 from ..training import register
 from ._derivative import fourier_modes, periodic_derivative, wall_derivative
@@ -164,8 +165,8 @@ def _lines(grid: Grid, dtype: Any) -> tuple[Line, ...]:
 
 def _line(grid: Grid, axis: int, other: Any) -> Line:
     n, dtype = grid.shape[axis], grid.coordinates[axis].dtype
+    length = grid.lengths[axis]
     if grid.periodic[axis]:
-        length = grid.lengths[axis]
         D, inside = periodic_derivative(n, length), jnp.ones(n, dtype)
         weights = jnp.full(n, 1 / n, dtype) * length
     else:
@@ -222,11 +223,18 @@ def _projected(
         ]
     )
 
+    def solved(matvec: Any, b: Float[Array, "..."]) -> Any:
+        del matvec
+        # Exactly one step, so that a divergence that is all rounding is no failure.
+        solver = FastDiagonalization()
+        return solve(A, b, solver, preconditioner=inverse, unroll=1).value
+
     def corrected(u: Float[Array, "axes ..."], _: None) -> tuple[Any, None]:
         b = _scaled(_divergence(lines, u), lines)
-        # Exactly one step, so that a divergence that is all rounding is no failure.
-        found = solve(A, b, FastDiagonalization(), preconditioner=inverse, unroll=1)
-        return u - _slopes(lines, found.value), None
+        # Derivatives are solves with their own right-hand sides, as the step for one
+        # that is zero or rounding is not taken.
+        pressure = linear_solve(A.mv, b, solve=solved, symmetric=True)
+        return u - _slopes(lines, pressure), None
 
     velocity, _ = scan(corrected, velocity, length=2)
     return velocity
@@ -284,7 +292,7 @@ def _require_equal_spacings(grid: Grid) -> None:
     ):
         if not grid.periodic[axis] or isinstance(x, Tracer):
             continue
-        steps, mean = np.diff(np.asarray(x)), float(length) / len(x)
+        steps, mean = np.diff(np.asarray(x, np.float64)), float(length) / len(x)
         if np.max(np.abs(steps - mean)) > 1e-3 * mean:
             raise ValueError(
                 f"the points of the periodic axis {axis} are not equally far from each "
