@@ -233,7 +233,7 @@ def _projected(
         b = _scaled(_divergence(lines, u), lines)
         # Derivatives are solves with their own right-hand sides, as the step for one
         # that is zero or rounding is not taken.
-        pressure = linear_solve(A.mv, b, solve=solved, symmetric=True)
+        pressure = linear_solve(A.mv, b, solved, None, symmetric=True)
         return u - _slopes(lines, pressure), None
 
     velocity, _ = scan(corrected, velocity, length=2)
