@@ -2,9 +2,9 @@
 
 Along a periodic axis of n points and length L that of the trigonometric interpolant,
 whose wavenumbers are exact: at half of the highest one, central differences have 0.64
-of it. The mode of the highest wavenumber of an even n, which is zero between the
-points of a real field's sine, has no derivative. L. N. Trefethen, Spectral Methods in
-MATLAB (2000), ch. 3.
+of it. The highest mode of an even n, which alternates from point to point, has none:
+the derivative of its cosine is zero at the points. L. N. Trefethen, Spectral Methods
+in MATLAB (2000), ch. 3.
 
 Between walls the difference of second order of three points at any distances a, b,
 

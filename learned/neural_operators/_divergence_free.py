@@ -7,8 +7,8 @@ the field v of least (v - u)ᵀ W (v - u) with D v = Σ D_i v_i = 0 is
 
 In p = W^(1/2) q the operator is a Kronecker sum of the matrices B_i B_iᵀ, where B_i is
 W_i^(1/2) D_i W_i^(-1/2) along its own axis. Its eigenvectors are sines and cosines of
-the periodic axes, and left singular vectors of B_i between walls, whose eigenvalues
-are thus as accurate as in the first power. So one step of `FastDiagonalization` solves
+the periodic axes, and left singular vectors of B_i between walls: the small ones of
+its eigenvalues, squares of singular values, are then accurate too. So one step of `FastDiagonalization` solves
 it; a second solve, for the divergence of the result, takes away what rounding left,
 which on stretched points is more than the rounding of D u itself.
 
@@ -17,8 +17,8 @@ does not see those that no D_i sees: the highest mode of an even periodic axis, 
 an odd number of symmetric points between walls the one that alternates. They are left
 as they are: what D finds no divergence in is never changed.
 
-C. Canuto, M. Y. Hussaini, A. Quarteroni, T. A. Zang, Spectral Methods: Evolution to
-Complex Geometries (2007), ch. 3.
+A. J. Chorin, Numerical solution of the Navier-Stokes equations, Math. Comput. 22
+(1968), doi:10.1090/S0025-5718-1968-0242392-2.
 """
 
 from collections.abc import Sequence
