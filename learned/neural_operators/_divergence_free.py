@@ -8,9 +8,9 @@ the field v of least (v - u)ᵀ W (v - u) with D v = Σ D_i v_i = 0 is
 In p = W^(1/2) q the operator is a Kronecker sum of the matrices B_i B_iᵀ, where B_i is
 W_i^(1/2) D_i W_i^(-1/2) along its own axis. Its eigenvectors are sines and cosines of
 the periodic axes, and left singular vectors of B_i between walls: the small ones of
-its eigenvalues, squares of singular values, are then accurate too. So one step of `FastDiagonalization` solves
-it; a second solve, for the divergence of the result, takes away what rounding left,
-which on stretched points is more than the rounding of D u itself.
+its eigenvalues, squares of singular values, are then accurate too. So one step of
+`FastDiagonalization` solves it; a second solve, for the divergence of the result, takes
+away what rounding left, which on stretched points is more than that of D u itself.
 
 The pressure of a staggered grid sees all modes. This one, at the points themselves,
 does not see those that no D_i sees: the highest mode of an even periodic axis, and of
