@@ -3,6 +3,9 @@
 - `_axial_kernel.py`: The kernel of one axis in a factorised transformer.
 - `_convolution.py`: Convolutions of three points per axis, and linear maps of the
   channels of a point.
+- `_derivative.py`: First derivatives along the axes of a grid, as matrices.
+- `_divergence_free.py`: The nearest velocity without divergence, by one separable
+  solve.
 - `_factformer.py`: The factorised transformer: blocks of axial attention, one after the
   other.
 - `_factformer_coarse.py`: Half the resolution for the blocks of a factorised
@@ -22,6 +25,8 @@
   iterated.
 - `_ifno.py`: The implicit Fourier neural operator: one layer, iterated.
 - `_layers.py`: Linear maps and normalisation of the factorised transformers.
+- `_no_slip.py`: Velocities that vanish on walls: multiplied by a function of the
+  distance to them.
 - `_paper.py`: The published configurations of implicit factorised transformers, by
   name.
 - `_rollout.py`: Predictions from predictions: a map of states, iterated.
@@ -30,14 +35,17 @@
 - `_spectral_block.py`: The layer of Fourier neural operators: W v + b + K v.
 - `_unet.py`: The U-Net: convolutions on a grid and on ones that are coarser and
   coarser.
+- `_walls.py`: The walls of a grid, and the velocity among the channels of a field.
 """
 
 from ..training import Grid as Grid
 from ..training import num_parameters as num_parameters
+from ._divergence_free import DivergenceFree as DivergenceFree
 from ._factformer import FactFormer as FactFormer
 from ._fno import FNO as FNO
 from ._ifactformer import IFactFormer as IFactFormer
 from ._ifno import IFNO as IFNO
+from ._no_slip import NoSlip as NoSlip
 from ._paper import from_paper as from_paper
 from ._rollout import Rollout as Rollout
 from ._rollout import rollout as rollout

@@ -2,6 +2,8 @@
 
 - `_augment.py`: Examples turned into others that are as true.
 - `_checkpoint.py`: Arrays with a description in one file, in the format safetensors.
+- `_constraint.py`: What the predictions of a model are made to satisfy, in physical
+  units.
 - `_data.py`: Examples of a map of fields: inputs, and the outputs that belong to them.
 - `_evaluate.py`: How good a surrogate is on examples that it was not trained on.
 - `_fit.py`: Training on examples that are drawn as it goes on.

@@ -37,6 +37,7 @@ class Objective(eqx.Module):
         settings: of the training.
         num_examples: in all.
         mesh: of devices that share each batch; None for one.
+        constraint: that predictions go through; None for none.
     """
 
     input_normalizer: Normalizer
@@ -46,6 +47,7 @@ class Objective(eqx.Module):
     num_examples: int = eqx.field(static=True)
     num_dimensions: int = eqx.field(static=True)
     mesh: Mesh | None = eqx.field(static=True)
+    constraint: Any = None
 
     def __call__(
         self,
@@ -117,6 +119,7 @@ class Objective(eqx.Module):
             self.input_normalizer,
             self.output_normalizer,
             num_dimensions=self.num_dimensions,
+            constraint=self.constraint,
         )
 
     def _unrolled(

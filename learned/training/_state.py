@@ -30,7 +30,7 @@ def recorded_of(
         decisive.pop(name)
     for name in ("loss", "augment"):
         if callable(function := decisive[name]):
-            decisive[name] = _recorded_function(function)
+            decisive[name] = recorded_function(function)
     start = {"model": _described(model), "weights at the start": fingerprint(model)}
     recorded = {"settings": decisive, **start, **(more or {})}
     return json.loads(json.dumps(recorded, default=np.generic.item))
@@ -42,8 +42,8 @@ def name_of(function: Any) -> str:
     return f"{named.__module__}.{named.__qualname__}"
 
 
-def _recorded_function(function: Any) -> Any:
-    """Where a function is defined, and what is bound to it."""
+def recorded_function(function: Any) -> Any:
+    """Return where a function is defined, and what is bound to it."""
     if isinstance(function, partial):
         bound: Any = function.func, function.args, function.keywords
     elif isinstance(function, eqx.Module):

@@ -13,6 +13,7 @@ from typing_extensions import override
 from ...operators import AbstractOperator
 from ...operators._arguments import shown
 from ...solvers import ScaledStart
+from ._constraint import constrained
 from ._normalizer import Normalizer
 from ._parameters import num_parameters
 from ._settings import Settings
@@ -33,9 +34,12 @@ class Surrogate(AbstractOperator):
         input_names: of the channels, where they are known.
         output_names: likewise.
         settings: of the training.
+        constraint: (fields, grid) → fields, that predictions in physical units go
+            through, or several, one after the other; None for predictions as they are.
 
     Raises:
-        ValueError: on use, a field of another number of channels or axes.
+        ValueError: on use, a field of another number of channels or axes, or one that
+            the constraint is not for.
     """
 
     model: Any
@@ -46,6 +50,7 @@ class Surrogate(AbstractOperator):
     input_names: tuple[str, ...] = eqx.field(static=True, default=())
     output_names: tuple[str, ...] = eqx.field(static=True, default=())
     settings: Settings | None = eqx.field(static=True, default=None)
+    constraint: Any = None
 
     @property
     @override
@@ -89,7 +94,8 @@ class Surrogate(AbstractOperator):
         own = self.input_normalizer.mean.dtype
         x = self.input_normalizer.normalized(x.astype(own))
         y = self.model(x if dtype is None else x.astype(dtype), grid)
-        return self.output_normalizer.denormalized(y.astype(own))
+        y = self.output_normalizer.denormalized(y.astype(own))
+        return constrained(self.constraint, y, grid)
 
     def start(self, parameters: Any, grid: Any = None) -> ScaledStart:
         """Return a prediction as a start of a solve, `solve(A, b, x0=...)`.

@@ -2,7 +2,7 @@
 
 One file in the format of `_checkpoint.py`: which class the model is of, with which
 arguments it was made, and every weight by name; the grid and the settings of the
-training; and the normalisers.
+training; the constraint of its predictions; and the normalisers.
 """
 
 from dataclasses import dataclass, fields
@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._checkpoint import Contents, read_arrays, write_arrays
+from ._constraint import constraint_from, records_of
 from ._normalizer import Normalizer
 from ._registry import filled, made, named_arrays, recorded
 from ._settings import Settings
@@ -53,7 +54,8 @@ def save(path: str | PathLike[str], surrogate: Surrogate) -> None:
 
     Raises:
         FileNotFoundError: there is no such folder.
-        TypeError: no `Surrogate`, or a grid whose class is not registered.
+        TypeError: no `Surrogate`, or a grid or a constraint whose class is not
+            registered.
         ValueError: a weight is NaN or infinite.
     """
     if not isinstance(surrogate, Surrogate):
@@ -65,6 +67,8 @@ def save(path: str | PathLike[str], surrogate: Surrogate) -> None:
     configuration["model"] = recorded(surrogate.model)
     configuration["grid"] = _grid_record(surrogate.grid)
     configuration["settings"] = _settings_record(surrogate.settings)
+    if surrogate.constraint is not None:
+        configuration["constraint"] = records_of(surrogate.constraint)
     arrays = {MODEL + name: a for name, a in named_arrays(surrogate.model).items()}
     for name in NORMALIZERS:
         normalizer = getattr(surrogate, name)
@@ -131,12 +135,20 @@ def _read(contents: Contents, like: Any, path: Path) -> Surrogate:
         input_names=tuple(map(str, configuration["input_names"])),
         output_names=tuple(map(str, configuration["output_names"])),
         settings=_settings(configuration["settings"]),
+        constraint=_constraint(configuration.get("constraint"), path),
     )
 
 
 def _made(record: Any, path: Path) -> Any:
     try:
         return made(record)
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+
+
+def _constraint(records: Any, path: Path) -> Any:
+    try:
+        return constraint_from(records)
     except ValueError as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
 

@@ -13,6 +13,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
 
 from ...operators._arguments import require_function
+from ._constraint import as_constraint, constrained, described, records_of
 from ._data import Data
 from ._fit import Result
 from ._loop import State, Task, initial, on_device, run
@@ -32,6 +33,7 @@ def train(
     *,
     folder: str | PathLike[str] | None = None,
     grid: Any = None,
+    constraint: Any = None,
 ) -> Result:
     """Train a model on examples.
 
@@ -53,6 +55,10 @@ def train(
             as without a stop; of what is done it returns the result.
         grid: that the model is given with each field, any pytree; by default that of
             the data, and where they have none the model's own.
+        constraint: (fields, grid) → fields, that predictions (channels, *shape) in
+            physical units go through, in the loss as in the surrogate; or several, one
+            after the other, such as `(NoSlip(), DivergenceFree())`. JAX must be able to
+            differentiate it, and for a folder its class must be registered.
 
     Returns:
         The best `model`, in normalised units; the same in physical units as
@@ -88,6 +94,9 @@ def train(
     grid = data.grid if grid is None and isinstance(data, Data) else grid
     _require_fitting(data, validation, settings)
     dtype = dtype_of(model)
+    constraint = as_constraint(constraint)
+    if folder is not None:
+        records_of(constraint)
     objective = Objective(
         Normalizer.fitted(data.inputs, dtype, "inputs"),
         Normalizer.fitted(
@@ -98,6 +107,7 @@ def train(
         num_examples=len(data),
         num_dimensions=len(data.shape),
         mesh=_mesh(settings),
+        constraint=constraint,
     )
     for each in (data, validation):
         if each is not None:
@@ -107,7 +117,7 @@ def train(
     def surrogate(model: Any) -> Surrogate:
         return _named_surrogate(objective, model, data)
 
-    recorded = _recorded(model, data, validation, grid, settings)
+    recorded = _recorded(model, data, validation, objective)
 
     def keep(state: State) -> None:
         if place is not None:
@@ -226,6 +236,11 @@ def _require_outputs(objective: Objective, model: Any, data: Data) -> None:
             f"model returns {_shape_of(found)} for inputs of shape {x.shape}, and the "
             f"outputs of data have shape {wanted}; give it as many output channels"
         )
+    # With the grid as it is, so that a constraint can look at its numbers.
+    jax.eval_shape(
+        lambda y: constrained(objective.constraint, y, objective.grid),
+        jax.ShapeDtypeStruct(wanted, dtype),
+    )
 
 
 def _shape_of(found: Any) -> str:
@@ -247,16 +262,20 @@ def _named_surrogate(objective: Objective, model: Any, data: Data) -> Surrogate:
         input_names=data.input_names,
         output_names=data.output_names,
         settings=objective.settings,
+        constraint=objective.constraint,
     )
 
 
 def _recorded(
-    model: Any, data: Data, validation: Data | None, grid: Any, settings: Settings
+    model: Any, data: Data, validation: Data | None, objective: Objective
 ) -> dict[str, Any]:
     """What decides the result, in words and sums."""
-    more: dict[str, Any] = {"data": _summary(data), "grid": fingerprint(grid)}
+    more: dict[str, Any] = {"data": _summary(data)}
+    more["grid"] = fingerprint(objective.grid)
     more["validation"] = None if validation is None else _summary(validation)
-    return recorded_of(model, settings, more)
+    if objective.constraint is not None:
+        more["constraint"] = described(objective.constraint)
+    return recorded_of(model, objective.settings, more)
 
 
 def _summary(data: Data) -> dict[str, Any]:
