@@ -36,13 +36,7 @@ class FilteredGrid(NamedTuple):
         >>> import krylax as kx
         >>> from krylax.learned import neural_operators as no
         >>> flow = kx.datasets.channel_flow.Channel(180, (8, 16, 8))
-        >>> points = flow.filtered_grid((4, 9, 4))
-        >>> grid = no.Grid(
-        ...     (points.x, points.y, points.z),
-        ...     periodic=(True, False, True),
-        ...     lengths=(points.lengths[0], None, points.lengths[2]),
-        ...     weights=points.weights,
-        ... )
+        >>> grid = no.Grid.of_channel(flow.filtered_grid((4, 9, 4)))
         >>> grid.shape
         (4, 9, 4)
     """

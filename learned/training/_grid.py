@@ -13,11 +13,13 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, DTypeLike, Float
 
+from ...datasets.channel_flow import FilteredGrid
 from ...operators._arguments import (
     as_items,
     require_count,
     require_flag,
     require_number,
+    shown,
 )
 from ._registry import register
 
@@ -111,6 +113,37 @@ class Grid(eqx.Module):
             coordinates.append(np.arange(n) * (length / steps))
         dtype = jnp.result_type(float) if dtype is None else jnp.dtype(dtype)
         return cls([x.astype(dtype) for x in coordinates], flags)
+
+    @classmethod
+    def of_channel(cls, points: FilteredGrid) -> "Grid":
+        """Return the points of the filtered fields of a channel.
+
+        They are periodic along the walls. The weights on the walls are zero.
+
+        Args:
+            points: what `Channel.filtered_grid` returns.
+
+        Raises:
+            TypeError: something else.
+
+        Examples:
+            >>> import krylax as kx
+            >>> from krylax.learned import training
+            >>> flow = kx.datasets.channel_flow.Channel(180, (8, 16, 8))
+            >>> training.Grid.of_channel(flow.filtered_grid((4, 9, 4))).shape
+            (4, 9, 4)
+        """
+        if not isinstance(points, FilteredGrid):
+            raise TypeError(
+                "points must be what Channel.filtered_grid returns, got "
+                f"{shown(points)}"
+            )
+        return cls(
+            (points.x, points.y, points.z),
+            periodic=(True, False, True),
+            lengths=(points.lengths[0], None, points.lengths[2]),
+            weights=points.weights,
+        )
 
     @property
     def shape(self) -> tuple[int, ...]:

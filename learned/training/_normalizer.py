@@ -53,6 +53,11 @@ class Normalizer(eqx.Module):
 
 
 def _as_channels(values: Float[Array, " c"], x: Float[Array, "..."]) -> Any:
+    if x.ndim < 1 or len(x) != len(values):
+        raise ValueError(
+            f"expected a field of {len(values)} channels, (channels, *shape), got "
+            f"shape {x.shape}"
+        )
     return values.reshape((-1,) + (1,) * (x.ndim - 1))
 
 

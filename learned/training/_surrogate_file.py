@@ -53,7 +53,8 @@ def save(path: str | PathLike[str], surrogate: Surrogate) -> None:
 
     Raises:
         FileNotFoundError: there is no such folder.
-        TypeError: no `Surrogate`, or a grid whose class is not registered.
+        TypeError: no `Surrogate`; a grid whose class is not registered; or a function
+            without weights.
         ValueError: a weight is NaN or infinite.
     """
     if not isinstance(surrogate, Surrogate):
@@ -66,6 +67,11 @@ def save(path: str | PathLike[str], surrogate: Surrogate) -> None:
     configuration["grid"] = _grid_record(surrogate.grid)
     configuration["settings"] = _settings_record(surrogate.settings)
     arrays = {MODEL + name: a for name, a in named_arrays(surrogate.model).items()}
+    if configuration["model"] is None and not arrays:
+        raise TypeError(
+            "the surrogate is a function without weights, which no file can hold; make "
+            "it anew by from_callable"
+        )
     for name in NORMALIZERS:
         normalizer = getattr(surrogate, name)
         arrays[f"{name}.mean"] = normalizer.mean
