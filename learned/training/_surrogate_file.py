@@ -53,6 +53,7 @@ def save(path: str | PathLike[str], surrogate: Surrogate) -> None:
 
     Raises:
         FileNotFoundError: there is no such folder.
+        PermissionError: it cannot be written to.
         TypeError: no `Surrogate`; a grid whose class is not registered; or a function
             without weights.
         ValueError: a weight is NaN or infinite.
@@ -87,9 +88,9 @@ def load(path: str | PathLike[str], *, like: Any = None) -> Surrogate:
         like: a model of the same structure, for classes that are not registered.
 
     Raises:
-        FileNotFoundError: there is none.
-        ValueError: the file is damaged, of another kind or version, names a class that
-            is not registered, or holds other weights than its model or `like` has.
+        FileNotFoundError: there is no such file, or the folder holds no model yet.
+        ValueError: the file is damaged or of another kind or version, names a class
+            that is not registered, or holds other weights than its model or `like`.
     """
     path = Path(path)
     if path.is_dir():
@@ -120,14 +121,14 @@ def _read(contents: Contents, like: Any, path: Path) -> Surrogate:
         if mean.ndim != 1 or std.shape != mean.shape or not np.all(std > 0):
             raise ValueError(f"{path} holds a {name} that normalises nothing")
         normalizers[name] = Normalizer(jnp.asarray(mean), jnp.asarray(std))
+    weights = {name.removeprefix(MODEL): a for name, a in arrays.items()}
     if like is None:
         if configuration["model"] is None:
             raise ValueError(
                 f"{path} is of a model whose class was not registered; give a model of "
                 "the same structure, load(path, like=model)"
             )
-        like = _made(configuration["model"], path)
-    weights = {name.removeprefix(MODEL): a for name, a in arrays.items()}
+        like = _made(configuration["model"], path, weights)
     grid = configuration["grid"]
     return Surrogate(
         filled(like, weights, str(path)),
@@ -140,9 +141,9 @@ def _read(contents: Contents, like: Any, path: Path) -> Surrogate:
     )
 
 
-def _made(record: Any, path: Path) -> Any:
+def _made(record: Any, path: Path, arrays: Any = None) -> Any:
     try:
-        return made(record)
+        return made(record, arrays)
     except ValueError as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
 
