@@ -22,12 +22,12 @@ from ._operators import Velocity, X, Y, Z, mean
 
 
 class FilteredGrid(NamedTuple):
-    """Where the values of a filtered field are, as NumPy arrays.
+    """The points of a filtered field, as NumPy arrays.
 
     Attributes:
-        x, y, z: coordinates of the points in h, x and z periodic with `lengths`.
-        weights: per axis the width of the cell around each point, none on the walls:
-            sums with them are integrals.
+        x, y, z: coordinates of the points in h; x and z are periodic with `lengths`.
+        weights: quadrature weights per axis, the widths of the cells around the points
+            and zero on the walls.
         lengths: of the box.
 
     Examples:
