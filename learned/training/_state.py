@@ -22,6 +22,9 @@ VERSION = 2
 AXES = "grid's axes"
 """What is recorded of a grid besides its arrays."""
 
+LONGEST = 200
+"""Characters of a name that a message shows as it is."""
+
 SHOWN = 3
 """Entries of a model that a message shows."""
 
@@ -134,12 +137,12 @@ def differences(theirs: dict[str, Any], ours: dict[str, Any]) -> list[str]:
         elif isinstance(a, list) and isinstance(b, list):
             changes += [f"{name} {change}" for change in _changed_entries(a, b)]
         elif _is_sum(a) and _is_sum(b):
-            changes.append(f"other {name}")
+            changes.append(f"{name} not the same")
         else:
-            changes.append(f"{name} {shown(a)}, here {shown(b)}")
+            changes.append(f"{name} {_short(a)}, here {_short(b)}")
     if theirs.get("model") != ours.get("model"):
         # The weights of another model are others.
-        changes = [change for change in changes if not change.startswith("other weig")]
+        changes = [change for change in changes if not change.startswith("weights at")]
     return changes
 
 
@@ -188,6 +191,10 @@ def _entries(lines: list[Any]) -> dict[str, str]:
         else:
             opened[-1][1].append(line)
     return found
+
+
+def _short(value: Any) -> str:
+    return value if isinstance(value, str) and len(value) < LONGEST else shown(value)
 
 
 def _is_sum(value: Any) -> bool:

@@ -4,6 +4,7 @@ Data are a data set, which knows its grid, or a file of NumPy arrays, which does
 """
 
 import difflib
+import io
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -150,7 +151,8 @@ def _opened(path: Path) -> Any:
     import numpy as np
 
     try:
-        file = np.load(path, allow_pickle=False)
+        # NumPy leaves a file open that is no archive.
+        file = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
         if isinstance(file, np.lib.npyio.NpzFile):
             return file
         reason = "it holds one array without a name"

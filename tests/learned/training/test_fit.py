@@ -137,7 +137,7 @@ class Curve(eqx.Module):
             Curve(jnp.zeros(()), power),
             "model function by default, here <function power>",
         ),
-        (Curve(jnp.ones(())), "other weights at the start; continue that one"),
+        (Curve(jnp.ones(())), "weights at the start not the same; continue that one"),
         (MODEL, "model Curve, here Line; continue that one"),
     ],
 )

@@ -358,7 +358,7 @@ def test_models_differ_by_what_they_were_made_with(other: Any, expected: Any):
     ("change", "message"),
     [
         ({"periodic": (True, True)}, r"axes periodic \(True, False\), here \(True, Tr"),
-        ({"lengths": (2.0, None)}, "another training: other grid; continue"),
+        ({"lengths": (2.0, None)}, "another training: grid not the same; continue"),
     ],
 )
 def test_training_on_another_grid_is_refused(change: Any, message: str, tmp_path: Path):
@@ -394,7 +394,8 @@ def test_constant_channels_get_no_noise():
     training.train(model, data, None, chosen)
     jax.effects_barrier()
     inputs = np.concatenate([np.reshape(each, (-1, 2, 20)) for each in seen])
-    assert np.all(inputs[:, 1] == 0)
+    # The mean of equal numbers is off by its rounding.
+    assert np.max(np.abs(inputs[:, 1])) < 1e-20
     assert np.std(inputs[:, 0]) > 1.2
 
 
