@@ -1,5 +1,6 @@
 """The commands of learned maps, called as the console script calls them."""
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import krylax as kx
 from krylax.cli import main
 from krylax.learned import training
+from krylax.learned.training import _run_folder
 
 from .learned.training import models
 
@@ -97,12 +99,33 @@ def test_predictions_are_written(run: Path, darcy: Path, expected: Any, tmp_path
         ("width", "with", "unknown key 'with' for a Pointwise, did you mean 'width'?"),
         ("in_channels = 1", "", "[model] makes no Pointwise"),
         ('class = "Pointwise"', "", "[model] needs the name of its class"),
-        ("Pointwise", "FN0", "'FN0' is none of the classes that files can name"),
+        ("Pointwise", "Grid", "'Grid' is no model; the models are"),
         ('inputs = ["coefficient"]', "", "[data] needs inputs"),
         ("num_train = 4", "num_train = 6", "asks for 6 and 2 of 7 samples"),
         ("num_epochs = 2", "num_epochs = 0", "num_epochs must be at least 1"),
         ("folder =", "folder = [] #", "folder must be the name of a folder"),
         ("[model]", "[model", "is not valid TOML"),
+        (
+            "[model]",
+            "[grid]\npoints = 3\n[model]",
+            "unknown key 'points' for [grid], d",
+        ),
+        ("[model]", "[grid]\n[model]", "[grid] needs either num_points, of equally"),
+        (
+            "[model]",
+            "[grid]\nnum_points = [6, 4]\n[model]",
+            "the fields have shape (6, 5), the grid (6, 4)",
+        ),
+        (
+            "[model]",
+            "[grid]\ncoordinates = [[0, 1, 1], [0, 1]]\n[model]",
+            "[grid] is none: coordinates of axis 0 must be finite and increase",
+        ),
+        (
+            "[model]",
+            "[grid]\ncoordinates = [[0, 1], [0, 2]]\nlengths = 1\n[model]",
+            "[grid] is none: lengths of an axis that is not periodic must be 2, from",
+        ),
     ],
 )
 def test_files_that_say_something_else_are_refused(
@@ -114,9 +137,81 @@ def test_files_that_say_something_else_are_refused(
     assert error.count("\n") == 1
 
 
+def test_only_models_are_named_as_models(tmp_path: Path, darcy: Path, capsys: Captured):
+    assert main(["train", write(tmp_path, darcy, "Pointwise", "FNNO")]) == 2
+    said = capsys.readouterr().err.strip().partition("the models are ")[2]
+    names, _, hint = said.partition("; ")
+    assert {"FNO", "UNet", "Pointwise"} <= set(names.split(", "))
+    assert "Grid" not in names
+    assert hint == "did you mean 'FNO'?"
+
+
+GRID = """[grid]
+coordinates = [[0.0, 0.1, 0.2, 0.4, 0.6, 1.0], [0.0, 0.2, 0.4, 0.6, 0.8]]
+periodic = [false, true]
+lengths = [1.0, 1.0]
+[model]"""
+
+
+def test_grid_of_the_file_replaces_that_of_the_data_set(
+    tmp_path: Path, darcy: Path, capsys: Captured
+):
+    assert main(["train", write(tmp_path, darcy, "[model]", GRID)]) == 0
+    trained = capsys.readouterr().out.splitlines()[1:]
+    grid = training.load(tmp_path / "run").grid
+    assert grid.periodic == (False, True)
+    assert grid.coordinates[0].tolist() == [0.0, 0.1, 0.2, 0.4, 0.6, 1.0]
+    command = ["evaluate", str(tmp_path / "run"), str(darcy), "--first", "4"]
+    assert main([*command, "--num-samples", "2"]) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == trained[1:]
+
+
+def test_files_of_arrays_need_a_grid(tmp_path: Path, darcy: Path, capsys: Captured):
+    data = training.from_dataset(darcy, inputs=["coefficient"], outputs=["solution"])
+    arrays = tmp_path / "arrays.npz"
+    np.savez(arrays, coefficient=data.inputs[:, 0], solution=data.outputs[:, 0])
+    assert main(["train", write(tmp_path, arrays)]) == 2
+    assert "add a table [grid] to the file" in capsys.readouterr().err
+    grid = "[grid]\nnum_points = [6, 5]\n[model]"
+    assert main(["train", write(tmp_path, arrays, "[model]", grid)]) == 0
+    assert main(["evaluate", str(tmp_path / "run"), str(arrays)]) == 0
+    assert f"{arrays}: 7 samples" in capsys.readouterr().out
+    np.savez(arrays, solution=data.outputs[:, 0])
+    assert main(["evaluate", str(tmp_path / "run"), str(arrays)]) == 2
+    assert "has no array 'coefficient', it has 'solution'" in capsys.readouterr().err
+    arrays.write_bytes(arrays.read_bytes()[:-9])
+    assert main(["evaluate", str(tmp_path / "run"), str(arrays)]) == 2
+    assert "is damaged or no file of numpy.savez" in capsys.readouterr().err
+
+
+def test_places_that_cannot_be_written_to_are_named(
+    tmp_path: Path, darcy: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+):
+    def refused(path: Path, *_: Any) -> None:
+        raise PermissionError(errno.EROFS, "Read-only file system", str(path))
+
+    monkeypatch.setattr(_run_folder, "write_whole", refused)
+    assert main(["train", write(tmp_path, darcy)]) == 1
+    monkeypatch.setattr(_run_folder, "make_folder", refused)
+    assert main(["train", write(tmp_path, darcy)]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    sentence = f"{tmp_path / 'run'} cannot be written: read-only file system; give"
+    assert [sentence in line for line in lines] == [True, True]
+    monkeypatch.undo()
+    assert main(["train", write(tmp_path, darcy, 'run"', 'x/run"')]) == 2
+    assert f"there is no folder {tmp_path / 'x'} to make" in capsys.readouterr().err
+
+
 def test_what_is_not_there_is_named(run: Path, darcy: Path, capsys: Captured):
+    given = ["evaluate", str(run), str(darcy), "--first"]
     assert main(["evaluate", str(run / "x"), str(darcy)]) == 2
-    assert main(["evaluate", str(run), str(darcy), "--first", "7"]) == 2
+    assert main([*given, "7"]) == 2
+    assert main([*given, "-1"]) == 2
+    assert main([*given, "4", "--num-samples", "4"]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert "there is no trained model at" in lines[0]
-    assert "has the samples 0 to 6 with a solution" in lines[1]
+    assert (
+        "has 7 samples with a solution, so that --first must be from 0 to 6" in lines[1]
+    )
+    assert lines[2].endswith("--first must be from 0 to 6, got -1")
+    assert lines[3].endswith("--num-samples must be from 1 to 3, got 4")

@@ -19,6 +19,7 @@ from ...operators._arguments import (
     require_number,
     shown,
 )
+from ...operators._field import require_x64
 from ._filter import FilteredGrid, filtered, filtered_grid, transferred
 from ._grid import StaggeredGrid
 from ._initial import eddies, mean_profile
@@ -34,7 +35,7 @@ FORCINGS = ("pressure", "flux")
 
 
 class Channel(eqx.Module):
-    """Incompressible flow between two walls, by differences on a staggered grid.
+    """Incompressible flow between two walls, by finite differences on a staggered grid.
 
     ∂u/∂t + ∇·(u u) + ∇p = ν Δu + f, ∇·u = 0, with u = 0 at y = 0 and y = 2 and periods
     in x (streamwise) and z (spanwise). The unit of length is half the distance of the
@@ -58,13 +59,15 @@ class Channel(eqx.Module):
         subgrid: an eddy viscosity for coarse grids: "smagorinsky",
             "dynamic_smagorinsky", "wale", one of their classes, or none.
         stretching: γ of the grid across the walls, zero for a uniform one.
-        bulk_velocity: of the initial state, and of all others with "flux". By default
-            as R. B. Dean, J. Fluids Eng. 100 (1978), has the friction: 15.4 at 180.
-        sample_every: steps from one field of the statistics to the next.
+        bulk_velocity: of the initial state; at constant flux, of all states. The
+            default follows from the friction law of R. B. Dean, J. Fluids Eng. 100
+            (1978): 15.4 at Re_τ = 180.
+        sample_every: time steps between samples of the statistics.
         dtype: of all fields, by default that of JAX.
 
     Raises:
-        ValueError: arguments out of range.
+        ValueError: an argument is out of range, or dtype is float64 while
+            `jax_enable_x64` is off.
 
     Cost: per step 3 direct solves, each of 4 n (n_x + n_y + n_z) operations, and about
     500 n others, n = n_x n_y n_z; 20 ms on one core for 48 x 96 x 32.
@@ -114,6 +117,7 @@ class Channel(eqx.Module):
         dtype = jnp.dtype(jnp.result_type(float) if dtype is None else dtype)
         if not jnp.issubdtype(dtype, jnp.floating):
             raise ValueError(f"dtype must be a floating one, got {dtype.name}")
+        require_x64(dtype, "dtype")
         self.grid = StaggeredGrid(num_points, lengths, stretching, dtype)
         self.projection = Projection(self.grid)
         bulk = _dean(re_tau) if bulk_velocity is None else bulk_velocity
@@ -131,10 +135,10 @@ class Channel(eqx.Module):
         self.sample_every = int(sample_every)
 
     def initial(self, key: PRNGKeyArray, *, amplitude: int | float = 2.5) -> State:
-        """Return a flow that becomes turbulent: a mean profile and random eddies.
+        """Return a flow that becomes turbulent: a mean profile with random eddies.
 
-        The mean is Reichardt's profile, scaled to `bulk_velocity`. Give it 10 to 15
-        h/u_τ until its statistics are stationary.
+        The mean is Reichardt's profile, scaled to `bulk_velocity`. Its statistics
+        become stationary after 10 to 15 h/u_τ.
 
         Args:
             key: of the eddies.
@@ -142,14 +146,14 @@ class Channel(eqx.Module):
                 the profile alone.
 
         Raises:
-            ValueError: key is none; amplitude is negative.
+            ValueError: key is not a random key; amplitude is negative.
         """
         require_key(key)
         require_number(amplitude, "amplitude", 0, math.inf, "nonnegative", closed=True)
         return _initial(self, key, jnp.asarray(amplitude, self.grid.dtype))
 
     def state(self, u: Any, v: Any, w: Any, time: Any = 0.0) -> State:
-        """Return the state with these velocities, without their divergence.
+        """Return the state of these velocities, projected to zero divergence.
 
         Args:
             u: on the faces at x = i L_x / n_x, centred in y and z.
@@ -173,26 +177,27 @@ class Channel(eqx.Module):
     def interpolated(self, state: State, source: "Channel") -> State:
         """Return a flow of another channel on the grid of this one.
 
-        Along each axis means over coarser cells, or linear interpolation between finer
-        ones; then the projection. Lengths in x and z are scaled where they differ.
+        Along each axis, values are averaged over coarser cells or interpolated linearly
+        to finer ones; then the flow is projected. Where the lengths in x or z differ,
+        the flow is stretched to those of this channel.
 
         Args:
-            state: of the other channel.
+            state: a state of the other channel.
             source: the other channel.
         """
         source._require_fitting(state)
         return _interpolated(self, state, source)
 
     def run(self, state: State, num_steps: Any, *, throw: bool = True) -> State:
-        """Return the flow after a number of steps, with its statistics.
+        """Return the flow after a number of time steps, with its statistics.
 
-        One compiled program, for all numbers of steps. Inside of transformations the
-        loop has a fixed length, so that it has derivatives in both modes, and each step
-        is recomputed in reverse: of a run of n steps, n states are kept.
+        All numbers of steps share one compiled program. Inside transformations the
+        loop has a fixed length, so that it can be differentiated in both modes. In
+        reverse mode each step is recomputed: a run of n steps stores n states.
 
         Args:
-            state: to begin with.
-            num_steps: how many, an integer.
+            state: the initial state.
+            num_steps: number of time steps, an integer.
             throw: whether to raise if the flow stops being finite. Inside of
                 transformations, `state.is_finite` says it.
 
@@ -209,10 +214,12 @@ class Channel(eqx.Module):
         return self.require_finite(state) if throw else state
 
     def require_finite(self, state: State) -> State:
-        """Return the state, if its velocities are known to be finite or not yet known.
+        """Return the state itself, after a check that its velocities are finite.
+
+        Inside transformations the velocities are not known, and nothing is checked.
 
         Raises:
-            FloatingPointError: they are not.
+            FloatingPointError: a velocity is not finite.
         """
         if not _is_traced(state) and not bool(_is_finite(state)):
             raise FloatingPointError(
@@ -223,11 +230,13 @@ class Channel(eqx.Module):
         return state
 
     def restarted(self, state: State) -> State:
-        """Return the state without statistics, to begin them after the spin-up."""
+        """Return the state with its statistics reset, as after the spin-up."""
         return _restarted(state)
 
     def statistics(self, state: State) -> Statistics:
-        """Return mean profiles since the statistics began, at the state if none ran.
+        """Return the profiles averaged since the statistics were reset.
+
+        Without any sample since then, they are those of the state itself.
 
         Raises:
             ValueError: a state of another grid.
@@ -237,15 +246,16 @@ class Channel(eqx.Module):
         return _statistics(self, self.require_finite(state))
 
     def filtered(self, state: State, shape: Sequence[int]) -> Float[Array, "3 _ _ _"]:
-        """Return the velocities at the points of a coarse grid, means over its cells.
+        """Return the velocities averaged over the cells of a coarse grid.
 
         Args:
-            state: of this channel.
-            shape: points in x, y and z, those across with one on each wall: (16, 33, 8)
-                has 31 cells across, and zeros in the first and last plane.
+            state: a state of this channel.
+            shape: number of points in x, y and z. Across the channel one of them is on
+                each wall: (16, 33, 8) has 31 cells across, and zeros in the first and
+                the last plane.
 
         Raises:
-            ValueError: more cells than the flow has, or less than three points across.
+            ValueError: more cells than the flow has, or fewer than three points across.
             FloatingPointError: velocities are not finite.
         """
         self._require_fitting(state)
@@ -253,7 +263,7 @@ class Channel(eqx.Module):
         return _filtered(self, self.require_finite(state), shape)
 
     def filtered_grid(self, shape: Sequence[int]) -> FilteredGrid:
-        """Return coordinates and weights of the points of `filtered`.
+        """Return the coordinates and quadrature weights of the points of `filtered`.
 
         Raises:
             ValueError: as `filtered`.
@@ -261,7 +271,7 @@ class Channel(eqx.Module):
         return filtered_grid(self.grid, self._coarse_shape(shape))
 
     def divergence(self, state: State) -> Float[Array, "nx ny nz"]:
-        """Return ∇·u in the cells, zero but for rounding."""
+        """Return ∇·u in the cells, which is zero up to rounding."""
         self._require_fitting(state)
         return _divergence(self, state)
 

@@ -22,12 +22,12 @@ from ._operators import Velocity, X, Y, Z, mean
 
 
 class FilteredGrid(NamedTuple):
-    """Where the values of a filtered field are, as NumPy arrays.
+    """The points of a filtered field, as NumPy arrays.
 
     Attributes:
-        x, y, z: coordinates of the points in h, x and z periodic with `lengths`.
-        weights: per axis the width of the cell around each point, none on the walls:
-            sums with them are integrals.
+        x, y, z: coordinates of the points in h; x and z are periodic with `lengths`.
+        weights: quadrature weights per axis, the widths of the cells around the points
+            and zero on the walls.
         lengths: of the box.
 
     Examples:
@@ -36,13 +36,7 @@ class FilteredGrid(NamedTuple):
         >>> import krylax as kx
         >>> from krylax.learned import neural_operators as no
         >>> flow = kx.datasets.channel_flow.Channel(180, (8, 16, 8))
-        >>> points = flow.filtered_grid((4, 9, 4))
-        >>> grid = no.Grid(
-        ...     (points.x, points.y, points.z),
-        ...     periodic=(True, False, True),
-        ...     lengths=(points.lengths[0], None, points.lengths[2]),
-        ...     weights=points.weights,
-        ... )
+        >>> grid = no.Grid.of_channel(flow.filtered_grid((4, 9, 4)))
         >>> grid.shape
         (4, 9, 4)
     """

@@ -58,14 +58,14 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def preset(name: str, **changes: Any) -> Channel:
-    """Return a channel by its name, which is its Reynolds number and its box.
+    """Return a channel by name: its Reynolds number, and its box or resolution.
 
     Args:
         name: 180-toy, 180-minimal, 180-quarter, 180-full, 395-minimal or 590-minimal.
-        changes: arguments of `Channel` other than the named ones.
+        changes: arguments of `Channel` that replace those of the preset.
 
     Raises:
-        ValueError: no such name, or as `Channel`.
+        ValueError: there is no preset of that name, or `Channel` refuses a change.
 
     Examples:
         >>> import krylax as kx

@@ -31,14 +31,14 @@ class Sums(eqx.Module):
 
 
 class State(eqx.Module):
-    """A flow at one time, and what it has been since its statistics began.
+    """The flow at one time, with the sums of its statistics so far.
 
     Attributes:
-        u, v, w: velocities in u_τ on the faces of the cells; of v those between the
-            walls alone.
-        time: in h / u_τ. It stands still once a velocity is not finite.
-        num_steps: made since the state was made or restarted.
-        sums: for `Channel.statistics`.
+        u, v, w: velocities in u_τ on the faces of the cells; v only on the faces
+            between the walls, as it is zero on them.
+        time: in h / u_τ. It stops once a velocity is not finite.
+        num_steps: time steps since the state was made or its statistics were reset.
+        sums: what `Channel.statistics` averages.
     """
 
     u: Float[Array, "nx ny nz"]

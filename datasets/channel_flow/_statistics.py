@@ -25,11 +25,11 @@ class Statistics(eqx.Module):
         u_rms, v_rms, w_rms: root mean squares of the fluctuations.
         reynolds_stress: -⟨u'v'⟩.
         viscous_stress: ν dU/dy.
-        subgrid_stress: of an eddy viscosity; zero without.
+        subgrid_stress: the stress of the eddy viscosity, zero without one.
         total_stress: the sum of the three.
-        re_tau: of the mean shear at the walls, as measured.
-        friction_velocity: the unit: that of the force where pressure drives the flow,
-            one, and the measured one where the flux is constant.
+        re_tau: friction Reynolds number, measured from the mean shear at the walls.
+        friction_velocity: the unit of velocity: one where a constant pressure gradient
+            drives the flow, the measured friction velocity where the flux is constant.
         bulk_velocity: mean of U over the height.
         num_samples: number of fields in the averages.
     """
@@ -50,7 +50,7 @@ class Statistics(eqx.Module):
 
     @property
     def total_stress(self) -> Float[Array, " ny"]:
-        """What carries momentum to the walls: 1 - y in equilibrium."""
+        """The total shear stress, 1 - y in equilibrium."""
         return self.reynolds_stress + self.viscous_stress + self.subgrid_stress
 
 

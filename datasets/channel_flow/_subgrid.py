@@ -96,8 +96,8 @@ class WALE(AbstractSubgrid):
     wall, without damping.
 
     Args:
-        constant: C. The default has the dissipation of Smagorinsky's 0.1 in isotropic
-            turbulence, C² = 10.6 of its square.
+        constant: C. In isotropic turbulence the default dissipates as much as
+            Smagorinsky's model with 0.1, as C² = 10.6 · 0.1².
 
     Raises:
         ValueError: a constant that is not positive.

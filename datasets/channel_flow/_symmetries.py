@@ -21,7 +21,7 @@ Flow = TypeVar("Flow", State, Float[Array, "3 _ _ _"])
 
 
 def reflect_y(flow: Flow) -> Flow:
-    """Return the flow with its walls exchanged.
+    """Return the reflection of the flow that exchanges the two walls.
 
     Raises:
         ValueError: neither a state nor three components on a grid.
@@ -34,7 +34,7 @@ def reflect_y(flow: Flow) -> Flow:
 
 
 def reflect_z(flow: Flow) -> Flow:
-    """Return the mirror image of the flow, left and right exchanged.
+    """Return the spanwise reflection of the flow.
 
     Raises:
         ValueError: neither a state nor three components on a grid.
@@ -48,12 +48,12 @@ def reflect_z(flow: Flow) -> Flow:
 
 
 def shift(flow: Flow, x: Any = 0, z: Any = 0) -> Flow:
-    """Return the flow moved along the walls.
+    """Return the flow shifted along the walls, around the periods.
 
     Args:
         flow: a state or a filtered field.
-        x: how far downstream, an integer number of points of its grid.
-        z: how far to the side.
+        x: streamwise shift, a whole number of grid points.
+        z: spanwise shift, likewise.
 
     Raises:
         ValueError: neither a state nor three components on a grid, or no integers.

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -61,7 +62,9 @@ def rollout(
 
     It goes through `jit`, `vmap`, where each start ends by itself, and derivatives,
     which keep what `surrogate` keeps of each step: for long rollouts give it as
-    `jax.checkpoint(surrogate)`.
+    `equinox.filter_checkpoint(surrogate)`. Values that are NaN have derivative zero,
+    and so has the step that was not finite: the derivatives of the states before it are
+    right.
 
     Args:
         surrogate: F, of the frames as one array of shape (num_frames channels, *shape),
@@ -105,8 +108,12 @@ def rollout(
     num_channels = len(u0) // num_frames
     _require_frame(surrogate, u0, num_channels)
 
+    step_forward = _without_infinite_slopes(
+        lambda frames: jnp.asarray(surrogate(frames)).astype(u0.dtype), u0
+    )
+
     def advance(state: _State) -> _State:
-        new = jnp.asarray(surrogate(state.frames)).astype(u0.dtype)
+        new = step_forward(state.frames)
         frames = jnp.concatenate([state.frames[num_channels:], new])
         return _followed(state, frames, jnp.all(jnp.isfinite(new)))
 
@@ -128,6 +135,33 @@ def rollout(
         state.first_nonfinite,
         state.is_alive,
     )
+
+
+def _without_infinite_slopes(
+    function: Callable[[Array], Array], like: Array
+) -> Callable[[Array], Array]:
+    """A function whose derivative is zero where its value is not finite.
+
+    The derivative of what overflows is infinite, and its product with the derivative of
+    a value that is not used, zero, would be NaN. What the function closes over is made
+    an argument of it, for the derivatives by weights.
+    """
+    pure, closed_over = jax.closure_convert(function, like)
+
+    @jax.custom_jvp
+    def value(x: Array, closed_over: Any) -> Array:
+        return pure(x, *closed_over)
+
+    @value.defjvp
+    def slope(primals: Any, tangents: Any) -> tuple[Array, Array]:
+        y, linear = jax.linearize(lambda x, c: pure(x, *c), *primals)
+        is_finite = jnp.all(jnp.isfinite(y))
+        kept = jax.tree.map(
+            lambda t: jnp.where(is_finite, t, jnp.zeros_like(t)), tangents
+        )
+        return y, linear(*kept)
+
+    return lambda x: value(x, closed_over)
 
 
 def _followed(state: _State, frames: Any, is_finite: Any) -> _State:

@@ -8,6 +8,7 @@
 - `_evaluate.py`: How good a surrogate is on examples that it was not trained on.
 - `_fit.py`: Training on examples that are drawn as it goes on.
 - `_frozen.py`: Numbers of a model that training leaves as they are.
+- `_from_callable.py`: Any module or function of fields as a surrogate.
 - `_from_dataset.py`: Examples from the data sets that `krylax.datasets.generate`
   publishes.
 - `_grid.py`: Where the values of a field lie: coordinates, periods and quadrature
@@ -39,6 +40,7 @@ from ._data import blocks as blocks
 from ._evaluate import evaluate as evaluate
 from ._fit import Result as Result
 from ._fit import fit as fit
+from ._from_callable import from_callable as from_callable
 from ._from_dataset import from_dataset as from_dataset
 from ._frozen import Frozen as Frozen
 from ._grid import Grid as Grid

@@ -8,9 +8,11 @@ and nothing is believed before it has been compared with the size of the file.
 https://huggingface.co/docs/safetensors, "Format".
 """
 
+import errno
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -44,6 +46,25 @@ class Contents(NamedTuple):
     configuration: dict[str, Any]
 
 
+@contextmanager
+def refusals_named(path: str | PathLike[str]) -> Iterator[None]:
+    """Say in a sentence which place cannot be written to.
+
+    Raises:
+        PermissionError: the system does not let it be written to.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        reason = (error.strerror or "not permitted").lower()
+        raise PermissionError(
+            f"{path} cannot be written: {reason}; give another place, or the right to "
+            "write there"
+        ) from error
+
+
 def write_arrays(
     path: str | PathLike[str],
     kind: str,
@@ -62,6 +83,7 @@ def write_arrays(
 
     Raises:
         FileNotFoundError: there is no such folder.
+        PermissionError: it cannot be written to.
         TypeError: an array of another dtype than those of `DTYPES`.
         ValueError: a floating-point array holds NaN or infinity.
     """
@@ -90,7 +112,8 @@ def write_arrays(
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     data = [value.tobytes() for value in values.values()]
-    write_whole(Path(path), len(text).to_bytes(8, "little"), text, *data)
+    with refusals_named(path):
+        write_whole(Path(path), len(text).to_bytes(8, "little"), text, *data)
 
 
 def read_arrays(path: str | PathLike[str], kind: str, version: int) -> Contents:

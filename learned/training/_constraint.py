@@ -91,7 +91,7 @@ def constraint_from(records: Any) -> Any:
     return as_constraint(found[0] if len(found) == 1 else found)
 
 
-def described(constraint: Any) -> list[Any]:
+def recorded_constraint(constraint: Any) -> list[Any]:
     """Return what decides about constraints, for the folder of a training."""
     return [
         recorded(each) or recorded_function(each) for each in as_sequence(constraint)

@@ -16,17 +16,18 @@ class Data:
         inputs: (samples, channels, *shape).
         outputs: (samples, channels, *shape), or (samples, targets, channels, *shape)
             with one target for each step in time.
-        input_names: of the channels, for whoever reads the model.
-        output_names: likewise.
-        grid: where the values lie, None for the default of each model.
+        input_names: names of the channels of the inputs, kept with the trained model.
+        output_names: names of the channels of the outputs.
+        grid: the grid of the fields, None for the default of each model.
 
     Attributes:
         inputs, outputs: arrays of floating-point numbers, the outputs with the axis of
             targets.
 
     Raises:
-        ValueError: other dimensions or numbers of samples, no samples, no real numbers,
-            or NaN or infinity; the message says in which sample.
+        ValueError: shapes or numbers of samples that do not fit each other; no samples;
+            values that are not real, or are NaN or infinite, in which case the message
+            names the sample.
 
     Examples:
         >>> import numpy as np
@@ -65,18 +66,20 @@ class Data:
     def of_trajectories(
         cls, fields: Any, *, num_frames: int = 1, num_targets: int = 1
     ) -> "Data":
-        """Return all windows of trajectories: frames, and the fields that follow.
+        """Return all windows in time of trajectories as examples.
+
+        Neighbouring windows are nearly the same. So validate and test on other
+        trajectories, or on blocks of one with a gap between them (`blocks`).
 
         Args:
-            fields: (trajectories, times, channels, *shape). What is to be tested on is
-                to be other trajectories, or blocks of one with a gap between them
-                (`blocks`): neighbouring windows are nearly the same.
-            num_frames: fields in time that the model sees, as channels, the earliest
-                first.
-            num_targets: fields behind them, at least the `num_unrolled` of `Settings`.
+            fields: (trajectories, times, channels, *shape).
+            num_frames: number of consecutive fields that the model is given, stacked as
+                channels, the earliest first.
+            num_targets: number of fields that follow them as targets, at least the
+                `num_unrolled` of `Settings`.
 
         Raises:
-            ValueError: too few times, or as the class.
+            ValueError: trajectories of too few times, or the class refuses the fields.
         """
         require_count(num_frames, "num_frames")
         require_count(num_targets, "num_targets")
@@ -101,17 +104,17 @@ class Data:
 
     @property
     def num_targets(self) -> int:
-        """How many steps in time the outputs hold."""
+        """Number of steps in time that the outputs hold."""
         return self.outputs.shape[1]
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the grid."""
+        """Number of points per axis of the grid."""
         return self.inputs.shape[2:]
 
     @property
     def num_channels(self) -> tuple[int, int]:
-        """Of inputs and outputs."""
+        """Number of channels of the inputs and of the outputs."""
         return self.inputs.shape[1], self.outputs.shape[2]
 
     def __len__(self) -> int:
@@ -176,17 +179,17 @@ class Data:
 def blocks(
     times: Any, fractions: Sequence[float], *, gap: int = 0
 ) -> tuple[np.ndarray, ...]:
-    """Cut fields in time into contiguous blocks, such as for training and test.
+    """Cut one trajectory into contiguous blocks in time, as for training and test.
 
     Args:
-        times: (times, ...), one trajectory.
-        fractions: of the times, less than or equal to 1 in all.
-        gap: how many times are left out between blocks, so that the end of one says
-            nothing of the beginning of the next.
+        times: the trajectory, (times, ...).
+        fractions: of the times that each block gets, with a sum of at most 1.
+        gap: number of times left out between blocks, so that the end of one is not
+            correlated with the beginning of the next.
 
     Raises:
-        ValueError: fractions that are not positive or more than 1 in all, or a block
-            without a time.
+        ValueError: fractions that are not positive or sum to more than 1, or too few
+            times for a block.
 
     Examples:
         >>> import numpy as np

@@ -19,22 +19,22 @@ METRICS = ("relative_l2", "h1", "vrmse")
 def evaluate(
     surrogate: Surrogate, data: Data, *, grid: Any = None, batch_size: int = 16
 ) -> dict[str, Any]:
-    """Return the errors of predictions, in physical units.
+    """Return the errors of a surrogate's predictions in physical units.
 
     Args:
-        surrogate: of the outputs as a function of the inputs.
-        data: the examples. Of outputs at several times the first is compared.
-        grid: by default that of the data, and where they have none that of the
-            training.
-        batch_size: samples that are computed at once.
+        surrogate: maps the inputs of the examples to their outputs.
+        data: the examples. Where their outputs hold several times, the first is used.
+        grid: given to the model; by default that of the data, or that of the training
+            where the data have none.
+        batch_size: number of samples computed at once.
 
     Returns:
-        The means over the samples by name, "relative_l2", "h1" and "vrmse", and
-        "per_sample", a table of arrays of the same names.
+        The mean errors "relative_l2", "h1" and "vrmse" by name, and under "per_sample"
+        a table of the same names with an array of the errors of all samples.
 
     Raises:
-        TypeError: no surrogate, or no data.
-        ValueError: data of other channels or dimensions.
+        TypeError: surrogate is not a `Surrogate`, or data are not `Data`.
+        ValueError: the data have other channels or dimensions than the surrogate.
     """
     for value, cls in ((surrogate, Surrogate), (data, Data)):
         if not isinstance(value, cls):

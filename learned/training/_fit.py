@@ -23,7 +23,7 @@ class Result(eqx.Module):
     """A trained model.
 
     Attributes:
-        model: the one of the best validation, the last one without validations.
+        model: the model of the best validation, or the last one without validation.
         history: arrays by name: `loss` of each step; `validated`, after which steps
             `validation` was measured, and `seconds` of training until then.
         surrogate: the model in physical units, of `train` alone.
@@ -49,19 +49,19 @@ def fit(
         model: an Equinox module whose floating-point arrays are trained.
         loss: (model, data, key) -> the loss of one batch, and the data for the next.
         settings: how long, how fast, and where the state is kept.
-        data: what the loss needs besides the model, arrays that may change from step
-            to step, such as the examples themselves.
-        validate: what is to be small for a model, measured every `validate_every`
-            steps and at the end. By default the mean loss since the last time.
-        configuration: what makes a checkpoint that of another training, besides the
-            model and the settings; JSON.
+        data: arrays that the loss needs besides the model and may change from step to
+            step, such as the examples themselves.
+        validate: model -> the number to minimise, computed every `validate_every` steps
+            and at the end. By default it is the mean loss since the last time.
+        configuration: what identifies the training besides the model and the settings,
+            as JSON; a checkpoint of another configuration is refused.
 
     Raises:
-        FloatingPointError: the loss of a step is not finite, or all validations are
-            not.
-        TypeError: settings is something else.
-        ValueError: the checkpoint is damaged, or that of another training; or a setting
-            that is for `train` alone.
+        FloatingPointError: the loss of a step or a validation is not finite. The
+            checkpoint keeps the state of the last validation before.
+        TypeError: settings are not `Settings`.
+        ValueError: the checkpoint is damaged or belongs to another training, or a
+            setting is for `train` alone.
     """
     num_steps = require_steps(settings)
     recorded = recorded_of(model, settings, configuration)

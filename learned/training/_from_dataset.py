@@ -23,14 +23,15 @@ def from_dataset(
 
     Args:
         dataset: the folder of one, or what `open_dataset` returns.
-        inputs: names of its arrays, such as ["coefficient"]. A number per sample
-            becomes a constant channel; axes besides those of the grid are channels.
-        outputs: likewise, such as ["solution"].
+        inputs: names of arrays of the data set, such as ["coefficient"]. A number per
+            sample becomes a constant channel; axes before those of the grid become
+            channels.
+        outputs: names of arrays likewise, such as ["solution"].
 
     Raises:
-        FileNotFoundError: there is none.
-        KeyError: no array of that name; the message says which there are.
-        ValueError: an array that is no field on the grid, or no sample was solved.
+        FileNotFoundError: there is no such data set.
+        KeyError: it has no array of that name; the message lists those it has.
+        ValueError: an array is not a field on the grid, or no sample is solved.
     """
     if not isinstance(dataset, Dataset):
         dataset = open_dataset(dataset)

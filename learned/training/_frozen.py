@@ -6,9 +6,9 @@ from jaxtyping import Array
 
 
 class Frozen(eqx.Module):
-    """An array of a model that is no weight: with derivative zero, and without decay.
+    """An array of a model that is not trained: its derivative is zero, it has no decay.
 
-    `num_parameters` counts it, and files hold it.
+    It is saved with the model, and `num_parameters` counts it.
 
     Examples:
         >>> import jax, jax.numpy as jnp

@@ -13,11 +13,13 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, DTypeLike, Float
 
+from ...datasets.channel_flow import FilteredGrid
 from ...operators._arguments import (
     as_items,
     require_count,
     require_flag,
     require_number,
+    shown,
 )
 from ._registry import register
 
@@ -27,22 +29,22 @@ class Grid(eqx.Module):
 
     Args:
         coordinates: of the points, an increasing 1-D array per axis.
-        periodic: whether what follows the last point is the first one, for all axes or
-            one by one.
-        lengths: period of each periodic axis, None for the others. By default as many
-            spacings as points, which have to be equally far from each other.
-        weights: of a quadrature on each axis, as many as points. By default those of
-            the trapezoidal rule, between the first and the last point or around the
-            period.
+        periodic: whether the axes are periodic, one flag for all or one per axis.
+        lengths: the period of each periodic axis, None for the others. By default the
+            points of a periodic axis have to be equally spaced, and its period is as
+            many spacings as points.
+        weights: quadrature weights of each axis, one per point. By default those of the
+            trapezoidal rule, from the first to the last point or around the period.
 
     Attributes:
         coordinates, periodic, weights: as given, one per axis.
-        lengths: the period of an axis, or how far its last point is from the first.
+        lengths: the period of each axis, or the distance from its first point to its
+            last.
 
     Raises:
-        ValueError: coordinates that are no increasing finite 1-D arrays; arguments of
-            another number of axes; points of a periodic axis that are not equally far
-            from each other, without a length, or that do not fit into it.
+        ValueError: coordinates that are not increasing, finite 1-D arrays; arguments of
+            another number of axes; a periodic axis whose points are not equally spaced
+            and that has no length, or whose points do not fit into its length.
     """
 
     coordinates: tuple[Float[Array, " _"], ...]
@@ -92,13 +94,14 @@ class Grid(eqx.Module):
 
         Args:
             shape: number of points per axis, at least two.
-            lengths: of the box, for all axes or one by one.
-            periodic: as for the class. A periodic axis has points at i L / n, another
-                one from 0 to L, both included.
-            dtype: of the coordinates, by default that of JAX.
+            lengths: of the box, one for all axes or one per axis.
+            periodic: likewise. A periodic axis has its points at i L / n, another one
+                from 0 to L, both included.
+            dtype: of the coordinates, by default JAX's.
 
         Raises:
-            ValueError: fewer points, or lengths that are not positive.
+            ValueError: fewer than two points on an axis, or lengths that are not
+                positive.
         """
         shape = as_items(shape, "shape", "a number of points per axis")
         flags = per_axis(periodic, len(shape), "periodic")
@@ -111,6 +114,37 @@ class Grid(eqx.Module):
             coordinates.append(np.arange(n) * (length / steps))
         dtype = jnp.result_type(float) if dtype is None else jnp.dtype(dtype)
         return cls([x.astype(dtype) for x in coordinates], flags)
+
+    @classmethod
+    def of_channel(cls, points: FilteredGrid) -> "Grid":
+        """Return the points of the filtered fields of a channel.
+
+        They are periodic along the walls. The weights on the walls are zero.
+
+        Args:
+            points: what `Channel.filtered_grid` returns.
+
+        Raises:
+            TypeError: something else.
+
+        Examples:
+            >>> import krylax as kx
+            >>> from krylax.learned import training
+            >>> flow = kx.datasets.channel_flow.Channel(180, (8, 16, 8))
+            >>> training.Grid.of_channel(flow.filtered_grid((4, 9, 4))).shape
+            (4, 9, 4)
+        """
+        if not isinstance(points, FilteredGrid):
+            raise TypeError(
+                "points must be what Channel.filtered_grid returns, got "
+                f"{shown(points)}"
+            )
+        return cls(
+            (points.x, points.y, points.z),
+            periodic=(True, False, True),
+            lengths=(points.lengths[0], None, points.lengths[2]),
+            weights=points.weights,
+        )
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -122,8 +122,7 @@ def run(state: State, settings: Settings, task: Task) -> State:
     """Return the state at the end of a training.
 
     Raises:
-        FloatingPointError: the loss of a step is not finite, or all validations are
-            not.
+        FloatingPointError: the loss of a step or a validation is not finite.
     """
     if state.num_steps < task.num_steps and task.keep is not None:
         # A place that cannot be written to is no news for after an hour.
@@ -148,11 +147,6 @@ def run(state: State, settings: Settings, task: Task) -> State:
                 task.keep(state)
         size = _next_size(end - first, elapsed)
     display.close()
-    if not np.any(np.isfinite(state.validation)):
-        raise FloatingPointError(
-            f"none of the {len(state.validation)} validations is finite, so that no "
-            "model is the best; train with a smaller learning_rate or max_norm"
-        )
     return state
 
 
@@ -257,11 +251,14 @@ def _validated(
             measured = float(validate(on_device(model)))
         except FloatingPointError as error:
             raise FloatingPointError(f"after step {end}, {error}") from error
+        if not np.isfinite(measured):
+            raise FloatingPointError(
+                f"after step {end}, the validation is {measured:g}; train with a "
+                "smaller learning_rate or max_norm"
+            )
     # Losses of a training are no reason to stop early: those of later steps may be of
     # harder tasks, such as more steps in time.
-    is_best = validate is None or measured < np.nanmin(
-        np.append(state.validation, np.inf)
-    )
+    is_best = validate is None or measured < np.min(state.validation, initial=np.inf)
     before = state.seconds[-1] if len(state.seconds) else 0.0
     return replace(
         state,

@@ -26,7 +26,7 @@ VRMSE_FLOOR = 1e-7
 def relative_l2(
     prediction: Float[Array, "..."], target: Float[Array, "..."]
 ) -> Float[Array, ""]:
-    """Return ‖p - y‖ / ‖y‖; ‖p - y‖ where y is zero."""
+    """Return ‖p - y‖ / ‖y‖, or ‖p - y‖ where y is zero."""
     return _ratio(_square, prediction - target, target)
 
 
@@ -37,9 +37,9 @@ def h1(
 
     Args:
         prediction: (channels, *shape).
-        target: likewise.
-        grid: with `coordinates`, an array per axis; None, or what has none, for the
-            unit box with points from wall to wall.
+        target: (channels, *shape).
+        grid: a grid with `coordinates`, an array per axis. Without them the points are
+            equally spaced in the unit box, both ends included.
     """
     return _ratio(lambda x: _sobolev_square(x, grid), prediction - target, target)
 
@@ -47,7 +47,7 @@ def h1(
 def vrmse(
     prediction: Float[Array, "..."], target: Float[Array, "..."]
 ) -> Float[Array, ""]:
-    """Return the root of the mean square over that of the target without its mean."""
+    """Return the root mean square error over the deviation of the target."""
     axes = tuple(range(1, target.ndim))
     # Squares of large numbers are beyond the dtype; those of small ones do not count.
     largest = jnp.max(jnp.abs(target), axes, keepdims=True)

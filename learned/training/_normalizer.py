@@ -30,17 +30,12 @@ class Normalizer(eqx.Module):
                 in the rounding of its mean; the message says of which `name`.
         """
         fields, dtype = np.asarray(fields), jnp.dtype(dtype)
-        axes = (0, *range(2, fields.ndim))
-        with np.errstate(over="ignore", invalid="ignore"):
-            mean = np.asarray(np.mean(fields, axes, dtype=np.float64))
-            std = np.asarray(np.std(fields, axes, dtype=np.float64))
-        # The mean of equal numbers is off by its rounding, and so is their deviation.
-        rounding = 4 * float(np.finfo(fields.dtype).eps) * np.abs(mean)
-        is_constant = std <= rounding
-        for i in np.flatnonzero(~is_constant).tolist():
+        mean, std = moments(fields)
+        constant = is_constant(fields, mean, std)
+        for i in np.flatnonzero(~constant).tolist():
             largest = float(np.max(np.abs(fields[:, i])))
             _require_resolved(float(mean[i]), float(std[i]), largest, dtype, name, i)
-        std = np.where(is_constant, 1, std)
+        std = np.where(constant, 1, std)
         return cls(jnp.asarray(mean.astype(dtype)), jnp.asarray(std.astype(dtype)))
 
     def normalized(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -52,7 +47,26 @@ class Normalizer(eqx.Module):
         return x * _as_channels(self.std, x) + _as_channels(self.mean, x)
 
 
+def moments(fields: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation of each channel, in double precision."""
+    axes = (0, *range(2, fields.ndim))
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = np.asarray(np.mean(fields, axes, dtype=np.float64))
+        return mean, np.asarray(np.std(fields, axes, dtype=np.float64))
+
+
+def is_constant(fields: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
+    """Return which channels do not vary, given their moments."""
+    # The mean of equal numbers is off by its rounding, and so is their deviation.
+    return std <= 4 * float(np.finfo(fields.dtype).eps) * np.abs(mean)
+
+
 def _as_channels(values: Float[Array, " c"], x: Float[Array, "..."]) -> Any:
+    if x.ndim < 1 or len(x) != len(values):
+        raise ValueError(
+            f"expected a field of {len(values)} channels, (channels, *shape), got "
+            f"shape {x.shape}"
+        )
     return values.reshape((-1,) + (1,) * (x.ndim - 1))
 
 

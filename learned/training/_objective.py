@@ -34,6 +34,7 @@ class Objective(eqx.Module):
         input_normalizer: of the training's examples.
         output_normalizer: likewise.
         grid: that the model is given.
+        noise_std: of a noise of one in each channel of the inputs.
         settings: of the training.
         num_examples: in all.
         mesh: of devices that share each batch; None for one.
@@ -43,6 +44,7 @@ class Objective(eqx.Module):
     input_normalizer: Normalizer
     output_normalizer: Normalizer
     grid: Any
+    noise_std: Float[Array, " channels"]
     settings: Settings = eqx.field(static=True)
     num_examples: int = eqx.field(static=True)
     num_dimensions: int = eqx.field(static=True)
@@ -152,7 +154,7 @@ class Objective(eqx.Module):
     def _noisy(self, x: Array, key: Key[Array, ""]) -> Array:
         if self.settings.noise == 0:
             return x
-        std = self.input_normalizer.std.reshape((-1,) + (1,) * (x.ndim - 1))
+        std = self.noise_std.reshape((-1,) + (1,) * (x.ndim - 1))
         return x + self.settings.noise * std * jax.random.normal(key, x.shape, x.dtype)
 
     def _renewed(

@@ -7,6 +7,6 @@ from ...operators import AbstractOperator
 
 
 def num_parameters(net: AbstractOperator) -> int:
-    """Return how many weights and biases a learned operator has."""
+    """Return the number of weights and biases of a learned operator."""
     leaves = jax.tree.leaves(eqx.filter(net, eqx.is_inexact_array))
     return sum(leaf.size for leaf in leaves)

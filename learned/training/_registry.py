@@ -5,6 +5,7 @@ weights are filled in by name. Nothing is executed but the constructors of class
 are registered here, each by its own room.
 """
 
+import difflib
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -18,6 +19,15 @@ from jaxtyping import DTypeLike
 from ...operators._arguments import shown
 from ._checkpoint import NAMES
 
+ALIKE = 0.5
+"""How similar a name has to be to one that is proposed for it."""
+
+FEW = 1000
+"""A count that no constructor takes long for."""
+
+ONE_BY_ONE = ("num_layers", "num_levels", "num_output_mlps", "num_dimensions")
+"""Counts of parts that are made one after the other, each with arrays of its own."""
+
 _RECORDERS: dict[type, Callable[[Any], Mapping[str, Any]]] = {}
 _CLASSES: dict[str, type] = {}
 
@@ -28,13 +38,13 @@ def register(
     """Let files name a class of models or grids.
 
     Args:
-        cls: the class. A constructor with a `key` is called without computing, for the
-            shapes of its weights alone.
-        recorder: returns the arguments of the constructor that make an object anew,
-            without its `key`: numbers, names, dtypes, arrays, and sequences
-            of them. By default what `arguments_of` has kept as the attribute
-            `arguments`; without it, the attributes that are called as these arguments,
-            where a `dtype` without an attribute is that of the weights in the file.
+        cls: the class. A constructor with a `key` is only traced, for the shapes of its
+            weights.
+        recorder: returns, for an object, the arguments of the constructor that make it
+            again, without the `key`: numbers, names, dtypes, arrays, and sequences of
+            them. By default these are what `arguments_of` has kept as the attribute
+            `arguments`, or else the attributes with the names of the arguments; a
+            `dtype` without such an attribute is that of the weights in the file.
 
     Raises:
         ValueError: another class of that name is registered.
@@ -47,10 +57,10 @@ def register(
 
 
 def arguments_of(local: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
-    """Return the arguments of a constructor, to be kept as a static attribute.
+    """Return the arguments of a constructor, to keep in a static attribute.
 
     Args:
-        local: what `locals()` is in the first line of the constructor.
+        local: the value of `locals()` in the first line of the constructor.
 
     Examples:
         >>> import equinox as eqx
@@ -82,16 +92,22 @@ def recorded(instance: Any) -> dict[str, Any] | None:
     }
 
 
-def made(record: Any) -> Any:
+def made(record: Any, arrays: Mapping[str, np.ndarray] | None = None) -> Any:
     """Return the object of a record, of a model the shapes of its weights.
 
+    Args:
+        record: of the class and its arguments.
+        arrays: those of the file, which have to be as many as the arguments count.
+
     Raises:
-        ValueError: the class is not registered, or refuses these arguments.
+        ValueError: the class is not registered, or refuses these arguments; or the
+            arrays are too few for them.
     """
     try:
         cls, arguments = class_of(record["class"]), dict(record["arguments"])
+        _require_arrays(arguments, {} if arrays is None else arrays)
         arguments = {name: _from_plain(value) for name, value in arguments.items()}
-        if "key" not in inspect.signature(cls).parameters:
+        if not _is_drawn(cls):
             return cls(**arguments)
         return eqx.filter_eval_shape(
             lambda key: cls(**arguments, key=key), jax.random.key(0)
@@ -113,6 +129,49 @@ def class_of(name: str) -> type:
             "registers it"
         )
     return _CLASSES[name]
+
+
+def model_of(name: str) -> type:
+    """Return the class of models that is registered by a name.
+
+    Raises:
+        ValueError: there is none; the message names all of them, and the nearest one.
+    """
+    models = {n.lower(): n for n, cls in _CLASSES.items() if _is_drawn(cls)}
+    if name not in models.values():
+        near = difflib.get_close_matches(name.lower(), models, n=1, cutoff=ALIKE)
+        hint = f"; did you mean {models[near[0]]!r}?" if near else ""
+        raise ValueError(
+            f"{shown(name)} is no model; the models are "
+            f"{', '.join(sorted(models.values()))}{hint}"
+        )
+    return _CLASSES[name]
+
+
+def _is_drawn(cls: type) -> bool:
+    """Whether objects of a class have weights that are drawn from a key."""
+    return "key" in inspect.signature(cls).parameters
+
+
+def _require_arrays(arguments: dict[str, Any], arrays: Mapping[str, Any]) -> None:
+    """Check that no count is beyond what there is, before anything is made.
+
+    A constructor would take forever for a number of layers that no file can hold.
+    """
+    num_numbers = sum(array.size for array in arrays.values())
+    for name, value in arguments.items():
+        most = max(FEW, len(arrays) if name in ONE_BY_ONE else num_numbers)
+        if _largest(value) > most:
+            raise ValueError(
+                f"{name} is {shown(value)}, and there are no more than {len(arrays)} "
+                f"arrays of {num_numbers} numbers in all"
+            )
+
+
+def _largest(value: Any) -> int:
+    if isinstance(value, list):
+        return max(map(_largest, value), default=0)
+    return value if type(value) is int else 0
 
 
 def named_arrays(tree: Any) -> dict[str, Any]:

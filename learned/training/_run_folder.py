@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from ...datasets.store._files import make_folder, write_whole
+from ._checkpoint import refusals_named
 from ._loop import State
 from ._state import read_state, write_state
 from ._surrogate import Surrogate
@@ -40,13 +41,20 @@ class RunFolder:
 
     Raises:
         BlockingIOError: another training is at work there.
+        FileNotFoundError: there is no folder to make it in.
+        PermissionError: the folder cannot be made or read.
         ValueError: something else is in the folder, or no folder in its place.
     """
 
     def __init__(self, path: Path, num_batches: int) -> None:
         self.path, self.num_batches = path, num_batches
-        make_folder(path)
-        self._lock = _locked(path)
+        if not path.parent.is_dir():
+            raise FileNotFoundError(
+                f"there is no folder {path.parent} to make {path.name} in"
+            )
+        with refusals_named(path):
+            make_folder(path)
+            self._lock = _locked(path)
         try:
             self._require_own()
         except ValueError:
@@ -88,13 +96,17 @@ class RunFolder:
     ) -> None:
         """Keep a state, its best model and its history."""
         text = json.dumps(recorded, indent=2)
-        write_whole(self.path / SETTINGS, f"{text}\n".encode())
+        self._write(SETTINGS, f"{text}\n".encode())
         if len(state.validated):
             save(self.path / FILE, surrogate)
-            write_whole(self.path / METRICS, self._metrics(state).encode())
+            self._write(METRICS, self._metrics(state).encode())
         if is_done and find_spec("matplotlib") is not None:
-            write_whole(self.path / CURVES, _drawn(state))
+            self._write(CURVES, _drawn(state))
         write_state(self.path / STATE, state, recorded)
+
+    def _write(self, name: str, content: bytes) -> None:
+        with refusals_named(self.path):
+            write_whole(self.path / name, content)
 
     def _metrics(self, state: State) -> str:
         """A line per validation, the loss being the mean since the one before."""

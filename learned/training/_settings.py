@@ -38,17 +38,17 @@ class Settings:
         num_steps: steps of Adam; exactly one of this and `num_epochs` is given.
         num_epochs: passes over the data, for `train`.
         batch_size: examples in each step.
-        accumulate: parts that a batch is computed in, one after the other, so that it
-            takes less memory; the batch size has to be a multiple.
-        learning_rate: the largest of the training.
+        accumulate: number of parts that a batch is computed in, one after the other, to
+            save memory; it has to divide the batch size.
+        learning_rate: the largest one of the training.
         schedule: "cosine", from the learning rate to a hundredth of it; "constant";
             "one_cycle", up from 1/25 of it over the first 30 % of the steps and down to
             almost zero as a cosine; or "step", halved after each fifth of the steps.
         weight_decay: of AdamW, per step and unit of the learning rate; 0 is Adam.
-        max_norm: gradients of a larger norm are scaled to it.
-        ema: None, or the factor d of a mean of the weights, d mean + (1 - d) weights
-            in each step, with d = (1 + i) / (10 + i) in step i where that is smaller.
-            That mean is what is validated and kept.
+        max_norm: gradients of a larger norm are scaled down to it.
+        ema: None, or the factor d of an exponential moving average of the weights,
+            d mean + (1 - d) weights in each step, with d = (1 + i) / (10 + i) in step i
+            where that is smaller. The average is what is validated and kept.
         loss: "relative_l2", "h1" or "vrmse", of fields in physical units, or a function
             (prediction, target, inputs) → number of one example, without a batch axis;
             prediction and target are (channels, *shape), one step in time.
@@ -57,29 +57,29 @@ class Settings:
             (num_frames channels, *shape) and outputs (targets, channels, *shape), with
             the axis of targets even if there is one.
         noise: standard deviation of a white noise that is added to the inputs, in units
-            of that of their channel.
+            of that of their channel. Channels that are constant get none.
         num_unrolled: steps in time that the model takes from its own predictions at the
             end of the training, which has as many equal parts: one step in the first,
             two in the second, and so on. The loss is the mean over them. Validations
             take all of these steps from the beginning.
-        pushforward: whether the derivative ends at each of these predictions.
-        precision: "full", that of the weights, or "bfloat16", in which the model is
-            computed then; the weights and the loss stay as they are.
-        validate_every: steps between validations, of which the best model is kept. By
-            default an epoch, and 250 for `fit`.
-        seed: from which all random numbers of the training are drawn.
-        checkpoint: for `fit`, a file for the whole state, written at the start and
-            after each validation. Where it is there, the training goes on from it, to
-            the same result as without a stop. It is for these settings alone, as the
-            learning rate depends on the number of steps: a longer training begins from
-            the start. `train` has a folder instead.
-        progress: whether to show it: a bar on a terminal, else lines.
+        pushforward: whether no gradient flows through these predictions.
+        precision: "full", the precision of the weights, or "bfloat16", in which the
+            model is then computed; the weights and the loss keep their precision.
+        validate_every: steps between validations; the best model of all of them is
+            kept. The default is an epoch, and 250 steps for `fit`.
+        seed: of all random numbers of the training.
+        checkpoint: for `fit`, the file of the whole state, written at the start and
+            after each validation. If it exists, the training continues from it, with
+            the same result as without a stop. It is valid for these settings alone: as
+            the learning rate depends on the number of steps, a longer training starts
+            anew. `train` has a folder instead.
+        progress: whether to show the progress, as a bar on a terminal, else as lines.
 
     Raises:
-        TypeError: checkpoint is no path, or loss or augment neither a name nor a
+        TypeError: checkpoint is not a path, or loss or augment is neither a name nor a
             function.
-        ValueError: a setting out of range, or not exactly one number of steps or
-            epochs.
+        ValueError: a setting is out of range, or not exactly one of num_steps and
+            num_epochs is given.
     """
 
     num_steps: int | None = None

@@ -19,6 +19,14 @@ from ._settings import Settings
 
 KIND = "training"
 VERSION = 2
+AXES = "grid's axes"
+"""What is recorded of a grid besides its arrays."""
+
+LONGEST = 200
+"""Characters of a name that a message shows as it is."""
+
+SHOWN = 3
+"""Entries of a model that a message shows."""
 
 
 def recorded_of(
@@ -31,7 +39,7 @@ def recorded_of(
     for name in ("loss", "augment"):
         if callable(function := decisive[name]):
             decisive[name] = recorded_function(function)
-    start = {"model": _described(model), "weights at the start": fingerprint(model)}
+    start = {"model": described(model), "weights at the start": fingerprint(model)}
     recorded = {"settings": decisive, **start, **(more or {})}
     return json.loads(json.dumps(recorded, default=np.generic.item))
 
@@ -50,11 +58,11 @@ def recorded_function(function: Any) -> Any:
         bound = function
     else:
         return name_of(function)
-    return [name_of(function), *_described(bound), fingerprint(bound)]
+    return [name_of(function), *described(bound), fingerprint(bound)]
 
 
-def _described(model: Any) -> list[str]:
-    """All of a model but its arrays, a part on each line."""
+def described(model: Any) -> list[str]:
+    """Return all of a model but its arrays, a part on each line."""
     static = eqx.filter(model, eqx.is_array, inverse=True)
     # Where something lies in the memory says nothing of it.
     text = re.sub(" at 0x[0-9a-f]+", "", eqx.tree_pformat(static, width=1))
@@ -89,8 +97,13 @@ def read_state(
     """
     found = read_arrays(path, KIND, VERSION)
     expected, treedef = _named(state)
-    changes = differences(found.configuration, recorded)
-    if names := sorted(found.arrays.keys() ^ expected.keys()):
+    theirs = dict(found.configuration)
+    if AXES in recorded:
+        # Earlier states say nothing of them.
+        theirs.setdefault(AXES, recorded[AXES])
+    changes = differences(theirs, recorded)
+    names = sorted(found.arrays.keys() ^ expected.keys())
+    if names and not changes:
         changes.append(f"it and this one differ in the arrays {shown(names)}")
     if changes:
         raise ValueError(
@@ -113,7 +126,7 @@ def read_state(
 
 
 def differences(theirs: dict[str, Any], ours: dict[str, Any]) -> list[str]:
-    """What differs, and of lists and tables the entries that differ."""
+    """Return what differs, and of lists and tables the entries that differ."""
     changes = []
     for name in sorted(theirs.keys() | ours.keys()):
         a, b = theirs.get(name), ours.get(name)
@@ -121,12 +134,71 @@ def differences(theirs: dict[str, Any], ours: dict[str, Any]) -> list[str]:
             continue
         if isinstance(a, dict) and isinstance(b, dict):
             changes += [f"{name} {change}" for change in differences(a, b)]
-            continue
-        if isinstance(a, list) and isinstance(b, list):
-            alone = [x for x in a if x not in b], [x for x in b if x not in a]
-            a, b = alone if any(alone) else (a, b)
-        changes.append(f"{name} {a}, here {b}")
+        elif isinstance(a, list) and isinstance(b, list):
+            changes += [f"{name} {change}" for change in _changed_entries(a, b)]
+        elif _is_sum(a) and _is_sum(b):
+            changes.append(f"{name} not the same")
+        else:
+            changes.append(f"{name} {_short(a)}, here {_short(b)}")
+    if theirs.get("model") != ours.get("model"):
+        # The weights of another model are others.
+        changes = [change for change in changes if not change.startswith("weights at")]
     return changes
+
+
+def _changed_entries(a: list[Any], b: list[Any]) -> list[str]:
+    """The entries that differ in two descriptions, some of them where they are many."""
+    if a and b and str(a[0]).endswith("(") and a[0] != b[0]:
+        return [f"{_class_of(a)}, here {_class_of(b)}"]
+    old, new = _entries(a), _entries(b)
+    names = [n for n in {**old, **new} if old.get(n) != new.get(n)]
+    if not names:
+        alone = [x for x in a if x not in b], [x for x in b if x not in a]
+        old, new = alone if any(alone) else (a, b)
+        return [f"{shown(old)}, here {shown(new)}"]
+    # A description leaves out what is as the class has it by default.
+    changes = [
+        f"{name} {old.get(name, 'by default')}, here {new.get(name, 'by default')}"
+        for name in names[:SHOWN]
+    ]
+    more = len(names) - SHOWN
+    return changes + ([f"and {more} other entries"] if more > 0 else [])
+
+
+def _class_of(description: list[Any]) -> str:
+    return str(description[0]).removesuffix("(") or "a tuple"
+
+
+def _entries(lines: list[Any]) -> dict[str, str]:
+    """The attributes in a description by name, of equal names the last one."""
+    found: dict[str, str] = {}
+    opened: list[tuple[str, list[str]]] = [("", [])]
+    for line in map(str, lines):
+        if line.endswith(("(", "[")):
+            opened.append((line[:-1], []))
+        elif line in (")", "]") and len(opened) > 1:
+            name, items = opened.pop()
+            value = f"({', '.join(items)})"
+            if name.endswith("="):
+                found.update({name[:-1]: value} if items else {})
+            elif not name and len(items) == 2 and items[0].startswith("'"):
+                found[items[0].strip("'")] = items[1]
+            elif not name:
+                opened[-1][1].append(value)
+        elif "=" in line:
+            name, _, value = line.partition("=")
+            found[name] = value
+        else:
+            opened[-1][1].append(line)
+    return found
+
+
+def _short(value: Any) -> str:
+    return value if isinstance(value, str) and len(value) < LONGEST else shown(value)
+
+
+def _is_sum(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
 
 
 def _named(state: State) -> tuple[dict[str, Any], Any]:

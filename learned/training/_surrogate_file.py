@@ -54,8 +54,9 @@ def save(path: str | PathLike[str], surrogate: Surrogate) -> None:
 
     Raises:
         FileNotFoundError: there is no such folder.
-        TypeError: no `Surrogate`, or a grid or a constraint whose class is not
-            registered.
+        PermissionError: it cannot be written to.
+        TypeError: no `Surrogate`; a grid or a constraint whose class is not registered;
+            or a function without weights.
         ValueError: a weight is NaN or infinite.
     """
     if not isinstance(surrogate, Surrogate):
@@ -70,6 +71,11 @@ def save(path: str | PathLike[str], surrogate: Surrogate) -> None:
     if surrogate.constraint is not None:
         configuration["constraint"] = records_of(surrogate.constraint)
     arrays = {MODEL + name: a for name, a in named_arrays(surrogate.model).items()}
+    if configuration["model"] is None and not arrays:
+        raise TypeError(
+            "the surrogate is a function without weights, which no file can hold; make "
+            "it anew by from_callable"
+        )
     for name in NORMALIZERS:
         normalizer = getattr(surrogate, name)
         arrays[f"{name}.mean"] = normalizer.mean
@@ -85,9 +91,9 @@ def load(path: str | PathLike[str], *, like: Any = None) -> Surrogate:
         like: a model of the same structure, for classes that are not registered.
 
     Raises:
-        FileNotFoundError: there is none.
-        ValueError: the file is damaged, of another kind or version, names a class that
-            is not registered, or holds other weights than its model or `like` has.
+        FileNotFoundError: there is no such file, or the folder holds no model yet.
+        ValueError: the file is damaged or of another kind or version, names a class
+            that is not registered, or holds other weights than its model or `like`.
     """
     path = Path(path)
     if path.is_dir():
@@ -118,14 +124,14 @@ def _read(contents: Contents, like: Any, path: Path) -> Surrogate:
         if mean.ndim != 1 or std.shape != mean.shape or not np.all(std > 0):
             raise ValueError(f"{path} holds a {name} that normalises nothing")
         normalizers[name] = Normalizer(jnp.asarray(mean), jnp.asarray(std))
+    weights = {name.removeprefix(MODEL): a for name, a in arrays.items()}
     if like is None:
         if configuration["model"] is None:
             raise ValueError(
                 f"{path} is of a model whose class was not registered; give a model of "
                 "the same structure, load(path, like=model)"
             )
-        like = _made(configuration["model"], path)
-    weights = {name.removeprefix(MODEL): a for name, a in arrays.items()}
+        like = _made(configuration["model"], path, weights)
     grid = configuration["grid"]
     return Surrogate(
         filled(like, weights, str(path)),
@@ -139,9 +145,9 @@ def _read(contents: Contents, like: Any, path: Path) -> Surrogate:
     )
 
 
-def _made(record: Any, path: Path) -> Any:
+def _made(record: Any, path: Path, arrays: Any = None) -> Any:
     try:
-        return made(record)
+        return made(record, arrays)
     except ValueError as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
 

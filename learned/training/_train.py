@@ -13,15 +13,20 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
 
 from ...operators._arguments import require_function
-from ._constraint import as_constraint, constrained, described, records_of
+from ._constraint import (
+    as_constraint,
+    constrained,
+    recorded_constraint,
+    records_of,
+)
 from ._data import Data
 from ._fit import Result
 from ._loop import State, Task, initial, on_device, run
-from ._normalizer import Normalizer
+from ._normalizer import Normalizer, is_constant, moments
 from ._objective import AXIS, Objective
 from ._run_folder import RunFolder
 from ._settings import Settings, require_settings, total_steps
-from ._state import fingerprint, recorded_of
+from ._state import AXES, described, fingerprint, recorded_of
 from ._surrogate import Surrogate, dtype_of
 
 
@@ -66,8 +71,10 @@ def train(
 
     Raises:
         BlockingIOError: another training is at work in the folder.
-        FloatingPointError: the loss of a step is not finite. The folder keeps the state
-            of the last validation before.
+        FloatingPointError: the loss of a step or a validation is not finite. The folder
+            keeps the state of the last validation before.
+        FileNotFoundError: there is no folder to make the folder in.
+        PermissionError: the folder cannot be written to.
         TypeError: an argument is not what its name says.
         ValueError: data that do not fit each other, the model or the settings; a folder
             of another training, or damaged.
@@ -103,6 +110,7 @@ def train(
             data.outputs.reshape(-1, *data.outputs.shape[2:]), dtype, "outputs"
         ),
         grid,
+        noise_std=_noise_std(data.inputs, dtype),
         settings=settings,
         num_examples=len(data),
         num_dimensions=len(data.shape),
@@ -160,13 +168,7 @@ class _Validation:
 
     def __call__(self, model: Any) -> float:
         losses = _losses(self.objective, model, self.inputs, self.outputs)
-        mean = float(np.mean(np.asarray(losses, np.float64)))
-        if not np.isfinite(mean):
-            raise FloatingPointError(
-                f"the loss of the validation is {mean:g}; train with a smaller "
-                "learning_rate or max_norm"
-            )
-        return mean
+        return float(np.mean(np.asarray(losses, np.float64)))
 
 
 @eqx.filter_jit
@@ -248,6 +250,15 @@ def _shape_of(found: Any) -> str:
     return f"a {type(found).__name__}" if shape is None else f"shape {shape}"
 
 
+def _noise_std(inputs: np.ndarray, dtype: Any) -> Float[Array, " channels"]:
+    """The deviation of each channel, zero for one that is constant.
+
+    That one is a parameter of all samples, whose size no deviation tells.
+    """
+    mean, std = moments(inputs)
+    return jnp.asarray(np.where(is_constant(inputs, mean, std), 0, std).astype(dtype))
+
+
 def _targets(data: Data, settings: Settings) -> np.ndarray:
     return data.outputs[:, : settings.num_unrolled]
 
@@ -270,11 +281,13 @@ def _recorded(
     model: Any, data: Data, validation: Data | None, objective: Objective
 ) -> dict[str, Any]:
     """What decides the result, in words and sums."""
-    more: dict[str, Any] = {"data": _summary(data)}
-    more["grid"] = fingerprint(objective.grid)
+    grid = objective.grid
+    more: dict[str, Any] = {"data": _summary(data), "grid": fingerprint(grid)}
+    if grid is not None:
+        more[AXES] = described(grid)
     more["validation"] = None if validation is None else _summary(validation)
     if objective.constraint is not None:
-        more["constraint"] = described(objective.constraint)
+        more["constraint"] = recorded_constraint(objective.constraint)
     return recorded_of(model, objective.settings, more)
 
 

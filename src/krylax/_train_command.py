@@ -1,6 +1,5 @@
 """The commands `train`, `evaluate` and `predict`, of learned maps of fields."""
 
-import difflib
 import inspect
 import io
 import tomllib
@@ -11,7 +10,9 @@ from typing import Any
 
 from tyro import conf
 
-_DATA = {"path", "inputs", "outputs", "num_train", "num_validation"}
+from ._training_data import chosen, examples, on_grid, read, require_keys
+
+_TABLES = {"folder", "model", "data", "grid", "training"}
 _NOT_IN_FILES = {"checkpoint"}
 
 
@@ -23,7 +24,9 @@ class Train:
     `class`, the arguments of its constructor, and a `seed` of its weights, 0 unless
     said; `[data]` with the `path` of a data set, the names of its `inputs` and
     `outputs`, and how many samples `num_train` and, behind them, `num_validation` are;
-    and `[training]`, the settings of krylax.learned.training.Settings.
+    and `[training]`, the settings of krylax.learned.training.Settings. A table `[grid]`
+    replaces the grid of the data set, and a file of NumPy arrays, `.npz`, needs it:
+    `num_points` or `coordinates`, `lengths` and `periodic`.
 
     Attributes:
         config: the TOML file.
@@ -36,10 +39,14 @@ class Train:
 class Evaluate:
     """Print the errors of a trained model on samples of a data set.
 
+    The model is given the grid of its training, and that of the data where they have
+    another number of points.
+
     Attributes:
         run: the folder of a training, or the file of a model.
-        data: the data set.
-        first: the first sample, such as the number of those that were trained on.
+        data: the data set, or a file of NumPy arrays.
+        first: the first sample, counted from 0 among those with a solution, as training
+            counts them: after num_train + num_validation, those that it has not seen.
         num_samples: how many samples, all that follow unless said.
     """
 
@@ -55,9 +62,9 @@ class Predict:
 
     Attributes:
         run: the folder of a training, or the file of a model.
-        data: the data set.
+        data: the data set, or a file of NumPy arrays.
         out: the file to write, a NumPy array (samples, channels, *shape).
-        first: the first sample.
+        first: the first sample, counted from 0 among those with a solution.
         num_samples: how many samples, all that follow unless said.
     """
 
@@ -81,9 +88,10 @@ def train(command: Train) -> int:
 
     path = command.config
     config = _read(path)
-    _require_keys(config, {"folder", "model", "data", "training"}, path, "the file")
+    require_keys(config, _TABLES, path, "the file")
     model = _model(_table(config, "model", path), path)
-    data, validation = _examples(_table(config, "data", path), path)
+    grid = _table(config, "grid", path) if "grid" in config else None
+    data, validation = examples(_table(config, "data", path), grid, path)
     settings = _settings(_table(config, "training", path), path)
     folder = config.get("folder")
     if not isinstance(folder, str):
@@ -112,17 +120,20 @@ def predict(command: Predict) -> int:
     import numpy as np
 
     from .datasets.store._files import write_whole
+    from .learned.training._checkpoint import refusals_named
 
     surrogate, data = _surrogate_and_data(command)
 
     @eqx.filter_jit
-    def predictions(surrogate: Any, inputs: Any) -> Any:
-        return jax.lax.map(surrogate, inputs, batch_size=min(16, len(inputs)))
+    def predictions(surrogate: Any, grid: Any, inputs: Any) -> Any:
+        size = min(16, len(inputs))
+        return jax.lax.map(lambda x: surrogate(x, grid), inputs, batch_size=size)
 
-    found = np.asarray(predictions(surrogate, data.inputs))
+    found = np.asarray(predictions(surrogate, data.grid, data.inputs))
     file = io.BytesIO()
     np.save(file, found, allow_pickle=False)
-    write_whole(command.out, file.getvalue())
+    with refusals_named(command.out):
+        write_whole(command.out, file.getvalue())
     print(f"wrote {command.out}: {found.dtype} {found.shape}")
     return 0
 
@@ -132,23 +143,21 @@ def _surrogate_and_data(command: Evaluate | Predict) -> tuple[Any, Any]:
 
     _register_models()
     surrogate = training.load(command.run)
-    names = [
+    inputs, outputs = (
         list(dict.fromkeys(name.split("[")[0] for name in each))
         for each in (surrogate.input_names, surrogate.output_names)
-    ]
-    if not all(names):
+    )
+    if not inputs or not outputs:
         raise ValueError(
             f"{command.run} was trained on data without names, so that nothing says "
             "which arrays it is for; use krylax.learned.training.evaluate"
         )
-    data = training.from_dataset(command.data, inputs=names[0], outputs=names[1])
-    count = len(data) if command.num_samples is None else command.num_samples
-    if command.first < 0 or count < 1 or command.first >= len(data):
-        raise ValueError(
-            f"{command.data} has the samples 0 to {len(data) - 1} with a solution, "
-            f"none from {command.first} on by {count}"
-        )
-    return surrogate, data[command.first : command.first + count]
+    grid = surrogate.grid if command.data.suffix == ".npz" else None
+    data = read(command.data, inputs, outputs, grid)
+    if surrogate.grid is not None and surrogate.grid.shape == data.shape:
+        # That of the training may have been another one than that of its data.
+        data = on_grid(data, surrogate.grid)
+    return surrogate, chosen(data, command.data, command.first, command.num_samples)
 
 
 def _register_models() -> None:
@@ -173,65 +182,28 @@ def _table(config: dict[str, Any], name: str, path: Path) -> dict[str, Any]:
 def _model(table: dict[str, Any], path: Path) -> Any:
     import jax
 
-    from .learned.training._registry import class_of
+    from .learned.training._registry import model_of
 
     _register_models()
     name, seed = table.pop("class", None), table.pop("seed", 0)
     if not isinstance(name, str):
         raise ValueError(f"{path}: [model] needs the name of its class")
     try:
-        cls = class_of(name)
+        cls = model_of(name)
         known = set(inspect.signature(cls).parameters) - {"key"}
-        _require_keys(table, known, path, f"a {name}")
+        require_keys(table, known, path, f"a {name}")
         arguments = {key: _as_tuple(value) for key, value in table.items()}
         return cls(**arguments, key=jax.random.key(seed))
     except TypeError as error:
         raise ValueError(f"{path}: [model] makes no {name}: {error}") from error
 
 
-def _examples(table: dict[str, Any], path: Path) -> tuple[Any, Any]:
-    from .learned import training
-
-    _require_keys(table, _DATA, path, "[data]")
-    missing = [name for name in ("path", "inputs", "outputs") if name not in table]
-    if missing:
-        raise ValueError(f"{path}: [data] needs {missing[0]}")
-    data = training.from_dataset(
-        table["path"], inputs=table["inputs"], outputs=table["outputs"]
-    )
-    num_validation = table.get("num_validation", 0)
-    num_train = table.get("num_train", len(data) - num_validation)
-    for name, count in (("num_train", num_train), ("num_validation", num_validation)):
-        if not isinstance(count, int):
-            raise ValueError(f"{path}: {name} must be an integer, got {count!r}")
-    if num_train < 1 or num_validation < 0 or num_train + num_validation > len(data):
-        raise ValueError(
-            f"{path}: [data] asks for {num_train} and {num_validation} of {len(data)} "
-            "samples with a solution; num_train must be at least 1, num_validation at "
-            "least 0, and together they cannot be more than there are"
-        )
-    validation = None
-    if num_validation:
-        validation = data[num_train : num_train + num_validation]
-    return data[:num_train], validation
-
-
 def _settings(table: dict[str, Any], path: Path) -> Any:
     from .learned import training
 
     known = {field.name for field in fields(training.Settings)} - _NOT_IN_FILES
-    _require_keys(table, known, path, "[training]")
+    require_keys(table, known, path, "[training]")
     return training.Settings(**table)
-
-
-def _require_keys(
-    table: dict[str, Any], known: set[str], path: Path, owner: str
-) -> None:
-    for key in table:
-        if key not in known:
-            close = difflib.get_close_matches(key, sorted(known), n=1)
-            hint = f", did you mean {close[0]!r}?" if close else ""
-            raise ValueError(f"{path}: unknown key {key!r} for {owner}{hint}")
 
 
 def _as_tuple(value: Any) -> Any:

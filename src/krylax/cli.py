@@ -14,7 +14,11 @@ from ._signals import end_on_signals
 _BAD_INPUT, _FAILED, _INTERRUPTED = 2, 1, 130
 # What is computed for one result, by all cores.
 _LEARNED = ("train", "evaluate", "predict")
-_CONTINUE = "; nothing committed is lost: give the same command again to continue"
+_AGAIN = "give the same command again to continue"
+_ADVICE = {
+    "generate": f"; nothing committed is lost: {_AGAIN}",
+    "train": f"; the steps until the last validation are kept: {_AGAIN}",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     command = arguments[0] if arguments else ""
-    advice = _CONTINUE if command in ("generate", "train") else ""
+    advice = _ADVICE.get(command, "")
     if argv is None:
         end_on_signals(advice)
     # The last bits of sums depend on how many threads share them. One thread per

@@ -94,9 +94,7 @@ def main() -> None:
     shape = (4, 9, 4) if given.fast else SHAPE
     minutes = 0.01 if given.fast else given.minutes
     fields = simulated(flow, shape, minutes)
-    at = flow.filtered_grid(shape)
-    lengths = (at.lengths[0], None, at.lengths[2])
-    grid = no.Grid((at.x, at.y, at.z), (True, False, True), lengths, at.weights)
+    grid = no.Grid.of_channel(flow.filtered_grid(shape))
     found: dict[str, Any] = {"num_snapshots": len(fields)}
     for name in NAMES:
         found[name] = measured(name, fields, grid, minutes, given.out)

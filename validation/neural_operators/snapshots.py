@@ -76,10 +76,7 @@ def mean_profile(fields: np.ndarray) -> np.ndarray:
 
 def grid(*, is_fast: bool) -> no.Grid:
     """The points of the snapshots; weights on the walls are zero."""
-    at = channel(is_fast=is_fast).filtered_grid(SHAPE)
-    lengths = (at.lengths[0], None, at.lengths[2])
-    periodic = (True, False, True)
-    return no.Grid((at.x, at.y, at.z), periodic, lengths=lengths, weights=at.weights)
+    return no.Grid.of_channel(channel(is_fast=is_fast).filtered_grid(SHAPE))
 
 
 def symmetries(inputs: Any, outputs: Any, key: Any) -> tuple[Any, Any]:

@@ -167,6 +167,22 @@ def test_bad_argument_is_named(arguments: dict[str, Any], message: str):
         channel_flow.Channel(**{"num_points": (4, 4, 4), **arguments})
 
 
+@pytest.mark.parametrize("subgrid", [None, "dynamic_smagorinsky"])
+def test_single_precision_is_kept_where_there_is_no_other(subgrid: Any):
+    with jax.enable_x64(False):
+        flow = channel_flow.Channel(180, (4, 8, 4), forcing="flux", subgrid=subgrid)
+
+        def of_all(key: Any) -> Any:
+            state = flow.run(flow.initial(key), 3)
+            return state, flow.statistics(state), flow.filtered(state, (2, 5, 2))
+
+        found = jax.eval_shape(of_all, jax.random.key(0))
+        message = "dtype asks for float64 while jax_enable_x64 is off"
+        with pytest.raises(ValueError, match=message):
+            channel_flow.Channel(180, (4, 8, 4), dtype="float64")
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(found)} == {"float32", "int32"}
+
+
 def test_what_is_no_state_is_named(flow: channel_flow.Channel):
     with pytest.raises(TypeError, match=r"state must be one of Channel\.initial"):
         flow.run(jnp.zeros((3, 8, 12, 6)), 1)  # pyright: ignore[reportArgumentType]

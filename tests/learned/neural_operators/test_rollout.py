@@ -134,6 +134,46 @@ def test_derivatives_of_finite_states_are_finite_after_a_blow_up():
     assert float(slope_before_the_end(np.full((1, 1), 10.0))[0, 0]) == 4000
 
 
+class Exponential(eqx.Module):
+    """u -> exp(w u), whose derivative is infinite where it is."""
+
+    weight: Any
+
+    def __call__(self, u: Any) -> Any:
+        return jnp.exp(self.weight * u)
+
+
+@eqx.filter_jit
+def slopes(model: Any, u0: Any) -> Any:
+    def value(model: Any, u0: Any) -> Any:
+        result = no.rollout(eqx.filter_checkpoint(model), u0, 9)
+        return jnp.sum(jnp.where(jnp.isfinite(result.values), result.values, 0))
+
+    def one(u0: Any) -> Any:
+        by_weight = jax.grad(value)(model, u0).weight
+        by_start = jax.grad(value, 1)(model, u0)
+        forward = jax.jvp(lambda m: value(m, u0), (model,), (Exponential(1.0),))[1]
+        return by_weight, by_start, forward
+
+    return one(u0[0]), jax.vmap(one)(u0)
+
+
+def test_step_that_overflows_has_no_part_in_derivatives():
+    """From 1: 1, e, e^e, e^(e^e), and what is beyond float64."""
+    u0 = np.array([1.0, -3.0]).reshape(2, 1, 1)
+    (by_weight, by_start, forward), batch = slopes(Exponential(jnp.ones(())), u0)
+    u, by_w, by_u, sums = 1.0, 0.0, 1.0, [0.0, 1.0]
+    for _ in range(3):
+        new = np.exp(u)
+        u, by_w, by_u = new, new * (u + by_w), new * by_u
+        sums = [sums[0] + by_w, sums[1] + by_u]
+    assert float(by_weight) == pytest.approx(sums[0], rel=1e-12)
+    assert float(forward) == pytest.approx(sums[0], rel=1e-12)
+    assert float(by_start[0, 0]) == pytest.approx(sums[1], rel=1e-12)
+    assert np.allclose(batch[0][0], by_weight)
+    assert all(np.all(np.isfinite(values)) for values in batch)
+
+
 def test_states_have_the_dtype_of_the_start():
     u0 = np.ones((1, 2), np.float32)
     result = rolled(lambda u: u.astype(jnp.float64) * 2, u0, 2)

@@ -99,7 +99,7 @@ def test_what_is_done_is_not_trained_again(tmp_path: Path):
 
 def test_the_model_of_the_best_validation_is_kept():
     settings = Settings(learning_rate=0.1, **QUIET)
-    values = iter([5.0, 2.0, 3.0, float("nan"), 4.0, 2.0])
+    values = iter([5.0, 2.0, 3.0, 7.0, 4.0, 2.0])
     seen = []
 
     def validate(model: Any) -> float:
@@ -133,9 +133,12 @@ class Curve(eqx.Module):
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        (Curve(jnp.zeros(()), power), r"model \[\], here .*power"),
-        (Curve(jnp.ones(())), "weights at the start"),
-        (MODEL, "differ in the arrays"),
+        (
+            Curve(jnp.zeros(()), power),
+            "model function by default, here <function power>",
+        ),
+        (Curve(jnp.ones(())), "weights at the start not the same; continue that one"),
+        (MODEL, "model Curve, here Line; continue that one"),
     ],
 )
 def test_training_of_another_model_is_refused(other: Any, message: str, tmp_path: Path):
@@ -203,15 +206,22 @@ def test_settings_out_of_range_are_refused(name: str, value: Any, message: str):
         Settings(**{name: value})
 
 
-def test_training_without_a_finite_validation_has_no_best_model():
-    with pytest.raises(FloatingPointError, match="none of the 6 validations is finite"):
-        fit(
-            MODEL,
-            loss,
-            Settings(learning_rate=0.1, **QUIET),
-            data=jnp.zeros((), jnp.int32),
-            validate=lambda model: float("nan"),
-        )
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_validation_that_is_not_finite_ends_the_training(bad: float, tmp_path: Path):
+    measured, files = [5.0, 2.0, bad], []
+    settings = Settings(learning_rate=0.1, checkpoint=tmp_path / "x", **QUIET)
+
+    def validate(model: Any) -> float:
+        files.append((tmp_path / "x").read_bytes())
+        return measured[len(files) - 1]
+
+    zero = jnp.zeros((), jnp.int32)
+    message = f"after step 30, the validation is {bad:g}; train with a smaller"
+    with pytest.raises(FloatingPointError, match=message):
+        fit(MODEL, loss, settings, data=zero, validate=validate)
+    assert (tmp_path / "x").read_bytes() == files[-1]
+    again = fit(MODEL, loss, settings, data=zero, validate=lambda model: 3.0)
+    assert again.history["validation"].tolist() == [5, 2, 3, 3, 3, 3]
 
 
 class Complex(eqx.Module):

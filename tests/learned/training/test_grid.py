@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from krylax.datasets.channel_flow import FilteredGrid
 from krylax.learned import training
 
 
@@ -55,6 +56,22 @@ def test_grid_passes_through_transformations():
     batched = jax.jit(jax.vmap(total))(stretches)
     one_by_one = jax.jit(lambda: [total(1.0), total(2.0)])()
     assert batched.tolist() == pytest.approx([float(s) for s in one_by_one])
+
+
+def test_points_of_a_channel_integrate_over_its_box():
+    y, weights = np.array([0, 0.3, 1.0, 1.7, 2]), np.array([0, 0.6, 0.8, 0.6, 0])
+    x, z = (np.arange(4) + 0.5) / 2, (np.arange(2) + 0.5) / 3
+    sides = (np.full(4, 0.5), weights, np.full(2, 1 / 3))
+    points = FilteredGrid(x, y, z, sides, (2.0, 2.0, 2 / 3))
+    grid = training.Grid.of_channel(points)
+    assert grid.periodic == (True, False, True)
+    assert [float(n) for n in grid.lengths] == pytest.approx([2, 2, 2 / 3])
+    assert [float(w.sum()) for w in grid.weights] == pytest.approx([2, 2, 2 / 3])
+    other: Any = (x, y, z)
+    with pytest.raises(
+        TypeError, match=r"must be what Channel[.]filtered_grid returns"
+    ):
+        training.Grid.of_channel(other)
 
 
 @pytest.mark.parametrize(

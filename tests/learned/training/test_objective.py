@@ -29,9 +29,8 @@ def objective(**settings: Any) -> Objective:
     ones = Normalizer(jnp.zeros(2), jnp.ones(2))
     one = Normalizer(jnp.zeros(1), jnp.ones(1))
     chosen = Settings(**{"num_epochs": 1, "batch_size": 3, **settings})
-    return Objective(
-        ones, one, None, settings=chosen, num_examples=7, num_dimensions=1, mesh=None
-    )
+    sizes: Any = {"num_examples": 7, "num_dimensions": 1, "mesh": None}
+    return Objective(ones, one, None, ones.std, settings=chosen, **sizes)
 
 
 @eqx.filter_jit
@@ -124,7 +123,7 @@ def noisy(objective: Objective, keys: Any) -> Any:
 
 def test_noise_is_in_units_of_each_channel():
     chosen = eqx.tree_at(
-        lambda o: o.input_normalizer.std, objective(noise=0.5), jnp.array([1.0, 4.0])
+        lambda o: o.noise_std, objective(noise=0.5), jnp.array([1.0, 4.0])
     )
     found = np.asarray(noisy(chosen, jax.random.split(KEY, 10)))
     # 4000 numbers: the deviation is known to 1.1 %.

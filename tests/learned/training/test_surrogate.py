@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 
 import krylax as kx
+from krylax.learned import neural_operators as no
 from krylax.learned import training
 from krylax.learned.training._checkpoint import read_arrays, write_arrays
 from krylax.learned.training._normalizer import Normalizer
+from krylax.learned.training._registry import made
 
 from .models import fields, pointwise
 
@@ -190,7 +192,7 @@ CHANGES: dict[str, tuple[Any, str]] = {
     ),
     "huge": (
         lambda c: c["model"]["arguments"].update(width=10**30),
-        "describes no object|architecture has",
+        r"width is 10+, and there are no more than 3 arrays of 12 numbers",
     ),
     "infinite": (
         lambda c: c.update(num_dimensions=float("inf")),
@@ -214,6 +216,27 @@ def test_files_that_describe_something_else_are_refused(
     write_arrays(tmp_path / "x", "surrogate", 1, configuration, arrays)
     with pytest.raises(ValueError, match=message):
         training.load(tmp_path / "x")
+
+
+assert no.FNO.__name__ == "FNO"
+HUGE = 10**9
+MADE = {
+    "FNO": {"num_dimensions": 1, "num_layers": HUGE},
+    "IFNO": {"num_dimensions": 1, "num_iterations": HUGE},
+    "UNet": {"num_dimensions": 1, "num_levels": HUGE},
+    "FactFormer": {"num_dimensions": 1, "num_output_mlps": HUGE},
+    "IFactFormer": {"num_dimensions": HUGE},
+    "modes": {"num_dimensions": 2, "num_modes": [4, HUGE]},
+}
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_counts_beyond_the_arrays_of_a_file_are_refused_at_once(name: str):
+    record = {"class": "FNO" if name == "modes" else name, "arguments": MADE[name]}
+    many = {str(i): np.zeros(HUGE // 100, bool) for i in range(3)}
+    culprit = next(n for n, v in MADE[name].items() if "000" in str(v))
+    with pytest.raises(ValueError, match=f"{culprit} is .*no more than 3 arrays"):
+        made(record, many)
 
 
 def test_normalisers_that_normalise_nothing_are_refused(tmp_path: Path):

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from krylax.learned import training
-from krylax.learned.neural_operators import Grid, UNet
+from krylax.learned.neural_operators import FNO, Grid, UNet
 from krylax.learned.training import _run_folder
-from krylax.learned.training._state import differences, recorded_of
+from krylax.learned.training._state import described, differences, recorded_of
 
 from .models import examples, fields, pointwise
 
@@ -147,7 +147,7 @@ def breaking(prediction: Any, target: Any, inputs: Any) -> Any:
 
 
 def test_loss_that_is_not_finite_is_named_and_the_last_state_kept(tmp_path: Path):
-    message = "(step [0-9]+ is|after step [0-9]+, .* validation is) nan; train with"
+    message = "(step [0-9]+ is|after step [0-9]+, the validation is) nan; train with"
     with pytest.raises(FloatingPointError, match=message):
         trained(tmp_path / "run", loss=breaking, num_epochs=150)
     surrogate = training.load(tmp_path / "run")
@@ -314,15 +314,95 @@ def test_functions_differ_by_what_is_bound_to_them():
     assert differences(square, other) == ["settings loss ['2'], here ['4']"]
 
 
+def shapes_of(make: Any) -> Any:
+    """A model of zeros, made without computing."""
+    return jax.tree.map(
+        lambda leaf: (
+            np.zeros(leaf.shape, leaf.dtype)
+            if isinstance(leaf, jax.ShapeDtypeStruct)
+            else leaf
+        ),
+        eqx.filter_eval_shape(make, jax.random.key(0)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("other", "expected"),
+    [
+        (
+            lambda key: FNO(2, num_modes=5, width=12, num_layers=3, key=key),
+            ["num_modes 4, here 5", "width 8, here 12", "num_layers 2, here 3"],
+        ),
+        (
+            lambda key: FNO(2, 3, num_modes=(4, 3), width=4, num_layers=1, key=key),
+            [
+                "in_channels 1, here 3",
+                "num_modes 4, here (4, 3)",
+                "width 8, here 4",
+                "and 1 other entries",
+            ],
+        ),
+        (lambda key: UNet(width=2, key=key), ["FNO, here UNet"]),
+    ],
+)
+def test_models_differ_by_what_they_were_made_with(other: Any, expected: Any):
+    model = shapes_of(lambda key: FNO(2, num_modes=4, width=8, num_layers=2, key=key))
+    theirs, ours = (
+        {"model": described(m), "weights at the start": digit * 64}
+        for m, digit in ((model, "0"), (shapes_of(other), "1"))
+    )
+    assert differences(theirs, ours) == [f"model {each}" for each in expected]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"periodic": (True, True)}, r"axes periodic \(True, False\), here \(True, Tr"),
+        ({"lengths": (2.0, None)}, "another training: grid not the same; continue"),
+    ],
+)
+def test_training_on_another_grid_is_refused(change: Any, message: str, tmp_path: Path):
+    axes = (np.arange(4) / 4, np.arange(5) / 5)
+    weights = (np.full(4, 0.25), np.full(5, 0.2))
+    given = {"periodic": (True, False), "weights": weights}
+    grids = [Grid(axes, **given), Grid(axes, **{**given, **change})]
+    if "periodic" in change:
+        # Of all that follows from the periods, the flags alone.
+        grids[1] = eqx.tree_at(lambda g: g.lengths, grids[1], grids[0].lengths)
+    model, settings = pointwise(), training.Settings(**{**QUIET, "num_epochs": 1})
+    for grid in (grids[0], grids[0]):
+        training.train(model, TRAIN, None, settings, grid=grid, folder=tmp_path / "x")
+    with pytest.raises(ValueError, match=message):
+        training.train(
+            model, TRAIN, None, settings, grid=grids[1], folder=tmp_path / "x"
+        )
+
+
+def test_constant_channels_get_no_noise():
+    x = np.concatenate([fields(8, 1, 4, 5), np.full((8, 1, 4, 5), 1e-6)], axis=1)
+    seen = []
+
+    def recorded(inputs: Any) -> None:
+        seen.append(np.asarray(inputs))
+
+    def model(x: Any, grid: Any = None) -> Any:
+        jax.debug.callback(recorded, x)
+        return x[:1]
+
+    chosen = training.Settings(**{**QUIET, "num_epochs": 1, "noise": 1.0})
+    data = training.Data(x, x[:, :1])
+    training.train(model, data, None, chosen)
+    jax.effects_barrier()
+    inputs = np.concatenate([np.reshape(each, (-1, 2, 20)) for each in seen])
+    # The mean of equal numbers is off by its rounding.
+    assert np.max(np.abs(inputs[:, 1])) < 1e-20
+    assert np.std(inputs[:, 0]) > 1.2
+
+
 def test_validation_on_a_grid_that_does_not_fit_is_refused_at_once(tmp_path: Path):
     x = fields(8, 1, 3, 7)
     grid = Grid.uniform((4, 5))
-    model = jax.tree.map(
-        lambda leaf: np.zeros(leaf.shape, leaf.dtype),
-        eqx.filter_eval_shape(
-            lambda key: UNet(width=2, num_levels=1, key=key), jax.random.key(0)
-        ),
-    )
+    model = shapes_of(lambda key: UNet(width=2, num_levels=1, key=key))
     with pytest.raises(
         ValueError, match=r"grid has shape \(4, 5\), the field \(3, 7\)"
     ):
