@@ -70,7 +70,7 @@ def accelerated(
 
     def is_running(s: _State) -> Array:
         return (
-            ~equation.has_converged(s.best, rtol)
+            ~(s.best.relative <= rtol)
             & jnp.isfinite(s.last.norm)
             & (s.num_steps < max_steps)
             & (s.num_steps - s.best_step < PATIENCE)

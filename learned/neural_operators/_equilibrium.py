@@ -56,7 +56,7 @@ class Equilibrium(eqx.Module):
         num_newton_steps: of Newton's method, which follows where that has not
             converged.
         num_evaluations: of f.
-        num_products: with the Jacobian of f, two to three evaluations each.
+        num_products: with the Jacobian of f, about one evaluation each.
     """
 
     value: Field
@@ -108,8 +108,8 @@ def equilibrium(
         SolveError: with `throw`, it has not converged; under `jit` an error of JAX that
             ends with the same sentence.
 
-    Cost: `num_evaluations` of f and `num_products`, of two to three evaluations each,
-    and 15 fields; a derivative some ten products. Reverse mode keeps what one
+    Cost: `num_evaluations` of f and `num_products`, of about one evaluation each, and
+    15 fields; a derivative some ten to thirty products. Reverse mode keeps what one
     evaluation of f keeps, and while it solves 35 fields like v, however many steps
     were taken.
 
@@ -191,7 +191,7 @@ def _solved(
     last = newton.iterate
     status = first_of(
         (~is_finite, Status.nonfinite_input),
-        (equation.has_converged(last, rtol), Status.converged),
+        (last.relative <= rtol, Status.converged),
         (~jnp.isfinite(last.norm), Status.nonfinite),
         (newton.is_stuck, Status.stagnated),
         (True, Status.max_steps_reached),

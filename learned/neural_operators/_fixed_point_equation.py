@@ -3,11 +3,13 @@
 from collections.abc import Callable
 
 import equinox as eqx
-from jaxtyping import Array, Bool, Float
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
 
-from ...operators import Jacobian
-from ...operators._arithmetic import add, ratio, subtract
-from ...operators._field import Field
+from ...operators import Function
+from ...operators._arithmetic import add, subtract
+from ...operators._field import Field, structure_of
 from ...solvers import InnerProduct
 
 norm_of = InnerProduct().norm
@@ -20,7 +22,7 @@ class Iterate(eqx.Module):
         v: the field.
         r: what it leaves of the equation.
         norm: ‖r‖.
-        relative: ‖r‖ / ‖v‖.
+        relative: ‖r‖ / ‖v‖, zero where r is, and infinity where v alone is.
     """
 
     v: Field
@@ -39,23 +41,13 @@ class Equation(eqx.Module):
         """Return a field with its residual, for one evaluation of f."""
         r = subtract(add(self.v0, self.f(v)), v)
         norm = norm_of(r)
-        return Iterate(v, r, norm, ratio(norm, norm_of(v)))
-
-    def has_converged(self, iterate: Iterate, rtol: float) -> Bool[Array, ""]:
-        """Return whether ‖r‖ ≤ rtol ‖v‖."""
-        return iterate.norm <= rtol * norm_of(iterate.v)
+        return Iterate(v, r, norm, jnp.where(norm > 0, norm / norm_of(v), norm))
 
 
-class Defect(eqx.Module):
-    """v − f(v), whose Jacobian is that of the equation."""
+def jacobian_at(f: Callable[[Field], Field], v: Field) -> Function:
+    """Return I − f'(v), of what one evaluation of f keeps.
 
-    f: Callable[[Field], Field]
-
-    def __call__(self, v: Field) -> Field:
-        """Return v − f(v)."""
-        return subtract(v, self.f(v))
-
-
-def jacobian_at(f: Callable[[Field], Field], v: Field) -> Jacobian:
-    """Return I − f'(v)."""
-    return Jacobian(Defect(f), v)
+    A product is then a third of one that evaluates f again, and a third to compile.
+    """
+    _, linear = jax.linearize(f, v)
+    return Function(lambda d: subtract(d, linear(d)), structure_of(v))

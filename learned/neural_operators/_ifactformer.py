@@ -88,7 +88,10 @@ class IFactFormer(AbstractOperator):
 
     Cost: per iteration and N points 2 N [D H + H Σ n_a + c H D + D²] operations, D the
     width, H all heads' values, n_a the points of the axes and c their number, 1 for
-    chained mixing.
+    chained mixing. An equilibrium takes 2 or 3 evaluations of F without training; with
+    weights that were trained for 6 iterations, 14 to 18 to a tolerance of 1e-3 and 17
+    to 23 to 1e-4, and its derivative a linear solve besides: more time than iterations
+    take, and more to compile.
 
     Examples:
         >>> import equinox as eqx, jax, jax.numpy as jnp

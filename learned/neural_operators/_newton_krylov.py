@@ -71,7 +71,7 @@ def newton_krylov(
 
     def is_running(s: Steps) -> Array:
         return (
-            ~equation.has_converged(s.iterate, rtol)
+            ~(s.iterate.relative <= rtol)
             & jnp.isfinite(s.iterate.norm)
             & ~s.is_stuck
             & (s.num_steps < max_steps)

@@ -24,7 +24,6 @@ MATRIX = 2 * np.linalg.qr(RNG.standard_normal((N, N)))[0]
 V0, C, V0_DOT = RNG.standard_normal((3, N))
 MATRIX_DOT = RNG.standard_normal((N, N))
 SHRINKING = 0.2 * RNG.standard_normal((N, N))
-H = 1e-4
 
 
 def value(matrix: Any, v0: Any) -> Any:
@@ -40,9 +39,10 @@ def linear() -> Any:
         def weighted(a: Any) -> Any:
             return value(a * matrix, v0) @ c
 
+        found, tangent = jax.jvp(value, (matrix, v0), tangents)
         return {
-            "value": value(matrix, v0),
-            "forward": jax.jvp(value, (matrix, v0), tangents)[1],
+            "value": found,
+            "forward": tangent,
             "reverse": jax.grad(lambda m, v: value(m, v) @ c, (0, 1))(matrix, v0),
             "second": jax.grad(jax.grad(weighted))(1.0),
         }
@@ -83,27 +83,23 @@ STARTS = np.stack([scale * V0 for scale in (0.0, 0.01, 1.0, 30.0)])
 def contraction() -> Any:
     """Equilibria of one contraction for several starts, in several ways."""
 
+    def found(matrix: Any, v0: Any) -> Any:
+        weights = matrix.astype(v0.dtype)
+        return no.equilibrium(lambda v: jnp.sin(weights @ v), v0, throw=False)
+
+    def loss(matrix: Any, starts: Any) -> Any:
+        together = jax.vmap(found, (None, 0))(matrix, starts)
+        return jnp.sum(together.value**3), together
+
     @jax.jit
     def everything(starts: Any, matrix: Any) -> Any:
-        def found(v0: Any) -> Any:
-            weights = matrix.astype(v0.dtype)
-            return no.equilibrium(lambda v: jnp.sin(weights @ v), v0, throw=False)
-
-        def loss(matrix: Any) -> Any:
-            v = jax.vmap(
-                lambda v0: no.equilibrium(lambda v: jnp.sin(matrix @ v), v0).value
-            )(starts)
-            return jnp.sum(v**3)
-
+        slope, together = jax.grad(loss, has_aux=True)(matrix, starts)
         single = jnp.asarray(starts, jnp.float32)
         return {
-            "together": jax.vmap(found)(starts),
-            "one by one": jax.lax.map(found, starts),
-            "float32": jax.vmap(found)(single),
-            "loss": loss(matrix),
-            "slope": jax.grad(loss)(matrix),
-            "differences": loss(matrix + H * MATRIX_DOT)
-            - loss(matrix - H * MATRIX_DOT),
+            "together": together,
+            "slope": slope,
+            "one by one": jax.lax.map(lambda v0: found(matrix, v0), starts),
+            "float32": jax.vmap(found, (None, 0))(matrix, single),
         }
 
     return everything(STARTS, SHRINKING)
@@ -140,9 +136,13 @@ def test_float32_stays_and_reaches_its_own_tolerance(contraction: Any):
     assert np.all(np.linalg.norm(left, axis=1) <= 1.01 * bound)
 
 
-def test_gradient_of_a_batch_agrees_with_differences(contraction: Any):
-    slope = np.vdot(contraction["slope"], MATRIX_DOT)
-    assert 2 * H * slope == pytest.approx(float(contraction["differences"]), rel=1e-5)
+def test_gradient_of_a_batch_is_that_of_dense_algebra(contraction: Any):
+    slope = np.zeros((N, N))
+    for v in plainly(STARTS):
+        steepness = np.cos(SHRINKING @ v)
+        jacobian = EYE - steepness[:, None] * SHRINKING
+        slope += np.outer(steepness * np.linalg.solve(jacobian.T, 3 * v**2), v)
+    assert relative_error(contraction["slope"], slope) < 1e-6
 
 
 @pytest.fixture(scope="module")
@@ -215,9 +215,12 @@ X = RNG.standard_normal((3, 1, 10))
 def of_order_one(model: Any) -> Any:
     """A model whose F is a contraction, but no small one."""
     rng = np.random.default_rng(1)
-    arrays, static = eqx.partition(model, eqx.is_inexact_array)
-    drawn = jax.tree.map(lambda a: 0.15 * rng.standard_normal(a.shape), arrays)
-    return eqx.combine(drawn, static)
+
+    def draw(leaf: Any) -> Any:
+        drawn = 0.15 * rng.standard_normal(leaf.shape)
+        return jax.device_put(drawn.astype(leaf.dtype))
+
+    return jax.tree.map(draw, model)
 
 
 def plain(model: Any, x: Any) -> Any:
@@ -250,34 +253,28 @@ def differentiated(request: Any) -> Any:
             return jnp.sum(values**2), values
 
         calls = {"equilibrium": lambda model, x: model(x), "plain": plain}
-        found = {
+        return {
             name: eqx.filter_value_and_grad(loss, has_aux=True)(model, call)
             for name, call in calls.items()
         }
-        return found, model.equilibrium(X[0])
 
     return everything(model)
 
 
 def test_model_is_the_limit_of_plain_iterations(differentiated: Any):
-    found, _ = differentiated
-    ((_, values), _), ((_, expected), _) = found["equilibrium"], found["plain"]
+    ((_, values), _), ((_, expected), _) = (
+        differentiated[name] for name in ("equilibrium", "plain")
+    )
     assert relative_error(values, expected) < 1e-8
 
 
 def test_gradient_of_a_model_is_that_of_plain_iterations(differentiated: Any):
-    found, _ = differentiated
-    gradients = [jax.tree.leaves(found[name][1]) for name in ("equilibrium", "plain")]
+    gradients = [
+        jax.tree.leaves(differentiated[name][1]) for name in ("equilibrium", "plain")
+    ]
     largest = max(np.max(np.abs(leaf)) for leaf in gradients[1])
     for one, other in zip(*gradients, strict=True):
         assert np.max(np.abs(one - other)) < 1e-7 * largest
-
-
-def test_model_tells_what_its_equilibrium_has_cost(differentiated: Any):
-    _, found = differentiated
-    assert found.status == Status.converged
-    assert found.relative_residual <= 1e-9
-    assert found.num_evaluations > 2
 
 
 @pytest.mark.parametrize("name", MAKERS)
@@ -291,24 +288,46 @@ def test_file_keeps_the_tolerance(tmp_path: Path, name: str):
     assert found.rtol == 1e-3
 
 
-def test_training_lowers_the_loss_and_failure_is_nan():
-    model = MAKERS["IFNO"](equilibrium=1e-3)
+@pytest.fixture(scope="module")
+def trained() -> Any:
     settings = training.Settings(
         num_steps=40, batch_size=3, learning_rate=2e-2, progress=False
     )
     data = training.Data(X, np.cumsum(X, axis=-1))
-    result = training.train(model, data, None, settings)
-    assert result.history["loss"][-1] < 0.3 * result.history["loss"][0]
+    return training.train(MAKERS["IFNO"](equilibrium=1e-3), data, None, settings)
+
+
+@eqx.filter_jit
+def value_and_equilibrium(model: Any, x: Any) -> Any:
+    return model(x), model.equilibrium(x)
+
+
+def test_training_lowers_the_loss(trained: Any):
+    assert trained.history["loss"][-1] < 0.5 * trained.history["loss"][0]
+
+
+def test_model_without_an_equilibrium_is_nan_and_says_so(trained: Any):
+    y, found = value_and_equilibrium(trained.model, X[0])
+    assert np.all(np.isfinite(y))
+    assert found.status == Status.converged
+    assert found.relative_residual <= 1e-3
+    assert found.value.shape == (12, 4)
     large = eqx.tree_at(
-        lambda m: m.layer.pointwise.weight, result.model, 3 * jnp.eye(4)
+        lambda m: m.layer.pointwise.weight, trained.model, 3 * jnp.eye(4)
     )
-    assert np.all(np.isnan(eqx.filter_jit(large)(100 * X[0])))
+    y, found = value_and_equilibrium(large, 100 * X[0])
+    assert np.all(np.isnan(y))
+    assert found.status != Status.converged
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_bad_tolerance_is_refused(name: str):
+def test_equilibrium_needs_a_tolerance(name: str):
     with pytest.raises(ValueError, match="equilibrium must be a relative tolerance"):
         eqx.filter_eval_shape(MAKERS[name], equilibrium=-1.0)
+    found = eqx.filter_eval_shape(
+        lambda: MAKERS[name](equilibrium=1e-3).equilibrium(X[0])
+    )
+    assert isinstance(found, no.Equilibrium)
     model = eqx.filter_eval_shape(MAKERS[name])
     with pytest.raises(ValueError, match="iterates; make one with equilibrium=1e-4"):
         eqx.filter_eval_shape(model.equilibrium, X[0])
