@@ -90,8 +90,9 @@ class IFactFormer(AbstractOperator):
     width, H all heads' values, n_a the points of the axes and c their number, 1 for
     chained mixing. An equilibrium takes 2 or 3 evaluations of F without training; with
     weights that were trained for 6 iterations, 14 to 18 to a tolerance of 1e-3 and 17
-    to 23 to 1e-4, and its derivative a linear solve besides: more time than iterations
-    take, and more to compile.
+    to 23 to 1e-4, and its derivative some 20 products with the Jacobian of F besides.
+    On one core, at 32² points, width 32, 2 heads of 16 and 1e-3, a gradient took 49 ms
+    instead of the 16 of 6 iterations, and four times as long to compile.
 
     Examples:
         >>> import equinox as eqx, jax, jax.numpy as jnp

@@ -284,7 +284,7 @@ def test_file_keeps_the_tolerance(tmp_path: Path, name: str):
     surrogate = training.Surrogate(model, unit, unit, None, num_dimensions=1)
     training.save(tmp_path / "model", surrogate)
     found = training.load(tmp_path / "model").model
-    assert jax.tree.structure(found) == jax.tree.structure(model)
+    assert type(found) is type(model)
     assert found.rtol == 1e-3
 
 
