@@ -3,7 +3,8 @@
     v₀ = lift(x) + positions,   v_{l+1} = v_l + F(v_l) / L,   u = project(v_L),
 
 with one F of few parameters, so that L steps are those of Euler's method for dv/dt =
-F(v). The kernels of F are made anew of each v_l.
+F(v). The kernels of F are made anew of each v_l. With `equilibrium` it is one step of
+the implicit Euler method instead, v = v₀ + F(v) (`_equilibrium.py`).
 
 *Chained* mixing is IFactFormer-o: H. Yang, Z. Li, X. Wang, J. Wang, An implicit
 factorized transformer with applications to fast prediction of three-dimensional
@@ -31,10 +32,12 @@ from ...operators import AbstractOperator
 from ...operators._arguments import require_count, require_key
 from ..training import register
 from ._axial_kernel import Axis
+from ._equilibrium import Equilibrium
 from ._factformer_ends import Ends, Features, drawn_parts
 from ._factformer_layout import Layout, Mixing, Norm, checked_layout
 from ._factorised_block import FactorisedBlock
 from ._grid import Grid
+from ._implicit_step import as_tolerance, require_tolerance, solved, value_or_nan
 
 
 class IFactFormer(AbstractOperator):
@@ -68,6 +71,11 @@ class IFactFormer(AbstractOperator):
             per axis (`_factformer_coarse.py`). Shifts are then those by pairs.
         remat: whether the derivative computes iterations again and keeps only their
             states: a sixth of the memory for 8 iterations, and no slower on CPUs.
+        equilibrium: relative tolerance to which v = v₀ + F(v) is solved in the place of
+            the iterations, 1e-4 for example; a deep equilibrium model. By default None,
+            `num_iterations` of them. F is bounded, so that there is a solution; where
+            none is found the result is NaN, and `model.equilibrium(x, grid)` says why.
+            `remat` has then no effect. Not in 16 bits.
         dtype: of the weights and of the computation; the result has that of x.
         key: from which the weights are drawn.
 
@@ -80,7 +88,11 @@ class IFactFormer(AbstractOperator):
 
     Cost: per iteration and N points 2 N [D H + H Σ n_a + c H D + D²] operations, D the
     width, H all heads' values, n_a the points of the axes and c their number, 1 for
-    chained mixing.
+    chained mixing. An equilibrium takes 2 or 3 evaluations of F without training; with
+    weights that were trained for 6 iterations, 14 to 18 to a tolerance of 1e-3 and 17
+    to 23 to 1e-4, and its derivative some 20 products with the Jacobian of F besides.
+    On one core, at 32² points, width 32, 2 heads of 16 and 1e-3, a gradient took 49 ms
+    instead of the 16 of 6 iterations, and four times as long to compile.
 
     Examples:
         >>> import equinox as eqx, jax, jax.numpy as jnp
@@ -103,6 +115,7 @@ class IFactFormer(AbstractOperator):
     block: FactorisedBlock
     layout: Layout = eqx.field(static=True)
     num_iterations: int = eqx.field(static=True)
+    rtol: float | None = eqx.field(static=True)
 
     def __init__(
         self,
@@ -125,10 +138,12 @@ class IFactFormer(AbstractOperator):
         increment: bool = False,
         downsample: bool = False,
         remat: bool = True,
+        equilibrium: float | None = None,
         dtype: DTypeLike = jnp.float32,
         key: Key[Array, ""],
     ) -> None:
         require_count(num_iterations, "num_iterations")
+        self.rtol = as_tolerance(equilibrium)
         require_key(key)
         self.layout = checked_layout(
             num_dimensions=num_dimensions,
@@ -175,7 +190,33 @@ class IFactFormer(AbstractOperator):
             ValueError: other channels or axes, fields that are not real, a grid of
                 another shape, or with `downsample` fewer than three points on an axis.
         """
-        return self.ends(x, grid, self._iterated)
+        if self.rtol is None:
+            return self.ends(x, grid, self._iterated)
+        return self.ends(x, grid, lambda v, axes: value_or_nan(self._solved(v, axes)))
+
+    def equilibrium(self, x: Any, grid: Grid | None = None) -> Equilibrium:
+        """Return v behind the iterations, whether it has converged, and its cost.
+
+        Args:
+            x: as for the call.
+            grid: as for the call.
+
+        Raises:
+            TypeError: as for the call.
+            ValueError: the model iterates, or as for the call.
+        """
+        require_tolerance(self.rtol, type(self))
+        found: list[Equilibrium] = []
+
+        def advance(v: Features, axes: tuple[Axis, ...]) -> Features:
+            found.append(self._solved(v, axes))
+            return v
+
+        self.ends(x, grid, advance)
+        return found[0]
+
+    def _solved(self, v: Features, axes: tuple[Axis, ...]) -> Equilibrium:
+        return solved(Field(self.block, axes), v, self.rtol)
 
     def _iterated(self, v: Features, axes: tuple[Axis, ...]) -> Features:
         def step(v: Features, _: None) -> tuple[Features, None]:
@@ -186,6 +227,20 @@ class IFactFormer(AbstractOperator):
         return jax.lax.scan(step, v, None, length=self.num_iterations)[0]
 
 
-register(
-    IFactFormer, lambda m: {**asdict(m.layout), "num_iterations": m.num_iterations}
-)
+def _recorded(model: IFactFormer) -> dict[str, Any]:
+    own = {"num_iterations": model.num_iterations, "equilibrium": model.rtol}
+    return {**asdict(model.layout), **own}
+
+
+register(IFactFormer, _recorded)
+
+
+class Field(eqx.Module):
+    """F on a grid."""
+
+    block: FactorisedBlock
+    axes: tuple[Axis, ...]
+
+    def __call__(self, v: Features) -> Features:
+        """Return F(v)."""
+        return self.block(v, self.axes)

@@ -3,7 +3,8 @@
     v = P [u, x],    v ← v + (1/L) σ(W v + b + K v),  L times,    u⁺ = Q₂ σ(Q₁ v):
 
 explicit Euler steps of a differential equation for v, whose number can change after
-training. P, Q, W, b and K are those of `_fno.py`.
+training. P, Q, W, b and K are those of `_fno.py`. With `equilibrium` it is one implicit
+step instead, v = P [u, x] + σ(W v + b + K v) (`_equilibrium.py`).
 
 H. You, Q. Zhang, C. Ross, C.-H. Lee, Y. Yu, Learning deep implicit Fourier neural
 operators (IFNOs) with applications to heterogeneous material modeling, Computer Methods
@@ -25,12 +26,16 @@ from typing_extensions import override
 from ...operators import AbstractOperator
 from ...operators._arguments import require_count, require_flag
 from ..training import arguments_of, register
+from ._equilibrium import Equilibrium
 from ._fno import as_padding, padded
 from ._fno_ends import Ends, Frames, as_dtype, split_key
 from ._gelu import gelu
 from ._grid import Grid
+from ._implicit_step import as_tolerance, require_tolerance, solved, value_or_nan
 from ._spectral import modes_per_axis
 from ._spectral_block import SpectralBlock
+
+Features = Float[Array, "*points width"]
 
 
 class IFNO(AbstractOperator):
@@ -53,6 +58,11 @@ class IFNO(AbstractOperator):
         padding: as for `FNO`.
         remat: whether training keeps v alone of each iteration and computes the rest
             again on the way back, a third more work.
+        equilibrium: relative tolerance to which v = P [u, x] + σ(W v + b + K v) is
+            solved, as for `IFactFormer`, in the place of the iterations. By default
+            None, `num_iterations` of them. There is one solution where σ(W v + K v) is
+            a contraction, as at the start of a training; where there is none, the
+            result is NaN.
         dtype: of the weights and of the computation; the result has that of the input.
 
     Raises:
@@ -78,6 +88,7 @@ class IFNO(AbstractOperator):
     num_iterations: int = eqx.field(static=True)
     padding: float = eqx.field(static=True)
     remat: bool = eqx.field(static=True)
+    rtol: float | None = eqx.field(static=True)
     arguments: tuple[tuple[str, Any], ...] = eqx.field(static=True)
 
     def __init__(
@@ -95,6 +106,7 @@ class IFNO(AbstractOperator):
         increment: bool = False,
         padding: float = 0.0,
         remat: bool = True,
+        equilibrium: float | None = None,
         dtype: DTypeLike = jnp.float32,
     ) -> None:
         self.arguments = arguments_of(locals())
@@ -105,6 +117,7 @@ class IFNO(AbstractOperator):
         require_count(num_iterations, "num_iterations")
         require_flag(remat, "remat")
         self.padding, dtype = as_padding(padding), as_dtype(dtype)
+        self.rtol = as_tolerance(equilibrium)
         keys = split_key(key, 2)
         self.ends = Ends(frames, width, hidden_channels, key=keys[0], dtype=dtype)
         self.layer = SpectralBlock(width, modes, key=keys[1], dtype=dtype)
@@ -128,18 +141,49 @@ class IFNO(AbstractOperator):
             TypeError: grid is something else.
             ValueError: as for `FNO`.
         """
-        v, grid = self.ends.enter(x, grid)
-        shape = grid.shape
+        v, grid = self._entered(x, grid)
+        if self.rtol is None:
+            v = self._iterated(v)
+        else:
+            v = value_or_nan(solved(Activated(self.layer), v, self.rtol))
+        return self.ends.leave(v[tuple(map(slice, grid.shape))], x)
 
+    def equilibrium(self, x: Any, grid: Grid | None = None) -> Equilibrium:
+        """Return v behind the iterations, whether it has converged, and its cost.
+
+        Args:
+            x: as for the call.
+            grid: as for the call.
+
+        Raises:
+            ValueError: the model iterates, or as for `FNO`.
+        """
+        require_tolerance(self.rtol, type(self))
+        v, _ = self._entered(x, grid)
+        return solved(Activated(self.layer), v, self.rtol)
+
+    def _entered(self, x: Any, grid: Grid | None) -> tuple[Features, Grid]:
+        v, grid = self.ends.enter(x, grid)
+        return padded(v, grid.periodic, self.padding), grid
+
+    def _iterated(self, v: Features) -> Features:
         def step(v: Any, _: None) -> tuple[Any, None]:
             return v + gelu(self.layer(v)) / self.num_iterations, None
 
         if self.remat:
             # Inside of a scan the compiler cannot undo it.
             step = jax.checkpoint(step, prevent_cse=False)
-        v = padded(v, grid.periodic, self.padding)
-        v, _ = lax.scan(step, v, length=self.num_iterations)
-        return self.ends.leave(v[tuple(map(slice, shape))], x)
+        return lax.scan(step, v, length=self.num_iterations)[0]
 
 
 register(IFNO)
+
+
+class Activated(eqx.Module):
+    """σ(W v + b + K v)."""
+
+    layer: SpectralBlock
+
+    def __call__(self, v: Features) -> Features:
+        """Return it for v."""
+        return gelu(self.layer(v))
