@@ -77,6 +77,15 @@ def test_errors_are_printed(run: Path, darcy: Path, capsys: Captured):
     assert [line.split()[0] for line in lines[1:]] == ["relative_l2", "h1", "vrmse"]
 
 
+def test_card_is_printed_with_the_errors_on_data(
+    run: Path, darcy: Path, capsys: Captured
+):
+    assert main(["card", str(run)]) == 0
+    assert capsys.readouterr().out == (run / "card.md").read_text()
+    assert main(["card", str(run), "--data", str(darcy), "--first", "4"]) == 0
+    assert "Over 3 samples, in physical units." in capsys.readouterr().out
+
+
 @pytest.fixture(scope="module")
 def expected(run: Path, darcy: Path) -> Any:
     return training.load(run).start(kx.datasets.open_dataset(darcy)[1])

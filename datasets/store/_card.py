@@ -39,7 +39,7 @@ def data_card(
         f"{num_samples} samples, {num_samples - num_failed} certified, {num_failed} "
         "failed.",
         "",
-        *_table([(title, card[key]) for key, title in _ENTRIES]),
+        *table([(title, card[key]) for key, title in _ENTRIES]),
         "",
         "## Checks passed",
         "",
@@ -49,7 +49,7 @@ def data_card(
         "",
         "## Provenance",
         "",
-        *_table(_provenance(attributes, method)),
+        *table(_provenance(attributes, method)),
         "",
         "Samples are stored in the order of their ids; `solve_position` is the place "
         "in the order in which they were solved. `manifest.json` holds the SHA-256 of "
@@ -93,7 +93,8 @@ def _provenance(
     ]
 
 
-def _table(rows: list[tuple[str, str]]) -> list[str]:
+def table(rows: list[tuple[str, str]]) -> list[str]:
+    """Return the lines of a Markdown table of two columns without titles."""
     body = [f"| {key} | {value.replace('|', chr(92) + '|')} |" for key, value in rows]
     return ["| | |", "|---|---|", *body]
 

@@ -1,6 +1,8 @@
 """What the training of all learned operators has in common.
 
 - `_augment.py`: Examples turned into others that are as true.
+- `_card.py`: The model card: what a trained model is, for someone who finds only its
+  file.
 - `_checkpoint.py`: Arrays with a description in one file, in the format safetensors.
 - `_constraint.py`: What the predictions of a model are made to satisfy, in physical
   units.
@@ -35,6 +37,7 @@
 - `_train.py`: Training of a map of fields on examples.
 """
 
+from ._card import card as card
 from ._data import Data as Data
 from ._data import blocks as blocks
 from ._evaluate import evaluate as evaluate

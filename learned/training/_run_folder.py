@@ -4,6 +4,7 @@
 - `model.safetensors`: the best surrogate so far, for `load`.
 - `settings.json`: settings, model and data, for people.
 - `metrics.jsonl`: a line per validation.
+- `card.md`: what the model is, at the end.
 - `curves.png`: the losses, at the end, where matplotlib is installed.
 
 The state is written last, so that all else is at least as far as it is.
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from ...datasets.store._files import make_folder, write_whole
+from ._card import CARD, METRICS, SETTINGS, card_text
 from ._checkpoint import refusals_named
 from ._loop import State
 from ._state import read_state, write_state
@@ -26,8 +28,6 @@ from ._surrogate import Surrogate
 from ._surrogate_file import FILE, save
 
 STATE = "state.safetensors"
-SETTINGS = "settings.json"
-METRICS = "metrics.jsonl"
 CURVES = "curves.png"
 TEMPORARY = ".tmp"
 
@@ -63,7 +63,7 @@ class RunFolder:
 
     def _require_own(self) -> None:
         path = self.path
-        own = {STATE, FILE, SETTINGS, METRICS, CURVES}
+        own = {STATE, FILE, SETTINGS, METRICS, CARD, CURVES}
         own |= {name + TEMPORARY for name in own}
         found = {each.name for each in path.iterdir()}
         if STATE not in found and not found <= own:
@@ -99,7 +99,12 @@ class RunFolder:
         self._write(SETTINGS, f"{text}\n".encode())
         if len(state.validated):
             save(self.path / FILE, surrogate)
-            self._write(METRICS, self._metrics(state).encode())
+            metrics = self._metrics(state)
+            lines = "".join(json.dumps(line) + "\n" for line in metrics)
+            self._write(METRICS, lines.encode())
+            if is_done:
+                text = card_text(surrogate, recorded, metrics)
+                self._write(CARD, text.encode())
         if is_done and find_spec("matplotlib") is not None:
             self._write(CURVES, _drawn(state))
         write_state(self.path / STATE, state, recorded)
@@ -108,8 +113,8 @@ class RunFolder:
         with refusals_named(self.path):
             write_whole(self.path / name, content)
 
-    def _metrics(self, state: State) -> str:
-        """A line per validation, the loss being the mean since the one before."""
+    def _metrics(self, state: State) -> list[dict[str, float]]:
+        """A table per validation, the loss being the mean since the one before."""
         lines, before = [], 0
         for i, step in enumerate(state.validated.tolist()):
             line = {
@@ -119,9 +124,9 @@ class RunFolder:
                 "validation": float(state.validation[i]),
                 "seconds": float(state.seconds[i]),
             }
-            lines.append(json.dumps(line) + "\n")
+            lines.append(line)
             before = step
-        return "".join(lines)
+        return lines
 
 
 def _locked(folder: Path) -> int | None:

@@ -20,7 +20,16 @@ except ModuleNotFoundError as error:
 
 from ._config_file import expanded
 from ._generate_command import Generate, file_options, generate
-from ._train_command import Evaluate, Predict, Train, evaluate, predict, train
+from ._train_command import (
+    Card,
+    Evaluate,
+    Predict,
+    Train,
+    card,
+    evaluate,
+    predict,
+    train,
+)
 
 _FAILED = 1
 
@@ -63,7 +72,7 @@ class Verify:
 
 
 Command = Union[  # noqa: UP007
-    Generate, Info, Preview, Verify, Train, Evaluate, Predict
+    Generate, Info, Preview, Verify, Train, Evaluate, Predict, Card
 ]
 
 
@@ -99,6 +108,8 @@ def _run(command: Any) -> int:
             return evaluate(command)
         case Predict():
             return predict(command)
+        case Card():
+            return card(command)
         case _:
             return _verify(command.path)
     return 0

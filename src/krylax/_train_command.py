@@ -1,4 +1,4 @@
-"""The commands `train`, `evaluate` and `predict`, of learned maps of fields."""
+"""The commands `train`, `evaluate`, `predict` and `card`, of learned maps of fields."""
 
 import inspect
 import io
@@ -75,6 +75,23 @@ class Predict:
     num_samples: int | None = None
 
 
+@dataclass(frozen=True)
+class Card:
+    """Print what a trained model is, in Markdown.
+
+    Attributes:
+        run: the folder of a training, or the file of a model.
+        data: a data set, for the errors on its samples; none unless said.
+        first: the first sample, such as the number of those that were trained on.
+        num_samples: how many samples, all that follow unless said.
+    """
+
+    run: conf.Positional[Path]
+    data: Path | None = None
+    first: int = 0
+    num_samples: int | None = None
+
+
 def train(command: Train) -> int:
     """Train as a file says, and print the errors on its validation.
 
@@ -135,6 +152,19 @@ def predict(command: Predict) -> int:
     with refusals_named(command.out):
         write_whole(command.out, file.getvalue())
     print(f"wrote {command.out}: {found.dtype} {found.shape}")
+    return 0
+
+
+def card(command: Card) -> int:
+    """Print a model card; return the exit code, 0."""
+    from .learned import training
+
+    _register_models()
+    errors = None
+    if command.data is not None:
+        of = Evaluate(command.run, command.data, command.first, command.num_samples)
+        errors = training.evaluate(*_surrogate_and_data(of))
+    print(training.card(command.run, errors=errors), end="")
     return 0
 
 

@@ -1,4 +1,6 @@
-"""The `krylax` command: generate, info, preview, verify, train, evaluate, predict.
+"""The `krylax` command, of data sets and of models trained on them.
+
+Data sets: generate, info, preview, verify. Models: train, evaluate, predict, card.
 
 This module imports next to nothing, so that Ctrl-C and SIGTERM are answered before the
 packages are read, which takes seconds; `_commands.py` is the command itself.
@@ -13,7 +15,7 @@ from ._signals import end_on_signals
 
 _BAD_INPUT, _FAILED, _INTERRUPTED = 2, 1, 130
 # What is computed for one result, by all cores.
-_LEARNED = ("train", "evaluate", "predict")
+_LEARNED = ("train", "evaluate", "predict", "card")
 _AGAIN = "give the same command again to continue"
 _ADVICE = {
     "generate": f"; nothing committed is lost: {_AGAIN}",

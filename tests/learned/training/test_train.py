@@ -110,10 +110,13 @@ def test_folder_holds_all_of_a_training(tmp_path: Path):
         "settings.json",
         "metrics.jsonl",
         "curves.png",
+        "card.md",
     }
     again = trained(tmp_path / "run")
     assert same(first.model, again.model)
     assert np.array_equal(first.history["seconds"], again.history["seconds"])
+    written = (tmp_path / "run" / "card.md").read_text()
+    assert written == training.card(tmp_path / "run")
     surrogate = training.load(tmp_path / "run")
     assert same(surrogate, first.surrogate)
     assert surrogate.settings == replace(settings_of(first), progress=True)
