@@ -32,6 +32,7 @@ from ._statistics import Statistics as Statistics
 from ._subgrid import WALE as WALE
 from ._subgrid import DynamicSmagorinsky as DynamicSmagorinsky
 from ._subgrid import Smagorinsky as Smagorinsky
+from ._symmetries import random_symmetry as random_symmetry
 from ._symmetries import reflect_y as reflect_y
 from ._symmetries import reflect_z as reflect_z
 from ._symmetries import shift as shift

@@ -172,7 +172,7 @@ def surrogate(
             learning_rate=LEARNING_RATES[cls],
             ema=0.99,
             loss="vrmse",
-            augment=snapshots.symmetries,
+            augment=channel_flow.random_symmetry,
             validate_every=min(num_steps, 200),
             seed=seed,
             progress=False,

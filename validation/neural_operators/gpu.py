@@ -64,7 +64,7 @@ def measured(
             batch_size=5,
             learning_rate=5e-4,
             weight_decay=0.01,
-            augment=snapshots.symmetries,
+            augment=channel_flow.random_symmetry,
             validate_every=min(num_steps, 100),
             progress=False,
         )

@@ -21,6 +21,7 @@ import numpy as np
 import snapshots
 from tables import number, table
 
+from krylax.datasets import channel_flow
 from krylax.learned import neural_operators as no
 from krylax.learned import training
 
@@ -67,7 +68,7 @@ def measure_part(part: str, folder: Path, *, is_fast: bool) -> dict[str, Any]:
                 batch_size=BATCH,
                 schedule="constant",
                 loss="vrmse",
-                augment=snapshots.symmetries,
+                augment=channel_flow.random_symmetry,
                 validate_every=min(length, 100),
                 seed=seed,
                 progress=False,

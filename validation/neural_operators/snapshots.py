@@ -9,8 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from krylax.datasets import channel_flow
@@ -77,19 +75,3 @@ def mean_profile(fields: np.ndarray) -> np.ndarray:
 def grid(*, is_fast: bool) -> no.Grid:
     """The points of the snapshots; weights on the walls are zero."""
     return no.Grid.of_channel(channel(is_fast=is_fast).filtered_grid(SHAPE))
-
-
-def symmetries(inputs: Any, outputs: Any, key: Any) -> tuple[Any, Any]:
-    """A random reflection and shift of one example."""
-    for_y, for_z, for_shift = jax.random.split(key, 3)
-    sizes = jnp.array([inputs.shape[1], inputs.shape[3]])
-    x, z = jax.random.randint(for_shift, (2,), 0, sizes)
-    flip_y, flip_z = (jax.random.bernoulli(k) for k in (for_y, for_z))
-
-    def moved(u: Any) -> Any:
-        u = jnp.where(flip_y, channel_flow.reflect_y(u), u)
-        u = jnp.where(flip_z, channel_flow.reflect_z(u), u)
-        return channel_flow.shift(u, x=x, z=z)
-
-    later = outputs.reshape(-1, *inputs.shape)
-    return moved(inputs), jax.vmap(moved)(later).reshape(outputs.shape)

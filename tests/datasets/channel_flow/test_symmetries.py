@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from krylax.datasets import channel_flow
-from krylax.datasets.channel_flow import reflect_y, reflect_z, shift
+from krylax.datasets.channel_flow import random_symmetry, reflect_y, reflect_z, shift
 
 SYMMETRIES = {
     "reflect_y": (reflect_y, reflect_y),
@@ -63,6 +63,26 @@ def test_shifts_of_a_batch_may_be_traced():
     )
     assert (shifted[0] == fields[0]).all()
     assert (shifted[1] == np.roll(fields[1], (1, 1), (1, 3))).all()
+
+
+def test_random_symmetry_moves_all_fields_of_an_example_alike():
+    rng = np.random.default_rng(0)
+    u = rng.standard_normal((6, 4, 3, 2))
+    later = u.reshape(2, 3, 4, 3, 2)
+    found = set()
+    many = jax.jit(jax.vmap(lambda k: random_symmetry(u, later, k)))
+    for one, other in zip(*many(jax.random.split(jax.random.key(0), 200)), strict=True):
+        assert (np.asarray(other).reshape(one.shape) == one).all()
+        found.add(np.asarray(one[:3]).tobytes())
+    images = {
+        np.asarray(shift(b, x=x, z=z)).tobytes()
+        for a in (u[:3], reflect_y(u[:3]))
+        for b in (a, reflect_z(a))
+        for x in range(4)
+        for z in range(2)
+    }
+    assert len(images) == 32
+    assert found == images
 
 
 @pytest.mark.parametrize(
