@@ -313,7 +313,9 @@ def test_model_without_an_equilibrium_is_nan_and_says_so(trained: Any):
     assert found.relative_residual <= 1e-3
     assert found.value.shape == (12, 4)
     large = eqx.tree_at(
-        lambda m: m.layer.pointwise.weight, trained.model, 3 * jnp.eye(4)
+        lambda m: m.layer.pointwise.weight,
+        trained.model,
+        3 * jnp.eye(4, dtype=jnp.float32),
     )
     y, found = value_and_equilibrium(large, 100 * X[0])
     assert np.all(np.isnan(y))
