@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 from models import CASES, Case
 from tables import number, table
 
@@ -74,7 +75,7 @@ def measure_part(part: str, folder: Path, *, is_fast: bool) -> dict[str, Any]:
         "num_steps": steps,
         "test": {name: float(found[name]) for name in ("relative_l2", "h1", "vrmse")},
         "fine": float(on_fine["relative_l2"]),
-        "curve": curve(result.history),
+        "curve": curve(result.history, minutes / steps),
     }
 
 
@@ -123,11 +124,14 @@ def planned_steps(
     return json.loads(path.read_text())
 
 
-def curve(history: dict[str, Any]) -> dict[str, list[float]]:
-    """The validations over the minutes, some thirty of them."""
+def curve(history: dict[str, Any], minutes_per_step: float) -> dict[str, list[float]]:
+    """The validations over the minutes of the row, some thirty of them."""
     every = max(1, len(history["validated"]) // 30)
-    seconds, errors = history["seconds"][::every], history["validation"][::every]
-    return {"minutes": (seconds / 60).tolist(), "validation": errors.tolist()}
+    minutes = history["validated"][::every] * minutes_per_step
+    return {
+        "minutes": minutes.tolist(),
+        "validation": history["validation"][::every].tolist(),
+    }
 
 
 def markdown(found: dict[str, Any]) -> str:
@@ -156,3 +160,17 @@ def markdown(found: dict[str, Any]) -> str:
             ]
         )
     return table(header, lines)
+
+
+def draw(found: dict[str, Any], folder: Path) -> None:
+    """The validations over the time of training."""
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+    for part, of in found.items():
+        axes.semilogy(of["curve"]["minutes"], of["curve"]["validation"], label=part)
+    axes.set(xlabel="minutes on one core", ylabel="relative L², validation")
+    axes.legend()
+    figure.savefig(folder / "darcy.png", dpi=90)
+    plt.close(figure)
