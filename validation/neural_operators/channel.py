@@ -308,6 +308,9 @@ def draw(found: dict[str, Any], folder: Path) -> None:
         energy = base["truth"][name]
         ax.loglog(np.arange(1, 1 + len(energy)), energy, "k--")
         ax.set(xlabel="waves in the box", title=f"energy of u′: {name}")
+        ticks = [k for k in (1, 2, 4, 8) if k <= len(energy)]
+        ax.set_xticks(ticks, map(str, ticks))
+        ax.minorticks_off()
     axes[1, 4].axis("off")
     handles, names = axes[0, 0].get_legend_handles_labels()
     axes[1, 4].legend(handles, names, loc="center")
@@ -322,7 +325,7 @@ def draw(found: dict[str, Any], folder: Path) -> None:
     for ax in axes.flat:
         ax.axis("off")
     for ax, (part, plane) in zip(axes.flat, planes.items(), strict=False):
-        image = ax.imshow(np.array(plane).T, origin="lower", vmin=0, vmax=18)
+        image = ax.imshow(np.array(plane).T, origin="lower", vmin=3, vmax=17)
         ax.set_title(part, fontsize=9)
     figure.colorbar(image, ax=axes, label="u⁺ at y⁺ = 13.5")
     figure.savefig(folder / "channel-planes.png", dpi=90)
