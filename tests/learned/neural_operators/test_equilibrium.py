@@ -1,6 +1,5 @@
 """Equilibria, by themselves and as the form of the implicit models."""
 
-from pathlib import Path
 from typing import Any
 
 import equinox as eqx
@@ -11,7 +10,7 @@ import pytest
 
 from krylax.learned import neural_operators as no
 from krylax.learned import training
-from krylax.learned.training._normalizer import Normalizer
+from krylax.learned.training._registry import made, recorded
 from krylax.solvers import SolveError, Status
 
 from ...helpers import relative_error
@@ -278,12 +277,9 @@ def test_gradient_of_a_model_is_that_of_plain_iterations(differentiated: Any):
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_file_keeps_the_tolerance(tmp_path: Path, name: str):
-    model = of_order_one(eqx.filter_eval_shape(MAKERS[name], equilibrium=1e-3))
-    unit = Normalizer(jnp.zeros(1, jnp.float32), jnp.ones(1, jnp.float32))
-    surrogate = training.Surrogate(model, unit, unit, None, num_dimensions=1)
-    training.save(tmp_path / "model", surrogate)
-    found = training.load(tmp_path / "model").model
+def test_record_keeps_the_tolerance(name: str):
+    model = eqx.filter_eval_shape(MAKERS[name], equilibrium=1e-3)
+    found = eqx.filter_eval_shape(lambda: made(recorded(model)))
     assert type(found) is type(model)
     assert found.rtol == 1e-3
 
