@@ -8,6 +8,8 @@
 - `_frozen.py`: Numbers of a model that training leaves as they are.
 - `_from_dataset.py`: Examples from the data sets that `krylax.datasets.generate`
   publishes.
+- `_from_trajectory.py`: Examples from the trajectories of flows that are kept in
+  folders.
 - `_grid.py`: Where the values of a field lie: coordinates, periods and quadrature
   weights.
 - `_loop.py`: The loop of all trainings: steps in compiled chunks, validations, the best
@@ -38,6 +40,7 @@ from ._evaluate import evaluate as evaluate
 from ._fit import Result as Result
 from ._fit import fit as fit
 from ._from_dataset import from_dataset as from_dataset
+from ._from_trajectory import from_trajectory as from_trajectory
 from ._frozen import Frozen as Frozen
 from ._grid import Grid as Grid
 from ._losses import h1 as h1
