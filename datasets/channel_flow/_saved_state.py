@@ -88,4 +88,5 @@ def state_record(state: State) -> dict[str, Any]:
     for values in map(np.asarray, (*state.velocity, state.time)):
         digest.update(f"{values.dtype.str}{values.shape}".encode())
         digest.update(np.ascontiguousarray(values).tobytes())
-    return {"time": float(state.time), "sha256": digest.hexdigest()}
+    found = {"time": float(state.time), "sha256": digest.hexdigest()}
+    return {"type": "State", **found}

@@ -7,7 +7,8 @@
   refused.
 - `_commits.py`: The record of a finished segment: what makes it count.
 - `_dataset.py`: Reads a published data set.
-- `_describe.py`: Describes a data set in words and numbers: what `krylax info` prints.
+- `_describe.py`: Describes what is published in words and numbers: what `krylax info`
+  prints.
 - `_files.py`: Files that are either whole or absent, and never those of somebody else.
 - `_plain.py`: What a store may consist of: plain files in plain folders.
 - `_preview.py`: Draws samples: parameter, solution and residual.

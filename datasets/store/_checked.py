@@ -23,7 +23,7 @@ SOLVED_CONFIGURATION = {
 SIMULATED_CONFIGURATION = {
     "format_version": int,
     "flow": OBJECT,
-    "state": {"time": (int, float), "sha256": str},
+    "state": {"type": str, "time": (int, float), "sha256": str},
     "spin_up": int,
     "interval": int,
     "num_snapshots": int,
