@@ -39,9 +39,11 @@ from .generation import generate as generate
 from .generation import plan as plan
 from .store import Dataset as Dataset
 from .store import OutOfSpaceError as OutOfSpaceError
+from .store import Trajectory as Trajectory
 from .store import Verification as Verification
 from .store import describe as describe
 from .store import open_dataset as open_dataset
+from .store import open_trajectory as open_trajectory
 from .store import preview as preview
 from .store import summary as summary
 from .store import verify as verify

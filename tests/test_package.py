@@ -199,7 +199,7 @@ ROOMS = {
         "wrappers",
         "_solve",
     },
-    "datasets/channel_flow": set(),
+    "datasets/channel_flow": {"store", "generation", "_names", "_optional"},
     "datasets/families": {"_names", "_optional"},
     "datasets/store": {"families", "_names", "_optional"},
     "datasets/periodic_flow": set(),

@@ -14,6 +14,8 @@
 - `_progress.py`: Progress: a bar on a terminal, a line now and then in a log, or
   nothing.
 - `_run.py`: A run: from a configuration to a published data set.
+- `_same_run.py`: Whether a run in the same place is the same: another is refused with
+  differences.
 - `_shared_preconditioner.py`: One preconditioner for all systems of a family.
 - `_shared_start.py`: One start for all systems of a family.
 - `_sizes.py`: What a run needs at least, compared with what there is before anything is

@@ -68,10 +68,11 @@ def estimate(
     began = time.perf_counter()
     solve_chunk(work, parameters, carry)
     seconds = (time.perf_counter() - began) / _TIMED
-    published = published_bytes(family, num_samples)
+    each = sample_bytes(family)
+    published = published_bytes(each, num_samples)
     return Estimate(
         published_bytes=published,
-        peak_bytes=published + num_samples * sample_bytes(family),
+        peak_bytes=published + num_samples * each,
         free_bytes=free_bytes(path),
         milliseconds_per_system=1e3 * seconds,
         seconds=num_samples * seconds,

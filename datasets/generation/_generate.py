@@ -23,7 +23,8 @@ from ._failures import FailedSamplesWarning, all_failed
 from ._method_request import MethodRequest
 from ._order import ORDERINGS, Ordering
 from ._place import require_place
-from ._run import Run, refuse_other
+from ._run import Run
+from ._same_run import refuse_other
 from ._shared_start import SharedStart
 from ._sizes import check_disk, check_memory
 from ._solve_segment import Work
@@ -208,7 +209,7 @@ def _refuse_earlier(
     place: Path, family: AbstractFamily, stored: dict[str, Any] | None
 ) -> None:
     """Refuse what an earlier krylax made of a family whose systems were others."""
-    if stored is None or stored["family"]["type"] != type(family).__name__:
+    if stored is None or stored.get("family", {}).get("type") != type(family).__name__:
         return
     theirs, ours = stored["format_version"], family.format_version
     if theirs != ours:

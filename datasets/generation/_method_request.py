@@ -81,7 +81,7 @@ class MethodRequest:
         self, family: AbstractFamily, stored: dict[str, Any] | None
     ) -> SolveMethod | None:
         is_default = isinstance(self.preconditioner, str)
-        if is_default and stored is not None and stored["family"] == record(family):
+        if is_default and stored is not None and stored.get("family") == record(family):
             # Of a method that is not krylax's own nothing can be kept.
             with suppress(ValueError):
                 kept = method_from_configuration(stored)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from .._names import working_path
 from ..store._dataset import Dataset, open_dataset
 from ..store._describe import failures_text
 from ..store._publish import Finished, publish
-from ..store._record import configuration_hash, differences, record_text
+from ..store._record import configuration_hash, record_text
 from ..store._segments import Segment, cut
 from ..store._space import (
     check_free,
@@ -23,15 +23,12 @@ from ..store._space import (
     published_bytes,
     sample_bytes,
 )
-from ..store._working_folder import (
-    WorkingFolder,
-    is_working_folder,
-    stored_configuration,
-)
+from ..store._working_folder import WorkingFolder
 from ._draws import Draws
 from ._failures import all_failed
 from ._order import solve_order
 from ._progress import progress as progress_display
+from ._same_run import refuse_other, remove_leftovers, require_same_run
 from ._solve_segment import Work
 from ._workers import WorkerDiedError, solve_all
 
@@ -68,7 +65,7 @@ class Run:
         dataset.milliseconds_per_system = self._milliseconds()
         if dataset.configuration != self.configuration:
             refuse_other(self.target, dataset.configuration, self.configuration)
-        _remove_leftovers(working_path(self.target), self.configuration)
+        remove_leftovers(working_path(self.target), self.configuration)
         return dataset
 
     def finish(self) -> None:
@@ -107,11 +104,7 @@ class Run:
     def _order(
         self, folder: WorkingFolder, draws: Draws
     ) -> Int[np.ndarray, " samples"]:
-        digest = configuration_hash(self.configuration)
-        stored = folder.configuration()
-        is_other = stored not in (None, self.configuration) and folder.has_commits()
-        if is_other or folder.commits_of_others(digest):
-            refuse_other(folder.path, stored, self.configuration)
+        stored = require_same_run(folder, self.configuration)
         order = folder.order() if stored == self.configuration else None
         if order is None:
             settings = self.configuration
@@ -119,6 +112,7 @@ class Run:
             folder.begin(self.configuration, order)
         segments = cut(order, self.configuration["segment_size"])
         names = list(self.work.family.array_types())
+        digest = configuration_hash(self.configuration)
         self.commits = folder.recover(digest, segments, names)
         return order
 
@@ -172,7 +166,8 @@ class Run:
         self, folder: WorkingFolder, order: Int[np.ndarray, " samples"]
     ) -> None:
         family = self.work.family
-        check_free(self.target.parent, published_bytes(family, len(order)))
+        needed = published_bytes(sample_bytes(family), len(order))
+        check_free(self.target.parent, needed)
         method = {
             "Solver": record_text(self.configuration["solver"]),
             "Preconditioner": record_text(
@@ -193,9 +188,9 @@ class Run:
     def _out_of_space(self) -> OSError:
         num_samples = self.configuration["num_samples"]
         committed = self._committed()
-        family = self.work.family
-        rest = (num_samples - committed) * sample_bytes(family)
-        needed = rest + published_bytes(family, num_samples)
+        each = sample_bytes(self.work.family)
+        rest = (num_samples - committed) * each
+        needed = rest + published_bytes(each, num_samples)
         folder = working_path(self.target)
         return out_of_space(folder, committed, num_samples, needed)
 
@@ -208,35 +203,3 @@ class Run:
             return None
         # The median leaves out the compilation in the first chunk of a process.
         return 1e3 * float(np.median([sample["wall_seconds"] for sample in samples]))
-
-
-def refuse_other(
-    path: Path, theirs: dict[str, Any] | None, ours: dict[str, Any]
-) -> None:
-    """Refuse a place that holds another configuration, with the differences.
-
-    Raises:
-        FileExistsError: always.
-    """
-    if theirs is None or theirs == ours:
-        raise FileExistsError(
-            f"{path} holds segments of another configuration, which is lost: choose "
-            "another path, or delete that folder if it is not needed"
-        )
-    raise FileExistsError(
-        f"{path} exists with another configuration (there -> asked for):\n  "
-        + "\n  ".join(differences(theirs, ours))
-        + "\nchoose another path, or delete it if it is not needed"
-    )
-
-
-def _remove_leftovers(partial: Path, configuration: dict[str, Any]) -> None:
-    # A run killed between publishing and tidying up leaves its working folder.
-    if not is_working_folder(partial):
-        return
-    # A process that holds the lock is tidying up itself; what is not as we left it is
-    # left alone.
-    with suppress(BlockingIOError, ValueError):
-        if stored_configuration(partial) in (None, configuration):
-            with WorkingFolder(partial) as folder:
-                folder.remove()

@@ -63,12 +63,20 @@ def check_disk(family: AbstractFamily, num_samples: int, target: Path) -> None:
     Raises:
         OutOfSpaceError: it has not; the sizes are named.
     """
+    check_room(sample_bytes(family), num_samples, target)
+
+
+def check_room(each: int, num_samples: int, target: Path) -> None:
+    """Raise unless the disk has room for samples of this many bytes.
+
+    Raises:
+        OutOfSpaceError: as `check_disk`.
+    """
     folder = working_path(target)
     kept = 0
     if is_working_folder(folder):
         kept = sum(os.lstat(folder / name).st_size for name in files_under(folder))
-    each = sample_bytes(family)
-    needed = num_samples * each + published_bytes(family, num_samples) - kept
+    needed = num_samples * each + published_bytes(each, num_samples) - kept
     if needed > free_bytes(folder):
         committed = min(num_samples, kept // each)
         raise out_of_space(folder, committed, num_samples, needed)

@@ -58,6 +58,43 @@ def data_card(
     return "\n".join(lines) + "\n"
 
 
+def trajectory_card(attributes: dict[str, Any]) -> str:
+    """Return the card of a trajectory in Markdown.
+
+    Args:
+        attributes: of the trajectory.
+    """
+    card, configuration = attributes["card"], attributes["configuration"]
+    about = [(title, card[key]) for key, title in _ENTRIES if key in card]
+    versions = attributes["versions"].items()
+    rows = [
+        ("Flow", record_text(configuration["flow"])),
+        ("State at the start, SHA-256", f"`{configuration['state']['sha256']}`"),
+        ("Steps before the first snapshot", str(configuration["spin_up"])),
+        ("Steps between snapshots", str(configuration["interval"])),
+        ("Segment size", str(configuration["segment_size"])),
+        ("Configuration SHA-256", f"`{attributes['configuration_hash']}`"),
+        ("Versions", ", ".join(f"{name} {version}" for name, version in versions)),
+        ("Format", f"Zarr v3, krylax trajectory {attributes['format_version']}"),
+    ]
+    lines = [
+        f"# {card['title']}",
+        "",
+        f"{configuration['num_snapshots']} snapshots of the velocity on "
+        f"{' x '.join(map(str, configuration['shape']))} points.",
+        "",
+        *_table(about),
+        "",
+        "## Provenance",
+        "",
+        *_table(rows),
+        "",
+        "`state.*` is the state of the simulation at the last snapshot. "
+        "`manifest.json` holds the SHA-256 of every file; `krylax verify` checks them.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def _checks(criterion: Criterion, num_attained: int) -> list[str]:
     residual = "Every certified solution's true relative residual |f - A u| / |f| is"
     if not criterion.takes_attained:

@@ -12,7 +12,7 @@ from ._files import open_plain
 
 # Their fields are given to the classes that they name, which check them.
 OBJECT = {"type": str}
-CONFIGURATION = {
+SOLVED_CONFIGURATION = {
     "format_version": int,
     "family": OBJECT,
     "num_samples": int,
@@ -20,6 +20,18 @@ CONFIGURATION = {
     "ordering": str,
     "segment_size": int,
 }
+SIMULATED_CONFIGURATION = {
+    "format_version": int,
+    "flow": OBJECT,
+    "state": {"type": str, "time": (int, float), "sha256": str},
+    "spin_up": int,
+    "interval": int,
+    "num_snapshots": int,
+    "shape": [int],
+    "dtype": str,
+    "segment_size": int,
+}
+_COUNTS = ("num_samples", "num_snapshots", "interval", "segment_size")
 
 
 class DamagedError(ValueError):
@@ -76,11 +88,19 @@ def misfit(value: Any, form: Any, name: str = "it") -> str | None:
     return next((why for why in found if why is not None), None)
 
 
-def configuration_misfit(configuration: Any) -> str | None:
-    """Return what is wrong with a stored configuration, None if nothing is."""
-    why = misfit(configuration, CONFIGURATION, "the configuration")
+def configuration_misfit(configuration: Any, form: Any = None) -> str | None:
+    """Return what is wrong with a stored configuration, None if nothing is.
+
+    Args:
+        configuration: of solved systems, or of a flow that is simulated.
+        form: which of these; by default whichever it says that it is.
+    """
+    if form is None:
+        is_flow = isinstance(configuration, dict) and "flow" in configuration
+        form = SIMULATED_CONFIGURATION if is_flow else SOLVED_CONFIGURATION
+    why = misfit(configuration, form, "the configuration")
     if why is None:
-        for name in ("num_samples", "segment_size"):
-            if configuration[name] < 1:
+        for name in _COUNTS:
+            if name in form and configuration[name] < 1:
                 return f"{name!r} is {configuration[name]}"
     return why

@@ -11,7 +11,8 @@ from ._files import open_plain
 from ._record import canonical_json
 from ._segments import Segment
 
-_SAMPLE = {
+# What is recorded of a system that was solved, and of a snapshot of a flow.
+SOLVE = {
     "status": int,
     "num_steps": int,
     "num_matvecs": int,
@@ -19,11 +20,12 @@ _SAMPLE = {
     "attainable": (int, float, type(None)),
     "wall_seconds": (int, float),
 }
+SNAPSHOT = {"time": (int, float), "wall_seconds": (int, float)}
 _FORM = {
     "configuration_hash": str,
     "segment": int,
     "ids": [int],
-    "samples": [_SAMPLE],
+    "samples": [{}],
     "files": {...: {"bytes": int, "sha256": str}},
     "versions": {...: str},
 }
@@ -48,11 +50,21 @@ def read_commit(path: Path) -> dict[str, Any] | None:
     return None
 
 
-def belongs_to(record: dict[str, Any], segment: Segment, names: Iterable[str]) -> bool:
-    """Return whether a record is that of a segment, with these files."""
+def belongs_to(
+    record: dict[str, Any], segment: Segment, names: Iterable[str], sample: Any
+) -> bool:
+    """Return whether a record is that of a segment.
+
+    Args:
+        record: that is whole.
+        segment: which one.
+        names: its files.
+        sample: the form of what is recorded of each sample.
+    """
     return (
         tuple(record["ids"]) == segment.ids
         and len(record["samples"]) == len(segment.ids)
+        and misfit(record["samples"], [sample]) is None
         and set(record["files"]) == set(names)
     )
 

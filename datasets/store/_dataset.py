@@ -1,7 +1,6 @@
 """Reads a published data set: named arrays on disk, samples on demand, provenance."""
 
 import os
-import re
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -10,17 +9,18 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from .._names import WORKING_SUFFIX, working_path
-from .._optional import require
 from ..families._family import AbstractFamily
-from ._checked import DamagedError, configuration_misfit, misfit, read_object
-from ._plain import require_plain
-from ._record import FORMAT_VERSION, configuration_hash, family_from_record
-from ._working_folder import holds_run
+from ._checked import SOLVED_CONFIGURATION, configuration_misfit, misfit
+from ._published import (
+    DATA_SET,
+    index_of,
+    names_misfit,
+    open_published,
+    stored_array,
+    values_of,
+)
+from ._record import configuration_hash, family_from_record
 
-_METADATA = "zarr.json"
-_RESTORE = "take it from a copy, or generate the data set again"
-_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 # What every data set has besides its parameters.
 _RECORDS = (
     "solution",
@@ -112,14 +112,7 @@ class Dataset:
     def __getitem__(self, key: Any) -> Any:
         if isinstance(key, str):
             return self._array(key)
-        if isinstance(key, bool) or not isinstance(key, int | np.integer):
-            raise TypeError(
-                f"a data set is indexed by an array's name or a sample's number, "
-                f"got {key!r}; for many samples take dataset[name][start:stop]"
-            )
-        if not -len(self) <= key < len(self):
-            raise IndexError(f"no sample {key}; there are {len(self)}, from 0")
-        index = range(len(self))[key]
+        index = index_of(key, len(self), "data set", "sample")
         return {name: read_values(self, name, index) for name in self.names}
 
     def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
@@ -136,16 +129,9 @@ class Dataset:
         known = (*self.names, *self.attributes["coordinate_arrays"])
         if name not in known:
             raise KeyError(f"no array {name!r}; there are {', '.join(known)}")
-        try:
-            array = self._group[name]
-        except Exception as error:
-            place = self.path / name / _METADATA
-            raise DamagedError(place, _first_line(error), _RESTORE) from error
-        shape = getattr(array, "shape", ())
-        if not self._fits(name, shape):
-            why = f"its shape is {shape}"
-            raise DamagedError(self.path / name / _METADATA, why, _RESTORE)
-        return array
+        return stored_array(
+            self._group, self.path, name, lambda shape: self._fits(name, shape)
+        )
 
     def _fits(self, name: str, shape: tuple[int, ...]) -> bool:
         if name not in self.names:
@@ -171,12 +157,7 @@ def read_values(dataset: Dataset, name: str, selection: Any = ...) -> np.ndarray
     Raises:
         DamagedError: its files cannot be decoded.
     """
-    array = dataset[name]
-    # Whatever Zarr and its codecs raise for bytes that somebody else has changed.
-    try:
-        return np.asarray(array[selection])
-    except Exception as error:
-        raise DamagedError(dataset.path / name, _first_line(error), _RESTORE) from error
+    return values_of(dataset[name], dataset.path / name, selection)
 
 
 def open_dataset(path: str | os.PathLike[str]) -> Dataset:
@@ -187,43 +168,12 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
         ValueError: it is not a krylax data set, or one of a newer format, or damaged,
             or something under it is no plain file or folder.
     """
-    folder = Path(path)
-    zarr = require("zarr", "data")
-    if not folder.exists() or is_run(folder):
-        raise FileNotFoundError(_missing(folder))
-    if not os.path.lexists(folder / _METADATA):
-        raise ValueError(f"{folder} is not a krylax data set: it has no {_METADATA}")
-    require_plain(folder)
-    attributes = _checked_attributes(folder)
-    try:
-        group = zarr.open_group(str(folder), mode="r", zarr_format=3)
-    except Exception as error:
-        why = _first_line(error)
-        raise DamagedError(folder / _METADATA, why, _RESTORE) from error
-    return Dataset(folder, group, attributes)
-
-
-def _checked_attributes(folder: Path) -> dict[str, Any]:
-    path = folder / _METADATA
-    metadata = read_object(path, {}, _RESTORE)
-    attributes = metadata.get("attributes")
-    if not isinstance(attributes, dict) or attributes.get("format") != "krylax":
-        raise ValueError(f"{folder} is a Zarr group but not a krylax data set")
-    stored = attributes.get("format_version")
-    if isinstance(stored, int) and stored > FORMAT_VERSION:
-        raise ValueError(
-            f"{folder} has format version {stored}, this krylax reads up to "
-            f"{FORMAT_VERSION}: pip install --upgrade krylax"
-        )
-    why = _attributes_misfit(attributes)
-    if why is not None:
-        raise DamagedError(path, why, _RESTORE)
-    return attributes
+    return Dataset(*open_published(path, DATA_SET, _attributes_misfit))
 
 
 def _attributes_misfit(attributes: dict[str, Any]) -> str | None:
     why = misfit(attributes, _ATTRIBUTES) or configuration_misfit(
-        attributes["configuration"]
+        attributes["configuration"], SOLVED_CONFIGURATION
     )
     if why is not None:
         return why
@@ -232,9 +182,8 @@ def _attributes_misfit(attributes: dict[str, Any]) -> str | None:
         return "the configuration is not that of its checksum"
     ids = range(configuration["num_samples"])
     names = [*attributes["sample_arrays"], *attributes["coordinate_arrays"]]
-    for name in names:
-        if _NAME.fullmatch(name) is None:
-            return f"{name!r} is no name of an array"
+    if (why := names_misfit(names)) is not None:
+        return why
     missing = [name for name in _RECORDS if name not in attributes["sample_arrays"]]
     if missing:
         return f"'sample_arrays' has no {missing[0]!r}"
@@ -242,32 +191,5 @@ def _attributes_misfit(attributes: dict[str, Any]) -> str | None:
     return f"no sample {strange[0]} can have failed" if strange else None
 
 
-def is_run(folder: Path) -> bool:
-    """Return whether this is the working folder of a run, not a data set."""
-    return holds_run(folder) and not os.path.lexists(folder / _METADATA)
-
-
-def _missing(folder: Path) -> str:
-    if is_run(folder):
-        return (
-            f"{folder} holds an interrupted run, not a data set: give the same "
-            "generate call or command again to finish it, then open "
-            f"{str(folder).removesuffix(WORKING_SUFFIX)}"
-        )
-    if not holds_run(working_path(folder)):
-        return f"there is no data set at {folder}"
-    return (
-        f"{folder} is not finished: {working_path(folder)} holds an interrupted run; "
-        f"give the same generate call or command again to continue it"
-    )
-
-
 def _type(array: Any) -> str:
     return f"{array.dtype} {tuple(array.shape)}"
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).splitlines()
-    return (
-        f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
-    )

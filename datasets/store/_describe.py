@@ -1,4 +1,4 @@
-"""Describes a data set in words and numbers: what `krylax info` prints."""
+"""Describes what is published in words and numbers: what `krylax info` prints."""
 
 from collections import Counter
 from typing import Any
@@ -8,20 +8,24 @@ import numpy as np
 from ._dataset import Dataset, read_values
 from ._record import record_text
 from ._segments import ATTAINED
+from ._trajectory import Trajectory
 
 # More would hide the rest of the text; `Dataset.failed` has them all.
 _LISTED_FAILURES = 10
 
 
-def describe(dataset: Dataset) -> str:
+def describe(dataset: Dataset | Trajectory) -> str:
     """Return the configuration, shapes, statistics and provenance as text."""
+    solves: list[str] = []
+    if isinstance(dataset, Dataset):
+        solves = _section("Solves", _statistics(dataset))
     return "\n".join(
         [
             repr(dataset),
             "",
             *_section("Problem", dataset.attributes["card"]),
             *_section("Configuration", _configuration(dataset)),
-            *_section("Solves", _statistics(dataset)),
+            *solves,
             *_section("Versions", dataset.attributes["versions"]),
             f"Configuration SHA-256: {dataset.attributes['configuration_hash']}",
         ]
@@ -104,7 +108,7 @@ def _section(title: str, entries: dict[str, Any]) -> list[str]:
     return [title, *(f"  {k:<{width}}  {v}" for k, v in entries.items()), ""]
 
 
-def _configuration(dataset: Dataset) -> dict[str, str]:
+def _configuration(dataset: Dataset | Trajectory) -> dict[str, str]:
     entries = dataset.configuration.items()
     return {
         key: record_text("none" if value is None else value) for key, value in entries

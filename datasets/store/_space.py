@@ -33,10 +33,14 @@ def sample_bytes(family: AbstractFamily) -> int:
         ) from None
 
 
-def published_bytes(family: AbstractFamily, num_samples: int) -> int:
-    """Return an upper bound of a published data set's size."""
-    per_sample = sample_bytes(family) + _RECORD_BYTES
-    return _OVERHEAD_BYTES + num_samples * per_sample
+def published_bytes(sample_bytes: int, num_samples: int) -> int:
+    """Return an upper bound of a published folder's size.
+
+    Args:
+        sample_bytes: of the arrays of one sample.
+        num_samples: how many there are.
+    """
+    return _OVERHEAD_BYTES + num_samples * (sample_bytes + _RECORD_BYTES)
 
 
 def check_free(folder: Path, needed: int) -> None:

@@ -21,6 +21,7 @@ import shutil
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ import numpy as np
 from jaxtyping import Int
 
 from ._checked import DamagedError, configuration_misfit, read_object
-from ._commits import belongs_to, read_commit, sealed
+from ._commits import SOLVE, belongs_to, read_commit, sealed
 from ._files import (
     make_folder,
     make_mark,
@@ -146,6 +147,9 @@ class WorkingFolder:
         configuration_hash: str,
         segments: Sequence[Segment],
         names: Sequence[str],
+        sample: Any = SOLVE,
+        *,
+        is_chain: bool = False,
     ) -> dict[int, dict[str, Any]]:
         """Return the commits by segment, after removing what a crash left behind.
 
@@ -153,6 +157,9 @@ class WorkingFolder:
             configuration_hash: of the run.
             segments: all of its segments.
             names: the arrays of each.
+            sample: the form of what is recorded of each sample.
+            is_chain: whether a segment begins where the one before has ended; then
+                those behind a missing one do not count either.
         """
         kept: dict[int, dict[str, Any]] = {}
         for path in self._commit_paths():
@@ -163,10 +170,13 @@ class WorkingFolder:
             if not 0 <= index < len(segments) or path != self._commit_path(index):
                 continue
             files = [self.array_path(index, name).name for name in names]
-            if belongs_to(record, segments[index], files) and all(
+            if belongs_to(record, segments[index], files, sample) and all(
                 self._is_whole(name, entry) for name, entry in record["files"].items()
             ):
                 kept[index] = record
+        if is_chain:
+            whole = takewhile(kept.__contains__, range(len(segments)))
+            kept = {index: kept[index] for index in whole}
         self._sweep(kept)
         return kept
 
@@ -271,7 +281,8 @@ def _stored(folder: Path) -> dict[str, Any] | None:
 
 def npy_parts(values: np.ndarray) -> tuple[bytes, memoryview]:
     """Return a .npy file as its head and the array's own memory."""
-    values = np.ascontiguousarray(values)
+    # Not by ascontiguousarray, which gives a number an axis.
+    values = np.asarray(values, order="C")
     head = io.BytesIO()
     entries = np.lib.format.header_data_from_array_1_0(values)
     np.lib.format.write_array_header_1_0(head, entries)

@@ -13,6 +13,8 @@
 - `_from_callable.py`: Any module or function of fields as a surrogate.
 - `_from_dataset.py`: Examples from the data sets that `krylax.datasets.generate`
   publishes.
+- `_from_trajectory.py`: Examples from the trajectories of flows that are kept in
+  folders.
 - `_grid.py`: Where the values of a field lie: coordinates, periods and quadrature
   weights.
 - `_loop.py`: The loop of all trainings: steps in compiled chunks, validations, the best
@@ -45,6 +47,7 @@ from ._fit import Result as Result
 from ._fit import fit as fit
 from ._from_callable import from_callable as from_callable
 from ._from_dataset import from_dataset as from_dataset
+from ._from_trajectory import from_trajectory as from_trajectory
 from ._frozen import Frozen as Frozen
 from ._grid import Grid as Grid
 from ._losses import h1 as h1

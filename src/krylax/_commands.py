@@ -30,6 +30,7 @@ from ._train_command import (
     predict,
     train,
 )
+from .datasets.store._published import is_trajectory
 
 _FAILED = 1
 
@@ -39,7 +40,7 @@ class Info:
     """Print configuration, shapes, statistics and versions of a data set.
 
     Attributes:
-        path: the data set.
+        path: the data set, or a trajectory of a flow.
     """
 
     path: conf.Positional[Path]
@@ -65,7 +66,7 @@ class Verify:
     """Check every file's checksum and compute every residual again.
 
     Attributes:
-        path: the data set.
+        path: the data set, or a trajectory, of which the checksums are checked.
     """
 
     path: conf.Positional[Path]
@@ -93,7 +94,10 @@ def _parse(arguments: list[str]) -> Any:
 
 def _run(command: Any) -> int:
     if isinstance(command, Info):
-        print(datasets.describe(datasets.open_dataset(command.path)))
+        opened = datasets.open_dataset
+        if is_trajectory(command.path):
+            opened = datasets.open_trajectory
+        print(datasets.describe(opened(command.path)))
         return 0
     _enable_x64()
     match command:
@@ -121,10 +125,13 @@ def _verify(path: Path) -> int:
         print(f"krylax: {problem}", file=sys.stderr)
     verdict = "all well" if report.ok else f"{len(report.problems)} problems"
     attained = f", {report.num_attained} of them attained: residuals at rounding level"
-    print(
-        f"{path}: {verdict}; {report.num_files} files, {report.num_samples} samples"
-        f"{attained if report.num_attained else ''}, "
+    samples = (
+        f", {report.num_samples} samples{attained if report.num_attained else ''}, "
         f"worst relative residual {report.worst_residual:.3g}"
+    )
+    print(
+        f"{path}: {verdict}; {report.num_files} files"
+        f"{samples if report.num_samples else ''}"
     )
     return 0 if report.ok else _FAILED
 

@@ -2,7 +2,7 @@
 
 One run of `datasets.channel_flow`, 48 x 96 x 32 cells at Re_τ = 180, from the start
 field of `validation/channel_flow`; after 3 h/u_τ every 60th step, 11 wall units. It is
-kept in the folder as it grows, so that it can be stopped and taken up.
+a trajectory in the folder, so that it can be stopped and taken up.
 """
 
 import sys
@@ -38,24 +38,17 @@ def snapshots(folder: Path, *, is_fast: bool) -> np.ndarray:
     """Return (times, 3, *SHAPE) in float32, simulated as far as they are missing."""
     flow = channel(is_fast=is_fast)
     count, spin_up = (48, 0.05) if is_fast else (NUM_SNAPSHOTS, SPIN_UP)
-    path = folder / "snapshots.npz"
-    if path.exists():
-        with np.load(path) as kept:
-            state = flow.state(*(kept[name] for name in "uvw"), kept["time"])
-            fields = list(kept["fields"])
-    else:
-        steps = round(spin_up / float(flow.dt))
-        state, fields = flow.run(read_start(flow), steps), []
-    while len(fields) < count:
-        state = flow.run(state, INTERVAL)
-        fields.append(np.asarray(flow.filtered(state, SHAPE), np.float32))
-        if len(fields) % 50 == 0 or len(fields) == count:
-            arrays: Any = dict(zip("uvw", map(np.asarray, state.velocity), strict=True))
-            draft = path.with_suffix(".draft.npz")
-            np.savez(draft, fields=np.stack(fields), time=state.time, **arrays)
-            draft.rename(path)
-            print(f"{len(fields)} of {count} snapshots", flush=True)
-    return np.stack(fields)
+    trajectory = channel_flow.generate_trajectory(
+        flow,
+        read_start(flow),
+        count,
+        folder / "snapshots",
+        interval=INTERVAL,
+        # The first one is an interval behind the spin-up.
+        spin_up=round(spin_up / float(flow.dt)) + INTERVAL,
+        shape=SHAPE,
+    )
+    return trajectory.read("velocity")
 
 
 def split(fields: np.ndarray) -> tuple[np.ndarray, ...]:

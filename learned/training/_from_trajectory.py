@@ -1,0 +1,74 @@
+"""Examples from the trajectories of flows that are kept in folders."""
+
+import os
+from typing import Any
+
+import numpy as np
+
+from ...datasets import Trajectory, open_trajectory
+from ...datasets.store._trajectory import AXES, VELOCITY
+from ...operators._arguments import shown
+from ._data import Data
+from ._grid import Grid
+
+
+def from_trajectory(
+    trajectory: str | os.PathLike[str] | Trajectory,
+    *,
+    times: Any = slice(None),
+    num_frames: int = 1,
+    num_targets: int = 1,
+) -> Data:
+    """Return the windows of a trajectory, frames and targets, and its grid.
+
+    Args:
+        trajectory: the folder of one, or what `open_trajectory` returns.
+        times: which snapshots, a slice or a range of numbers that follow each other,
+            such as a block of `blocks(range(len(trajectory)), ...)`.
+        num_frames: as in `Data.of_trajectories`.
+        num_targets: likewise.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: times that are not one after the other, or too few of them.
+
+    Examples:
+        >>> import tempfile
+        >>> import jax, krylax as kx
+        >>> from krylax.learned import training
+        >>> flow = kx.datasets.channel_flow.Channel(180, (8, 16, 8))
+        >>> state = flow.initial(jax.random.key(0))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     trajectory = kx.datasets.channel_flow.generate_trajectory(
+        ...         flow, state, 6, f"{folder}/channel", interval=2, shape=(4, 9, 4),
+        ...         progress=False,
+        ...     )
+        ...     training.from_trajectory(trajectory, times=slice(0, 4))
+        Data(3 samples: inputs (3, 4, 9, 4), outputs (3, 4, 9, 4))
+    """
+    if not isinstance(trajectory, Trajectory):
+        trajectory = open_trajectory(trajectory)
+    found = np.arange(len(trajectory))[times]
+    if found.ndim != 1 or not len(found) or np.any(np.diff(found) != 1):
+        raise ValueError(
+            "times must be snapshots that follow each other, such as slice(0, "
+            f"{len(trajectory)}), got {shown(times)}"
+        )
+    fields = trajectory.read(VELOCITY, slice(int(found[0]), int(found[-1]) + 1))
+    data = Data.of_trajectories(
+        fields[None], num_frames=num_frames, num_targets=num_targets
+    )
+    data.grid = grid_of_trajectory(trajectory)
+    return data
+
+
+def grid_of_trajectory(trajectory: Trajectory) -> Grid:
+    """Return the points of the snapshots, periodic along the walls."""
+    coordinates, weights = trajectory.coordinates, trajectory.weights
+    Lx, _, Lz = trajectory.lengths
+    return Grid(
+        [coordinates[axis] for axis in AXES],
+        periodic=(True, False, True),
+        lengths=(Lx, None, Lz),
+        weights=[weights[axis] for axis in AXES],
+    )
