@@ -83,11 +83,11 @@ def trajectory_card(attributes: dict[str, Any]) -> str:
         f"{configuration['num_snapshots']} snapshots of the velocity on "
         f"{' x '.join(map(str, configuration['shape']))} points.",
         "",
-        *_table(about),
+        *table(about),
         "",
         "## Provenance",
         "",
-        *_table(rows),
+        *table(rows),
         "",
         "`state.*` is the state of the simulation at the last snapshot. "
         "`manifest.json` holds the SHA-256 of every file; `krylax verify` checks them.",
