@@ -27,6 +27,7 @@ from krylax.learned import training
 
 TITLE = "Mixing and norm of the factorised transformer"
 LENGTHS = (0, 300, 1200)
+MODEL: dict[str, Any] = channel.SMALL
 BATCH = 4
 NUM_STEPS = 400
 NUM_SAMPLES = 8
@@ -52,7 +53,7 @@ def measure_part(part: str, folder: Path, *, is_fast: bool) -> dict[str, Any]:
         training.Data.of_trajectories((block - mean)[None]) for block in blocks
     )
     model = no.IFactFormer(
-        3, 3, 3, **channel.SMALL, mixing=mixing, norm=norm, key=jax.random.key(seed)
+        3, 3, 3, **MODEL, mixing=mixing, norm=norm, key=jax.random.key(seed)
     )
     found: dict[str, Any] = {"kernels": {}}
     lengths = (0, 2) if is_fast else LENGTHS

@@ -79,24 +79,21 @@ def spectral_error(found: Any, truth: Any) -> float:
 
 def divergence(fields: np.ndarray, y: np.ndarray, lengths: Any) -> float:
     """The rms of the divergence over that of the gradient, inside the walls."""
-    waves = {
-        axis: 2j * np.pi * np.fft.fftfreq(fields.shape[axis], 1 / fields.shape[axis])
-        for axis in (2, 4)
-    }
 
-    def derivative(q: np.ndarray, axis: int) -> np.ndarray:
-        if axis == 3:
-            return np.gradient(q, y, axis=2)
-        shape = [1, 1, 1, 1]
-        shape[axis - 1] = -1
-        k = (waves[axis] / lengths[0 if axis == 2 else 1]).reshape(shape)
-        spectrum = np.fft.fft(q, axis=axis - 1)
-        return np.fft.ifft(k * spectrum, axis=axis - 1).real
+    def along(q: np.ndarray, axis: int, length: float) -> np.ndarray:
+        n = q.shape[axis]
+        waves = 2j * np.pi * np.fft.fftfreq(n, 1 / n) / length
+        shape = [n if a == axis else 1 for a in range(q.ndim)]
+        return np.fft.ifft(waves.reshape(shape) * np.fft.fft(q, axis=axis), axis=axis)
 
-    inner = (slice(None), slice(None), slice(1, -1), slice(None))
-    parts = [derivative(fields[:, c], axis)[inner] for c, axis in enumerate((2, 3, 4))]
-    slopes = [
-        derivative(fields[:, c], axis)[inner] for c in range(3) for axis in (2, 3, 4)
-    ]
-    total = sum((s**2).mean() for s in slopes)
-    return float(np.sqrt((sum(parts) ** 2).mean() / total))
+    def gradient(q: np.ndarray) -> np.ndarray:
+        slopes = (
+            along(q, 1, lengths[0]).real,
+            np.gradient(q, y, axis=2),
+            along(q, 3, lengths[1]).real,
+        )
+        return np.stack(slopes)[:, :, :, 1:-1]
+
+    slopes = np.stack([gradient(fields[:, c]) for c in range(3)])
+    total = np.einsum("cc...->...", slopes)
+    return float(np.sqrt((total**2).mean() / (slopes**2).sum((0, 1)).mean()))

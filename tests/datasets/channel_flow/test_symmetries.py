@@ -66,8 +66,7 @@ def test_shifts_of_a_batch_may_be_traced():
 
 
 def test_random_symmetry_moves_all_fields_of_an_example_alike():
-    rng = np.random.default_rng(0)
-    u = rng.standard_normal((6, 4, 3, 2))
+    u = jnp.asarray(np.random.default_rng(0).standard_normal((6, 4, 3, 2)))
     later = u.reshape(2, 3, 4, 3, 2)
     found = set()
     many = jax.jit(jax.vmap(lambda k: random_symmetry(u, later, k)))

@@ -90,7 +90,8 @@ def test_snapshots_are_the_filtered_velocities_of_the_run(
     finished: Path, flow: channel_flow.Channel, state: channel_flow.State
 ):
     trajectory = kx.datasets.open_trajectory(finished)
-    now, expected, times = flow.restarted(flow.run(state, 3)), [], []
+    last = now = flow.restarted(flow.run(state, 3))
+    expected, times = [], []
     for _ in range(7):
         expected.append(np.asarray(flow.filtered(now, SHAPE), np.float32))
         times.append(float(now.time))

@@ -240,11 +240,13 @@ def test_other_arguments_are_refused(as_users_run_it: None):
     with pytest.raises(TypeError, match="NoSlip needs a Grid, got 'grid'"):
         LIFT(jnp.zeros((2, 4, 3)), other)
     with pytest.raises(ValueError, match="for real fields, got int"):
-        PROJECT(np.zeros((2, 4, 3), np.int32), CELLS)
-    for width in (0, 0.6, "x"):
+        PROJECT(jnp.zeros((2, 4, 3), jnp.int32), CELLS)
+    widths: tuple[Any, ...] = (0, 0.6, "x")
+    for width in widths:
         with pytest.raises(ValueError, match=r"width must be a part of .* \(0, 0.5\]"):
             no.NoSlip(width)
-    for channels in (0, (), (1, 1), (-1,), (0.5,), "uv"):
+    several: tuple[Any, ...] = (0, (), (1, 1), (-1,), (0.5,), "uv")
+    for channels in several:
         with pytest.raises(ValueError, match="channels must be"):
             no.DivergenceFree(channels)
 
