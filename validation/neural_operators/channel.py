@@ -324,10 +324,10 @@ def draw(found: dict[str, Any], folder: Path) -> None:
     )
     for ax in axes.flat:
         ax.axis("off")
-    scale = mpl.colors.Normalize(3, 17)
+    scale = plt.Normalize(3, 17)
     for ax, (part, plane) in zip(axes.flat, planes.items(), strict=False):
         ax.imshow(np.array(plane).T, origin="lower", norm=scale)
         ax.set_title(part, fontsize=9)
-    figure.colorbar(mpl.cm.ScalarMappable(scale), ax=axes, label="u⁺ at y⁺ = 13.5")
+    figure.colorbar(plt.cm.ScalarMappable(scale), ax=axes, label="u⁺ at y⁺ = 13.5")
     figure.savefig(folder / "channel-planes.png", dpi=90)
     plt.close(figure)

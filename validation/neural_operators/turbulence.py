@@ -84,13 +84,14 @@ def divergence(fields: np.ndarray, y: np.ndarray, lengths: Any) -> float:
         n = q.shape[axis]
         waves = 2j * np.pi * np.fft.fftfreq(n, 1 / n) / length
         shape = [n if a == axis else 1 for a in range(q.ndim)]
-        return np.fft.ifft(waves.reshape(shape) * np.fft.fft(q, axis=axis), axis=axis)
+        spectrum = waves.reshape(shape) * np.fft.fft(q, axis=axis)
+        return np.real(np.fft.ifft(spectrum, axis=axis))
 
     def gradient(q: np.ndarray) -> np.ndarray:
         slopes = (
-            along(q, 1, lengths[0]).real,
+            along(q, 1, lengths[0]),
             np.gradient(q, y, axis=2),
-            along(q, 3, lengths[1]).real,
+            along(q, 3, lengths[1]),
         )
         return np.stack(slopes)[:, :, :, 1:-1]
 
