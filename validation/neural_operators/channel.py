@@ -18,6 +18,7 @@ import numpy as np
 import snapshots
 import turbulence
 from darcy import planned_steps
+from matplotlib.colors import Normalize
 from tables import number, table
 
 from krylax.datasets import channel_flow
@@ -324,7 +325,7 @@ def draw(found: dict[str, Any], folder: Path) -> None:
     )
     for ax in axes.flat:
         ax.axis("off")
-    scale = plt.Normalize(3, 17)
+    scale = Normalize(3, 17)
     for ax, (part, plane) in zip(axes.flat, planes.items(), strict=False):
         ax.imshow(np.array(plane).T, origin="lower", norm=scale)
         ax.set_title(part, fontsize=9)
