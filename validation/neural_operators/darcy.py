@@ -17,7 +17,6 @@ from models import CASES, Case
 from tables import number, table
 
 import krylax as kx
-from krylax.learned import neural_operators as no
 from krylax.learned import training
 
 TITLE = "Darcy flow"
@@ -48,7 +47,7 @@ def measure_part(part: str, folder: Path, *, is_fast: bool) -> dict[str, Any]:
     case, more = MODELS[name]
     if is_fast:
         more = {"num_modes": (4, 4), "width": 8}
-        case = case._replace(batch=4)
+        case = case._replace(batch=4, accumulate=1)
     model = case.make(**more)
 
     def settings(num_steps: int) -> training.Settings:
@@ -93,8 +92,7 @@ def settings_of(case: Case, num_steps: int, num_samples: int) -> training.Settin
     return training.Settings(
         num_steps=num_steps,
         batch_size=case.batch,
-        # Example by example, what the attention stores stays in the cache.
-        accumulate=case.batch if case.cls is no.IFactFormer else 1,
+        accumulate=case.accumulate,
         learning_rate=LEARNING_RATES[case.cls.__name__],
         weight_decay=1e-4,
         augment="square",

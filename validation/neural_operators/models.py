@@ -16,6 +16,8 @@ class Case(NamedTuple):
         channels: of input and output.
         shape: of the grid.
         batch: samples of a step.
+        accumulate: parts that krylax computes it in; one by one, what the attention
+            stores stays in the cache.
     """
 
     cls: Any
@@ -23,6 +25,7 @@ class Case(NamedTuple):
     channels: int
     shape: tuple[int, ...]
     batch: int
+    accumulate: int = 1
 
     def make(self, seed: int = 0, **more: Any) -> Any:
         """Draw the weights."""
@@ -41,6 +44,6 @@ MIDDLE = {"width": 64, "num_heads": 4, "head_width": 32, "num_iterations": 8}
 
 CASES = {
     "FNO, 64²": Case(no.FNO, FNO, 1, (64, 64), 20),
-    "IFactFormer-m, 32²": Case(no.IFactFormer, SMALL, 1, (32, 32), 8),
-    "IFactFormer-m, 16 x 33 x 8": Case(no.IFactFormer, MIDDLE, 3, (16, 33, 8), 4),
+    "IFactFormer-m, 32²": Case(no.IFactFormer, SMALL, 1, (32, 32), 8, 8),
+    "IFactFormer-m, 16 x 33 x 8": Case(no.IFactFormer, MIDDLE, 3, (16, 33, 8), 4, 4),
 }
