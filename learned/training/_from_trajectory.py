@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ...datasets import Trajectory, open_trajectory
+from ...datasets.channel_flow import FilteredGrid
 from ...datasets.store._trajectory import AXES, VELOCITY
 from ...operators._arguments import shown
 from ._data import Data
@@ -58,17 +59,12 @@ def from_trajectory(
     data = Data.of_trajectories(
         fields[None], num_frames=num_frames, num_targets=num_targets
     )
-    data.grid = grid_of_trajectory(trajectory)
+    data.grid = Grid.of_channel(_points(trajectory))
     return data
 
 
-def grid_of_trajectory(trajectory: Trajectory) -> Grid:
-    """Return the points of the snapshots, periodic along the walls."""
-    coordinates, weights = trajectory.coordinates, trajectory.weights
-    Lx, _, Lz = trajectory.lengths
-    return Grid(
-        [coordinates[axis] for axis in AXES],
-        periodic=(True, False, True),
-        lengths=(Lx, None, Lz),
-        weights=[weights[axis] for axis in AXES],
-    )
+def _points(trajectory: Trajectory) -> FilteredGrid:
+    x, y, z = (trajectory.coordinates[axis] for axis in AXES)
+    along_x, along_y, along_z = (trajectory.weights[axis] for axis in AXES)
+    Lx, Ly, Lz = trajectory.lengths
+    return FilteredGrid(x, y, z, (along_x, along_y, along_z), (Lx, Ly, Lz))
