@@ -121,8 +121,8 @@ def equilibrium(
         >>> bool(jnp.allclose(found.value, v0 + jnp.cos(found.value) / 2))
         True
         >>> slope = jax.grad(lambda a: no.equilibrium(lambda v: a * v, v0).value[0])
-        >>> slope(0.5).round(6)                         # of 1 / (1 - a)
-        Array(4., dtype=float64)
+        >>> round(float(slope(0.5)), 6)                 # of 1 / (1 - a)
+        4.0
 
     References:
         S. Bai, J. Z. Kolter, V. Koltun, NeurIPS 2019, arXiv 1909.01377.
