@@ -10,16 +10,17 @@ import numpy as np
 from jaxtyping import Int
 
 from ..families._family import AbstractFamily
-from ._checked import SOLVED_CONFIGURATION, configuration_misfit, misfit
+from ._checked import SOLVED_CONFIGURATION
 from ._published import (
     DATA_SET,
+    attributes_misfit,
     index_of,
     names_misfit,
     open_published,
     stored_array,
     values_of,
 )
-from ._record import configuration_hash, family_from_record
+from ._record import family_from_record
 
 # What every data set has besides its parameters.
 _RECORDS = (
@@ -172,14 +173,10 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
 
 
 def _attributes_misfit(attributes: dict[str, Any]) -> str | None:
-    why = misfit(attributes, _ATTRIBUTES) or configuration_misfit(
-        attributes["configuration"], SOLVED_CONFIGURATION
-    )
+    why = attributes_misfit(attributes, _ATTRIBUTES, SOLVED_CONFIGURATION)
     if why is not None:
         return why
     configuration = attributes["configuration"]
-    if configuration_hash(configuration) != attributes["configuration_hash"]:
-        return "the configuration is not that of its checksum"
     ids = range(configuration["num_samples"])
     names = [*attributes["sample_arrays"], *attributes["coordinate_arrays"]]
     if (why := names_misfit(names)) is not None:

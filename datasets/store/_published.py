@@ -11,9 +11,9 @@ import numpy as np
 
 from .._names import WORKING_SUFFIX, working_path
 from .._optional import require
-from ._checked import DamagedError, read_object
+from ._checked import DamagedError, configuration_misfit, misfit, read_object
 from ._plain import require_plain
-from ._record import FORMAT_VERSION
+from ._record import FORMAT_VERSION, configuration_hash
 from ._working_folder import holds_run
 
 METADATA = "zarr.json"
@@ -46,14 +46,14 @@ _KINDS = (DATA_SET, TRAJECTORY)
 def open_published(
     path: str | os.PathLike[str],
     kind: Kind,
-    misfit: Callable[[dict[str, Any]], str | None],
+    misfit_of: Callable[[dict[str, Any]], str | None],
 ) -> tuple[Path, Any, dict[str, Any]]:
     """Return a folder, its Zarr group and its attributes.
 
     Args:
         path: the folder.
         kind: what it has to be.
-        misfit: what is wrong with attributes, None if nothing is.
+        misfit_of: what is wrong with attributes, None if nothing is.
 
     Raises:
         FileNotFoundError: nothing is there, or only an interrupted run.
@@ -68,7 +68,7 @@ def open_published(
         raise ValueError(f"{folder} is not a krylax {kind.title}: it has no {METADATA}")
     require_plain(folder)
     attributes = _attributes(folder, kind)
-    why = misfit(attributes)
+    why = misfit_of(attributes)
     if why is not None:
         raise DamagedError(folder / METADATA, why, RESTORE)
     try:
@@ -89,6 +89,21 @@ def is_trajectory(folder: Path) -> bool:
         return False
     metadata = read_object(folder / METADATA, {}, RESTORE)
     return _format_of(metadata.get("attributes")) == TRAJECTORY.format
+
+
+def attributes_misfit(
+    attributes: dict[str, Any], form: Any, configuration_form: Any
+) -> str | None:
+    """Return what is wrong with attributes whatever their kind, None if nothing is."""
+    why = misfit(attributes, form) or configuration_misfit(
+        attributes["configuration"], configuration_form
+    )
+    if why is not None:
+        return why
+    found = configuration_hash(attributes["configuration"])
+    if found != attributes["configuration_hash"]:
+        return "the configuration is not that of its checksum"
+    return None
 
 
 def names_misfit(names: Iterable[str]) -> str | None:

@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from ._checked import SIMULATED_CONFIGURATION, configuration_misfit, misfit
+from ._checked import SIMULATED_CONFIGURATION
 from ._published import (
     TRAJECTORY,
+    attributes_misfit,
     index_of,
     names_misfit,
     open_published,
     stored_array,
     values_of,
 )
-from ._record import configuration_hash
 
 VELOCITY, TIME = "velocity", "time"
 AXES = ("x", "y", "z")
@@ -161,14 +161,10 @@ def open_trajectory(path: str | os.PathLike[str]) -> Trajectory:
 
 
 def _attributes_misfit(attributes: dict[str, Any]) -> str | None:
-    why = misfit(attributes, _ATTRIBUTES) or configuration_misfit(
-        attributes["configuration"], SIMULATED_CONFIGURATION
-    )
+    why = attributes_misfit(attributes, _ATTRIBUTES, SIMULATED_CONFIGURATION)
     if why is not None:
         return why
     configuration = attributes["configuration"]
-    if configuration_hash(configuration) != attributes["configuration_hash"]:
-        return "the configuration is not that of its checksum"
     for name, values in (
         ("shape", configuration["shape"]),
         ("lengths", attributes["lengths"]),

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from ... import datasets
 from ...datasets import Trajectory, open_trajectory
-from ...datasets.channel_flow import FilteredGrid
 from ...datasets.store._trajectory import AXES, VELOCITY
 from ...operators._arguments import shown
 from ._data import Data
@@ -63,8 +63,9 @@ def from_trajectory(
     return data
 
 
-def _points(trajectory: Trajectory) -> FilteredGrid:
+def _points(trajectory: Trajectory) -> Any:
     x, y, z = (trajectory.coordinates[axis] for axis in AXES)
     along_x, along_y, along_z = (trajectory.weights[axis] for axis in AXES)
     Lx, Ly, Lz = trajectory.lengths
-    return FilteredGrid(x, y, z, (along_x, along_y, along_z), (Lx, Ly, Lz))
+    weights = along_x, along_y, along_z
+    return datasets.channel_flow.FilteredGrid(x, y, z, weights, (Lx, Ly, Lz))

@@ -13,7 +13,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, DTypeLike, Float
 
-from ...datasets.channel_flow import FilteredGrid
+from ... import datasets
 from ...operators._arguments import (
     as_items,
     require_count,
@@ -116,7 +116,7 @@ class Grid(eqx.Module):
         return cls([x.astype(dtype) for x in coordinates], flags)
 
     @classmethod
-    def of_channel(cls, points: FilteredGrid) -> "Grid":
+    def of_channel(cls, points: Any) -> "Grid":
         """Return the points of the filtered fields of a channel.
 
         They are periodic along the walls. The weights on the walls are zero.
@@ -134,7 +134,8 @@ class Grid(eqx.Module):
             >>> training.Grid.of_channel(flow.filtered_grid((4, 9, 4))).shape
             (4, 9, 4)
         """
-        if not isinstance(points, FilteredGrid):
+        # The channel takes a while to import, and few need it.
+        if not isinstance(points, datasets.channel_flow.FilteredGrid):
             raise TypeError(
                 "points must be what Channel.filtered_grid returns, got "
                 f"{shown(points)}"
