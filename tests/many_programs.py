@@ -22,9 +22,7 @@ ALLOWED: dict[str, str] = {
     "tests/learned/gaussian_process": "grids and frequencies are chosen outside of jit",
     "tests/learned/conjugate_directions": "networks are drawn outside of jit",
     "tests/learned/neural_operators/test_saved.py": USERS,
-    "tests/learned/training/test_constraint.py": (
-        "a training that was stopped compiles its programs anew"
-    ),
+    "tests/learned/training": "each training compiles its programs anew",
     "tests/solvers/factorization/test_direct.py": SEVERAL,
     "tests/operators/test_block.py": OUTSIDE,
     "tests/operators/test_jacobian.py": OUTSIDE,
