@@ -1,11 +1,13 @@
 """Surrogates of turbulent channel flow, and large-eddy simulation on the same grid.
 
-The models are given velocities without the mean profile of the training, which is added
-to what they predict; "as published" is the model without options, of whole velocities.
+The models are given fluctuations that the mean flow has carried for Δ (`frozen.py`),
+and predict those of the next snapshot; "as published" is the model without options,
+without noise, of whole velocities at rest.
 
 Each model is trained for 15 minutes to map a snapshot to the next one (`snapshots.py`),
 and rolled out for 400 of them, 24 h/u_τ, from three times that were not trained on.
-Beside them are persistence, the mean profile, and eddy viscosities on the same grid.
+Beside them are persistence, frozen turbulence, which is the step without a model, and
+eddy viscosities on the same grid.
 """
 
 import time
@@ -18,6 +20,7 @@ import numpy as np
 import snapshots
 import turbulence
 from darcy import planned_steps
+from frozen import Frame
 from matplotlib.colors import Normalize
 from tables import number, table
 
@@ -59,8 +62,9 @@ ROWS = {
     for seed in range(seeds)
 }
 SUBGRID = ("smagorinsky", "dynamic_smagorinsky", "wale")
-PARTS = ("persistence", *SUBGRID, *ROWS)
-FAST_PARTS = ("persistence", "wale", "IFactFormer-m, seed 0")
+FROZEN = "frozen turbulence"
+PARTS = ("persistence", FROZEN, *SUBGRID, *ROWS)
+FAST_PARTS = ("persistence", FROZEN, "wale", "IFactFormer-m, seed 0")
 
 
 def measure_part(part: str, folder: Path, *, is_fast: bool) -> dict[str, Any]:
@@ -71,10 +75,13 @@ def measure_part(part: str, folder: Path, *, is_fast: bool) -> dict[str, Any]:
     steps = 4 if is_fast else NUM_STEPS
     if part in SUBGRID:
         return les(part, truth, steps, is_fast=is_fast)
-    if part not in ROWS:
+    if part == "persistence":
         return baselines(blocks, truth)
-    name, seed = ROWS[part]
-    step, trained = surrogate(name, seed, blocks, folder, is_fast=is_fast)
+    if part == FROZEN:
+        frame = Frame.of(blocks[0], snapshots.channel(is_fast=is_fast))
+        step, trained = lambda u: frame.given(u) + frame.mean, {}
+    else:
+        step, trained = surrogate(*ROWS[part], blocks, folder, is_fast=is_fast)
     return {
         **trained,
         **short(step, blocks[2], truth),
@@ -160,11 +167,13 @@ def surrogate(
     """Train a model, or go on, and return its map of velocities, and its training."""
     cls, arguments, _ = MODELS[name]
     model = cls(3, 3, 3, **arguments, key=jax.random.key(seed))
-    mean = snapshots.mean_profile(blocks[0])
     if name == AS_PUBLISHED:
-        mean = 0 * mean
+        frame = Frame.at_rest(blocks[0])
+    else:
+        frame = Frame.of(blocks[0], snapshots.channel(is_fast=is_fast))
     data, valid = (
-        training.Data.of_trajectories((block - mean)[None]) for block in blocks[:2]
+        training.Data(np.asarray(frame.given(block[:-1])), block[1:] - frame.mean)
+        for block in blocks[:2]
     )
     grid = snapshots.grid(is_fast=is_fast)
 
@@ -193,7 +202,7 @@ def surrogate(
     )
     trained = result.surrogate
     assert trained is not None
-    return lambda u: trained(u - mean) + mean, {
+    return lambda u: trained(frame.given(u)) + frame.mean, {
         "parameters": training.num_parameters(model),
         "num_steps": num_steps,
         "validation": np.asarray(result.history["validation"]).tolist(),
