@@ -1,8 +1,9 @@
-"""Seconds of a training step per sample, beside PyTorch on the same cores.
+"""Seconds of a training step per sample, beside other libraries on the same cores.
 
 A step is forward, relative L2, backward, clipping and Adam in float32, the best of as
 many as fit into some seconds. PyTorch runs in an environment of its own, whose Python
-the variable KRYLAX_TORCH_PYTHON names; without it, it has no rows.
+the variable KRYLAX_TORCH_PYTHON names; libraries in JAX (`jax_rivals.py`) take the very
+step that krylax takes.
 """
 
 import json
@@ -16,6 +17,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
+from jax_rivals import RIVALS
 from models import CASES, Case
 from tables import number, table
 
@@ -34,12 +36,20 @@ def measure_part(part: str, folder: Path, *, is_fast: bool) -> dict[str, Any]:
     case, seconds = CASES[part], SECONDS
     if is_fast:
         case, seconds = case._replace(shape=(8, 8), batch=2, accumulate=2), 0.1
-    return {"krylax": own(case, seconds), "torch": rival(case, seconds)}
+    found = {"krylax": timed(case.make(), case, seconds)}
+    found["PyTorch"] = torch(case, seconds)
+    for name, make in RIVALS.get(case.cls, {}).items():
+        try:
+            rival = make(case, jax.random.key(0))
+        except ImportError:
+            found[name] = None
+        else:
+            found[name] = timed(rival, case, seconds)
+    return found
 
 
-def own(case: Case, seconds: float) -> dict[str, Any]:
-    """The step of krylax."""
-    model = case.make()
+def timed(model: Any, case: Case, seconds: float) -> dict[str, Any]:
+    """The step of a model in JAX."""
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(1e-3))
     shape = (case.batch, case.channels, *case.shape)
     examples = jax.random.normal(jax.random.key(1), (2, *shape), jnp.float32)
@@ -84,7 +94,7 @@ def own(case: Case, seconds: float) -> dict[str, Any]:
     }
 
 
-def rival(case: Case, seconds: float) -> dict[str, Any] | None:
+def torch(case: Case, seconds: float) -> dict[str, Any] | None:
     """That of PyTorch, None where there is none."""
     python = os.environ.get("KRYLAX_TORCH_PYTHON")
     if python is None:
@@ -106,28 +116,34 @@ def rival(case: Case, seconds: float) -> dict[str, Any] | None:
 
 
 def markdown(found: dict[str, Any]) -> str:
-    """A line per model."""
+    """A line per model and library."""
     header = [
         "model",
+        "library",
         "parameters",
-        "krylax, ms per sample",
+        "ms per sample",
+        "times that of krylax",
         "compile, s",
         "memory, MB",
-        "PyTorch, ms per sample",
-        "PyTorch / krylax",
     ]
     lines = []
     for name, part in found.items():
-        ours, theirs = part["krylax"], part["torch"]
-        lines.append(
-            [
-                name,
-                str(ours["parameters"]),
-                number(1e3 * ours["per_sample"]),
-                number(ours["compile"]),
-                number(ours["temporary_bytes"] / 1e6),
-                number(1e3 * theirs["per_sample"]) if theirs else "not installed",
-                number(theirs["per_sample"] / ours["per_sample"]) if theirs else "",
-            ]
-        )
+        ours = part["krylax"]["per_sample"]
+        for library, row in part.items():
+            if row is None:
+                lines.append([name, library, "not installed", *[""] * 4])
+                continue
+            lines.append(
+                [
+                    name,
+                    library,
+                    str(row["parameters"]),
+                    number(1e3 * row["per_sample"]),
+                    number(row["per_sample"] / ours),
+                    number(row["compile"]) if "compile" in row else "",
+                    number(row["temporary_bytes"] / 1e6)
+                    if "temporary_bytes" in row
+                    else "",
+                ]
+            )
     return table(header, lines)

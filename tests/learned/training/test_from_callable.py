@@ -111,3 +111,8 @@ def test_bad_arguments_are_refused(change: Any, message: str):
     function: Any = 3
     with pytest.raises(TypeError, match="function must be a function of a field"):
         training.from_callable(function, num_dimensions=2)
+
+
+def test_a_complex_weight_is_two_numbers():
+    scaled = training.from_callable(Scaled(jnp.ones(3, complex)), num_dimensions=2)
+    assert training.num_parameters(scaled.model) == 6
