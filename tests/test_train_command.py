@@ -9,6 +9,7 @@ import pytest
 
 import krylax as kx
 from krylax.cli import main
+from krylax.learned import neural_operators as no
 from krylax.learned import training
 from krylax.learned.training import _run_folder
 
@@ -135,6 +136,22 @@ def test_predictions_are_written(run: Path, darcy: Path, expected: Any, tmp_path
             "[grid]\ncoordinates = [[0, 1], [0, 2]]\nlengths = 1\n[model]",
             "[grid] is none: lengths of an axis that is not periodic must be 2, from",
         ),
+        (
+            "[model]",
+            "[constraint]\n[model]",
+            "constraints are tables [[constraint]], i",
+        ),
+        ("[model]", "[[constraint]]\n[model]", "[[constraint]] needs the name of its"),
+        (
+            "[model]",
+            '[[constraint]]\nclass = "NoSlipp"\n[model]',
+            "the constraints are DivergenceFree, NoSlip; did you mean 'NoSlip'?",
+        ),
+        (
+            "[model]",
+            '[[constraint]]\nclass = "NoSlip"\nwidth = 2\n[model]',
+            "width must be a part of the distance between two walls, in (0, 0.5]",
+        ),
     ],
 )
 def test_files_that_say_something_else_are_refused(
@@ -159,15 +176,20 @@ GRID = """[grid]
 coordinates = [[0.0, 0.1, 0.2, 0.4, 0.6, 1.0], [0.0, 0.2, 0.4, 0.6, 0.8]]
 periodic = [false, true]
 lengths = [1.0, 1.0]
+[[constraint]]
+class = "NoSlip"
+width = 0.4
 [model]"""
 
 
-def test_grid_of_the_file_replaces_that_of_the_data_set(
+def test_grid_of_the_file_replaces_that_of_the_data_set_and_has_walls(
     tmp_path: Path, darcy: Path, capsys: Captured
 ):
     assert main(["train", write(tmp_path, darcy, "[model]", GRID)]) == 0
     trained = capsys.readouterr().out.splitlines()[1:]
-    grid = training.load(tmp_path / "run").grid
+    surrogate = training.load(tmp_path / "run")
+    assert surrogate.constraint == no.NoSlip(width=0.4)
+    grid = surrogate.grid
     assert grid.periodic == (False, True)
     assert grid.coordinates[0].tolist() == [0.0, 0.1, 0.2, 0.4, 0.6, 1.0]
     command = ["evaluate", str(tmp_path / "run"), str(darcy), "--first", "4"]

@@ -7,7 +7,7 @@ are registered here, each by its own room.
 
 import difflib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -137,15 +137,28 @@ def model_of(name: str) -> type:
     Raises:
         ValueError: there is none; the message names all of them, and the nearest one.
     """
-    models = {n.lower(): n for n, cls in _CLASSES.items() if _is_drawn(cls)}
-    if name not in models.values():
-        near = difflib.get_close_matches(name.lower(), models, n=1, cutoff=ALIKE)
-        hint = f"; did you mean {models[near[0]]!r}?" if near else ""
-        raise ValueError(
-            f"{shown(name)} is no model; the models are "
-            f"{', '.join(sorted(models.values()))}{hint}"
-        )
-    return _CLASSES[name]
+    return _named(name, "model", [cls for cls in _RECORDERS if _is_drawn(cls)])
+
+
+def constraint_of(name: str) -> type:
+    """Return the class of constraints that is registered by a name.
+
+    Raises:
+        ValueError: as `model_of`.
+    """
+    classes = [cls for cls in _RECORDERS if not _is_drawn(cls)]
+    return _named(name, "constraint", [c for c in classes if "__call__" in dir(c)])
+
+
+def _named(name: str, kind: str, classes: Sequence[type]) -> type:
+    known = {cls.__name__.lower(): cls for cls in classes}
+    found = known.get(name.lower())
+    if found is None or found.__name__ != name:
+        near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=ALIKE)
+        hint = f"; did you mean {known[near[0]].__name__!r}?" if near else ""
+        names = ", ".join(sorted(cls.__name__ for cls in classes))
+        raise ValueError(f"{shown(name)} is no {kind}; the {kind}s are {names}{hint}")
+    return found
 
 
 def _is_drawn(cls: type) -> bool:

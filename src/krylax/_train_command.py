@@ -3,6 +3,7 @@
 import inspect
 import io
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from importlib import import_module
 from pathlib import Path
@@ -12,7 +13,7 @@ from tyro import conf
 
 from ._training_data import chosen, examples, on_grid, read, require_keys
 
-_TABLES = {"folder", "model", "data", "grid", "training"}
+_TABLES = {"folder", "model", "data", "grid", "training", "constraint"}
 _NOT_IN_FILES = {"checkpoint"}
 
 
@@ -26,7 +27,8 @@ class Train:
     `outputs`, and how many samples `num_train` and, behind them, `num_validation` are;
     and `[training]`, the settings of krylax.learned.training.Settings. A table `[grid]`
     replaces the grid of the data set, and a file of NumPy arrays, `.npz`, needs it:
-    `num_points` or `coordinates`, `lengths` and `periodic`.
+    `num_points` or `coordinates`, `lengths` and `periodic`. Each `[[constraint]]` has
+    the name of its `class` and its arguments; predictions satisfy all of them.
 
     Attributes:
         config: the TOML file.
@@ -113,7 +115,14 @@ def train(command: Train) -> int:
     folder = config.get("folder")
     if not isinstance(folder, str):
         raise ValueError(f"{path}: folder must be the name of a folder to write")
-    result = training.train(model, data, validation, settings, folder=folder)
+    result = training.train(
+        model,
+        data,
+        validation,
+        settings,
+        constraint=_constraints(config, path),
+        folder=folder,
+    )
     assert result.surrogate is not None
     print(f"{folder}: {len(result.history['loss'])} steps")
     if validation is not None:
@@ -214,18 +223,40 @@ def _model(table: dict[str, Any], path: Path) -> Any:
 
     from .learned.training._registry import model_of
 
+    key = jax.random.key(table.pop("seed", 0))
+    return _made(table, path, "[model]", model_of, key=key)
+
+
+def _constraints(config: dict[str, Any], path: Path) -> list[Any]:
+    from .learned.training._registry import constraint_of
+
+    name = "[[constraint]]"
+    tables = config.get("constraint", [])
+    if not isinstance(tables, list) or not all(isinstance(t, dict) for t in tables):
+        raise ValueError(f"{path}: constraints are tables {name}, in double brackets")
+    return [_made(dict(table), path, name, constraint_of) for table in tables]
+
+
+def _made(
+    table: dict[str, Any],
+    path: Path,
+    place: str,
+    class_of: Callable[[str], type],
+    **more: Any,
+) -> Any:
+    """Return what a table describes by the name of its class and its arguments."""
     _register_models()
-    name, seed = table.pop("class", None), table.pop("seed", 0)
+    name = table.pop("class", None)
     if not isinstance(name, str):
-        raise ValueError(f"{path}: [model] needs the name of its class")
+        raise ValueError(f"{path}: {place} needs the name of its class")
     try:
-        cls = model_of(name)
-        known = set(inspect.signature(cls).parameters) - {"key"}
+        cls = class_of(name)
+        known = set(inspect.signature(cls).parameters) - set(more)
         require_keys(table, known, path, f"a {name}")
         arguments = {key: _as_tuple(value) for key, value in table.items()}
-        return cls(**arguments, key=jax.random.key(seed))
+        return cls(**arguments, **more)
     except TypeError as error:
-        raise ValueError(f"{path}: [model] makes no {name}: {error}") from error
+        raise ValueError(f"{path}: {place} makes no {name}: {error}") from error
 
 
 def _settings(table: dict[str, Any], path: Path) -> Any:

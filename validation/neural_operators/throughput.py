@@ -36,7 +36,7 @@ def measure_part(part: str, folder: Path, *, is_fast: bool) -> dict[str, Any]:
     case, seconds = CASES[part], SECONDS
     if is_fast:
         case, seconds = case._replace(shape=(8, 8), batch=2, accumulate=2), 0.1
-    found = {"krylax": timed(case.make(), case, seconds)}
+    found: dict[str, Any] = {"krylax": timed(case.make(), case, seconds)}
     found["PyTorch"] = torch(case, seconds)
     for name, make in RIVALS.get(case.cls, {}).items():
         try:
