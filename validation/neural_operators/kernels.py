@@ -28,7 +28,7 @@ from krylax.learned import training
 TITLE = "Mixing and norm of the factorised transformer"
 LENGTHS = (0, 300, 1200)
 MODEL: dict[str, Any] = channel.SMALL
-BATCH = 4
+BATCH = 2
 NUM_STEPS = 400
 NUM_SAMPLES = 8
 AXES = "xyz"
