@@ -1,6 +1,6 @@
 """Solves of Darcy flow that begin at a prediction: the steps that are saved.
 
-A U-Net is trained on 1000 samples of 64² cells by each of three losses, for as many
+A small FNO is trained on 1000 samples of 64² cells by each of three losses, for as many
 steps: relative L², the error in the norm of the operator, and the residual that two
 steps of CG with multigrid leave. Each prediction starts solves as it is, and at the
 best length (`ScaledStart`), to several tolerances with several solvers.
@@ -26,6 +26,7 @@ from krylax.learned import training
 
 TITLE = "Starts of certified solves"
 RTOLS = (1e-2, 1e-3, 1e-5, 1e-8)
+MODEL: dict[str, Any] = {"num_modes": (12, 12), "width": 24, "num_layers": 4}
 NUM_STEPS = 3000
 NUM_SOLVED = 50
 NUM_TIMED = 20
@@ -42,7 +43,7 @@ SOLVERS = {
 
 def measure_part(part: str, folder: Path, *, is_fast: bool) -> dict[str, Any]:
     """Train by a loss, and solve with and without the starts."""
-    n = 16 if is_fast else NUM_POINTS
+    n = 24 if is_fast else NUM_POINTS
     counts = {k: 8 for k in darcy.COUNTS} if is_fast else darcy.COUNTS
     data = {k: darcy.samples(folder, n, k, counts[k]) for k in counts}
     family = kx.datasets.Darcy(num_points=(n, n), stream="test")
@@ -54,7 +55,7 @@ def measure_part(part: str, folder: Path, *, is_fast: bool) -> dict[str, Any]:
         validate_every=4 if is_fast else 250,
         progress=False,
     )
-    model = no.UNet(2, 1, 1, width=16, num_levels=4, key=jax.random.key(0))
+    model = no.FNO(2, 1, 1, **MODEL, key=jax.random.key(0))
     result = training.train(
         model, data["train"], data["valid"], settings, folder=folder / f"starts-{part}"
     )
