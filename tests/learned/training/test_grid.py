@@ -81,11 +81,14 @@ def test_points_of_a_channel_integrate_over_its_box():
         ((([0.0],),), "two points or more"),
         ((([0.0, 1.0, 1.0],),), "coordinates of axis 0 must be finite and increase"),
         ((([0.0, np.nan],),), "finite and increase"),
+        ((([0.0, 1 + 1j],),), "coordinates of axis 0 must be real numbers"),
         ((([0.0, 1.0],), (True, False)), "one for each of the 1 axes, got 2"),
         ((([0.0, 1.0, 3.0],), True), "give its period in lengths"),
         ((([0.0, 1.0],), True, (1.0,)), "leave out the last point"),
         ((([0.0, 1.0],), False, (1.0,)), "axis 0 is not periodic"),
         ((([0.0, 1.0],), False, None, ([1.0],)), "weights of axis 0 must have shape"),
+        ((([0.0, 1.0],), False, None, ([1.0, np.nan],)), "weights of axis 0 must be f"),
+        ((([0.0, 1.0],), False, None, ([1.0, 1j],)), "weights of axis 0 must be real"),
     ],
 )
 def test_bad_grids_are_refused(arguments: tuple[Any, ...], message: str):
