@@ -218,6 +218,13 @@ def _model(table: dict[str, Any], path: Path) -> Any:
     name, seed = table.pop("class", None), table.pop("seed", 0)
     if not isinstance(name, str):
         raise ValueError(f"{path}: [model] needs the name of its class")
+    is_integer = isinstance(seed, int) and not isinstance(seed, bool)
+    if not is_integer or not -(2**63) <= seed < 2**63:
+        raise ValueError(f"{path}: seed must be an integer of 64 bits, got {seed!r}")
+    for key, value in table.items():
+        # Beyond them XLA ends the process.
+        if _largest(value) >= 2**31:
+            raise ValueError(f"{path}: [model] {key} must be below 2**31, got {value}")
     try:
         cls = model_of(name)
         known = set(inspect.signature(cls).parameters) - {"key"}
@@ -233,7 +240,16 @@ def _settings(table: dict[str, Any], path: Path) -> Any:
 
     known = {field.name for field in fields(training.Settings)} - _NOT_IN_FILES
     require_keys(table, known, path, "[training]")
-    return training.Settings(**table)
+    try:
+        return training.Settings(**table)
+    except TypeError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _largest(value: Any) -> float:
+    if isinstance(value, list):
+        return max(map(_largest, value), default=0)
+    return abs(value) if isinstance(value, int | float) else 0
 
 
 def _as_tuple(value: Any) -> Any:
