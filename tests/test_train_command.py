@@ -217,7 +217,8 @@ def test_damaged_arrays_are_named(tmp_path: Path, save: Any):
     place, grid = tmp_path / "x.npz", training.Grid.uniform((6, 5))
     save(place, a=np.random.default_rng(0).random((7, 6, 5)))
     whole = place.read_bytes()
-    for i in range(40, len(whole) - 200, 97):
+    # Behind the head of the only member, which nothing sums up.
+    for i in range(60, len(whole) - 200, 97):
         place.write_bytes(whole[:i] + bytes([whole[i] ^ 255]) + whole[i + 1 :])
         with pytest.raises(ValueError, match=r"x\.npz is damaged or no file of numpy"):
             read(place, ["a"], ["a"], grid)
