@@ -252,15 +252,19 @@ def _length(x: Any, is_periodic: bool, length: Any, axis: int) -> Any:
             f"the coordinates of axis {axis} extend over {extent:g}, not less than its "
             f"period {length:g}; leave out the last point"
         )
-    return x.dtype.type(length) if is_known else jnp.asarray(length, x.dtype)
+    return (
+        x.dtype.type(length) if is_known else jnp.asarray(length, jnp.asarray(x).dtype)
+    )
 
 
 def _weights(x: Any, is_periodic: bool, length: Any, weights: Any, axis: int) -> Any:
     if weights is not None:
-        if not isinstance(weights, Tracer):
-            numbers = as_reals(weights, f"weights of axis {axis}")
-            require_finite(numbers, f"weights of axis {axis}")
-        weights = jnp.asarray(weights, x.dtype)
+        if isinstance(weights, Tracer):
+            weights = weights.astype(jnp.asarray(x).dtype)
+        else:
+            # JAX warns where it is asked for 64 bits while they are off.
+            weights = as_reals(weights, f"weights of axis {axis}").astype(x.dtype)
+            require_finite(weights, f"weights of axis {axis}")
         if weights.shape != x.shape:
             raise ValueError(
                 f"weights of axis {axis} must have shape {x.shape}, got {weights.shape}"

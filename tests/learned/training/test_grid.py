@@ -74,6 +74,16 @@ def test_points_of_a_channel_integrate_over_its_box():
         training.Grid.of_channel(other)
 
 
+def test_grid_of_double_precision_is_one_of_single_precision_without_x64():
+    with jax.enable_x64(False):
+        grid = training.Grid(([0.0, 1.0, 2.0],), weights=(np.array([0.5, 1.0, 0.5]),))
+        traced = jax.eval_shape(
+            lambda w: training.Grid((np.arange(3.0),), weights=(w,)), grid.weights[0]
+        )
+    assert grid.weights[0].dtype == grid.coordinates[0].dtype == np.float32
+    assert traced.weights[0].dtype == np.float32
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
