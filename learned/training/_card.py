@@ -139,8 +139,8 @@ def card_text(
 
 
 def _model_rows(surrogate: Surrogate) -> list[tuple[str, str]]:
-    constraints = map(_made, as_sequence(surrogate.constraint))
-    return [
+    constraints = list(map(_made, as_sequence(surrogate.constraint)))
+    rows = [
         ("Model", _made(surrogate.model)),
         (
             "Inputs, mean ± deviation",
@@ -151,8 +151,10 @@ def _model_rows(surrogate: Surrogate) -> list[tuple[str, str]]:
             _channels(surrogate.output_names, surrogate.output_normalizer),
         ),
         ("Grid", _grid(surrogate)),
-        ("Constraint of the predictions", ", then ".join(constraints) or "none"),
     ]
+    if constraints:
+        rows.append(("Constraint of the predictions", ", then ".join(constraints)))
+    return rows
 
 
 def _made(instance: Any) -> str:
