@@ -88,8 +88,9 @@ def equilibrium(
     holds, are by the implicit function theorem, to the relative tolerance of v.
 
     Args:
-        f: function from a field to one of the same structure. An Equinox module is
-            compiled once, a closure once per `jit` around the call.
+        f: function from a field to one of the same structure, which JAX can
+            differentiate in forward mode. An Equinox module is compiled once, a closure
+            once per `jit` around the call.
         v0: the field v₀, real, also the start.
         rtol: relative tolerance, by default the root of the rounding unit: 3e-4 in
             float32, 1.5e-8 in float64.
