@@ -85,8 +85,8 @@ def _require_same(constraint: Any, record: Any) -> None:
     """Check that a file would give the constraint back."""
     name = type(constraint).__name__
     try:
-        again = recorded(made(record))
-    except ValueError as error:
+        again = recorded(_made(record))
+    except (TypeError, ValueError) as error:
         raise ValueError(
             f"a {name} cannot be made again of what a file keeps of it: {error}; give "
             "training.register a recorder"
@@ -106,12 +106,19 @@ def constraint_from(records: Any) -> Any:
         TypeError: what they describe is no constraint.
         ValueError: a class is not registered, or refuses its arguments.
     """
-    found = tuple(made(record) for record in records or ())
-    for each in found:
-        leaves = jax.tree.leaves(each)
-        if any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in leaves):
-            raise TypeError(f"a {type(each).__name__} is no constraint but a model")
+    found = tuple(map(_made, records or ()))
     return as_constraint(found[0] if len(found) == 1 else found)
+
+
+def _made(record: Any) -> Any:
+    found = made(record)
+    leaves = jax.tree.leaves(found)
+    if any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in leaves):
+        raise TypeError(
+            f"a {type(found).__name__} is no constraint but a model, whose weights are "
+            "no part of its arguments"
+        )
+    return found
 
 
 def recorded_constraint(constraint: Any) -> list[Any]:

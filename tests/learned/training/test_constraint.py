@@ -164,6 +164,12 @@ def test_records_that_make_another_constraint_are_refused(tmp_path: Path):
         training.save(tmp_path / "x", surrogate(Rounded(2)))
 
 
+def test_model_whose_weights_no_record_holds_is_refused(tmp_path: Path):
+    with pytest.raises(ValueError, match=r"cannot be made again .* but a model, whose"):
+        trained(tmp_path / "run", pointwise())
+    assert not (tmp_path / "run").exists()
+
+
 def test_constraint_of_any_number_is_read_again(tmp_path: Path):
     for value in (100_000, float("nan"), float("inf")):
         training.save(tmp_path / "x", surrogate(Mean(value)))
