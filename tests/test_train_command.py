@@ -269,6 +269,8 @@ def test_what_is_not_there_is_named(run: Path, darcy: Path, capsys: Captured):
     assert main([*given, "7"]) == 2
     assert main([*given, "-1"]) == 2
     assert main([*given, "4", "--num-samples", "4"]) == 2
+    out = ["--out", str(run / "x" / "u.npy")]
+    assert main(["predict", str(run), str(darcy), *out]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert "there is no trained model at" in lines[0]
     assert (
@@ -276,3 +278,4 @@ def test_what_is_not_there_is_named(run: Path, darcy: Path, capsys: Captured):
     )
     assert lines[2].endswith("--first must be from 0 to 6, got -1")
     assert lines[3].endswith("--num-samples must be from 1 to 3, got 4")
+    assert f"there is no folder {run / 'x'} to write" in lines[4]

@@ -139,6 +139,11 @@ def predict(command: Predict) -> int:
     from .datasets.store._files import write_whole
     from .learned.training._checkpoint import refusals_named
 
+    # No news for after the predictions.
+    if not command.out.parent.is_dir():
+        raise FileNotFoundError(
+            f"there is no folder {command.out.parent} to write {command.out} to"
+        )
     surrogate, data = _surrogate_and_data(command)
 
     @eqx.filter_jit
