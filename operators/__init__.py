@@ -14,6 +14,8 @@
 - `_diagonal_blocks.py`: Consecutive blocks along the diagonal of an operator's matrix.
 - `_field.py`: Fields and their structures: what operators take and return.
 - `_function.py`: Matrix-free linear operators from a function.
+- `_hidden.py`: Traced arrays that a function within a pytree closes over: no leaf shows
+  them.
 - `_host_product.py`: Products that SciPy computes on the host, as an operator on JAX's
   vectors.
 - `_identity.py`: The identity operator.

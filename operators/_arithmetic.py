@@ -110,6 +110,19 @@ def zeros_like(x: PyTree) -> Field:
     return jax.tree.map(jnp.zeros_like, x)
 
 
+def with_zeros(x: Field, tangent: Any) -> Field:
+    """Return the tangent of a field, zero for leaves where it is None.
+
+    Rules of derivatives are told by None of what depends on nothing.
+    """
+    return jax.tree.map(
+        lambda leaf, dot: jnp.zeros_like(leaf) if dot is None else dot,
+        x,
+        tangent,
+        is_leaf=lambda leaf: leaf is None,
+    )
+
+
 def constant(tree: Any) -> Any:
     """Return the tree, of which nothing has a derivative."""
     return jax.tree.map(

@@ -13,6 +13,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun
 from jaxtyping import Array
 
@@ -83,7 +84,9 @@ def trace(
 ) -> tuple[Callable[[Any], Any], Structure]:
     """Return a function as a pytree of its arrays, and the structure of its result.
 
-    One that is a pytree already, such as an Equinox module, stays what it is.
+    One that is a pytree already, such as an Equinox module, stays what it is, unless a
+    function in it closes over what is being traced: of that no leaf knows, and rules of
+    derivatives, `jax.custom_jvp`, would take it for a constant without a word.
     """
     if not callable(function):
         raise TypeError(
@@ -91,18 +94,26 @@ def trace(
             "matrix in Dense"
         )
     is_partial = type(function) is jax.tree_util.Partial
-    if not (is_partial or is_leaf(function)):
-        return function, jax.eval_shape(function, structure)
+    is_pytree = not (is_partial or is_leaf(function))
     if is_sharded():
         # A program for arrays that vary in one way does not run on others.
-        return jax.tree_util.Partial(function), jax.eval_shape(function, structure)
+        found = function if is_pytree else jax.tree_util.Partial(function)
+        return found, jax.eval_shape(function, structure)
     closed, out_structure = jax.make_jaxpr(function, return_shape=True)(structure)
+    if is_pytree and not _hides_traced(function, closed.consts):
+        return function, out_structure
     program = Program(closed.jaxpr, structure, out_structure)
     constants = [
         c if isinstance(c, jax.Array) else on_device(np.asarray(c))
         for c in closed.consts
     ]
     return TracedFunction(constants, program), out_structure
+
+
+def _hides_traced(function: Any, constants: Iterable[Any]) -> bool:
+    """Whether a pytree depends on traced arrays that are none of its leaves."""
+    own = {id(leaf) for leaf in jax.tree.leaves(function)}
+    return any(isinstance(c, Tracer) and id(c) not in own for c in constants)
 
 
 def is_leaf(function: Any) -> bool:

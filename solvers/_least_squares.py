@@ -32,9 +32,11 @@ from ..operators._arithmetic import (
     constant,
     select,
     subtract,
+    with_zeros,
     zeros_like,
 )
 from ..operators._field import Field, is_traced
+from ..operators._hidden import without_hidden
 from ._requirements import made, require_right_preconditioner, require_shapes
 from .core._compilation import compile_modules
 from .core._corrections import iterate
@@ -79,6 +81,7 @@ def _compiled(
     throw: bool,
 ) -> Solution:
     require_shapes(A, b, x0)
+    b = without_hidden(A, b, "A")
     M = made(preconditioner, A)
     require_right_preconditioner(M, A)
     M, x0 = constant((M, x0))
@@ -161,9 +164,9 @@ def _differentiate(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> Any:
         return A.H.mv(field) if problem.M is None else problem.M.H.mv(A.H.mv(field))
 
     def change(function: Callable[[Any], Field]) -> Field:
-        return _filled(*eqx.filter_jvp(function, (problem.A,), (A_dot,)))
+        return with_zeros(*eqx.filter_jvp(function, (problem.A,), (A_dot,)))
 
-    b_dot = _filled(problem.b, b_dot)
+    b_dot = with_zeros(problem.b, b_dot)
     of_null, of_normal = zeros_like(y), zeros_like(y)
     if jax.tree.leaves(A_dot):
         x = problem.x_of(y)
@@ -176,16 +179,6 @@ def _differentiate(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> Any:
             of_null = change(lambda A: back(A, w))
     y_dot = _rate(problem, of_null, b_dot, of_normal, pseudo_solve)
     return (y, rest), (y_dot, jax.tree.map(lambda _: None, rest))
-
-
-def _filled(field: Field, dot: Field) -> Field:
-    """The tangent, zeros where it has none."""
-    return jax.tree.map(
-        lambda leaf, dot: jnp.zeros_like(leaf) if dot is None else dot,
-        field,
-        dot,
-        is_leaf=lambda leaf: leaf is None,
-    )
 
 
 def _rate(

@@ -25,10 +25,12 @@ from ..operators._arithmetic import (
     scale,
     select,
     subtract,
+    with_zeros,
     zeros_like,
 )
 from ..operators._control_flow import cond
 from ..operators._field import Field, as_field, is_traced
+from ..operators._hidden import without_hidden
 from ._least_squares import solve_least_squares
 from ._requirements import (
     made,
@@ -180,6 +182,8 @@ def _compiled(
     unroll: int | None,
 ) -> Solution:
     # What structures tell is checked here, once per compiled program.
+    if unroll is None:
+        b = without_hidden(A, b, "A")
     is_scaled = isinstance(x0, ScaledStart)
     x0 = x0.like(b) if isinstance(x0, ScaledStart) else x0
     require_solvable(A, b, x0, solver)
@@ -289,16 +293,11 @@ def _differentiate(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> Any:
 
 def _moved_rhs(A: Any, A_dot: Any, b: Field, b_dot: Any, x: Field) -> Field:
     """Return b' - A' x."""
-    moved = jax.tree.map(
-        lambda leaf, dot: jnp.zeros_like(leaf) if dot is None else dot,
-        b,
-        b_dot,
-        is_leaf=lambda leaf: leaf is None,
-    )
+    moved = with_zeros(b, b_dot)
     if not jax.tree.leaves(A_dot):
         return moved
     _, change = eqx.filter_jvp(lambda A: A.mv(x), (A,), (A_dot,))
-    return subtract(moved, change)
+    return subtract(moved, with_zeros(b, change))
 
 
 def _linearised(function: Callable[[Field], Field]) -> Callable[[Field], Field]:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import krylax as kx
+from krylax._training_data import read
 from krylax.cli import main
 from krylax.learned import neural_operators as no
 from krylax.learned import training
@@ -112,6 +113,14 @@ def test_predictions_are_written(run: Path, darcy: Path, expected: Any, tmp_path
         ("Pointwise", "Grid", "'Grid' is no model; the models are"),
         ('inputs = ["coefficient"]', "", "[data] needs inputs"),
         ("num_train = 4", "num_train = 6", "asks for 6 and 2 of 7 samples"),
+        ("num_train = 4", "num_train = true", "num_train must be an integer, got T"),
+        ("num_train = 4\nnum_validation = 2", 'num_validation = "2"', "an integer, g"),
+        ('inputs = ["coefficient"]', "inputs = 3", "inputs must be a list of names"),
+        ('["coefficient"]', '["coefficient", "coefficient"]', "name each array once"),
+        ("width = 3", "width = 3\nseed = 1.5", "seed must be an integer of 64 bits"),
+        ("width = 3", "width = 9999999999", "[model] width must be below 2**31, got"),
+        ("progress = false", 'progress = "no"', "progress must be True or False"),
+        ("progress = false", "progress = false\nloss = 3", "loss must be one of rel"),
         ("num_epochs = 2", "num_epochs = 0", "num_epochs must be at least 1"),
         ("folder =", "folder = [] #", "folder must be the name of a folder"),
         ("[model]", "[model", "is not valid TOML"),
@@ -151,6 +160,16 @@ def test_predictions_are_written(run: Path, darcy: Path, expected: Any, tmp_path
             "[model]",
             '[[constraint]]\nclass = "NoSlip"\nwidth = 2\n[model]',
             "width must be a part of the distance between two walls, in (0, 0.5]",
+        ),
+        (
+            "[model]",
+            "[grid]\ncoordinates = [[0, 1], [0, 2]]\nlengths = [nan, 2]\n[model]",
+            "[grid] is none: lengths must be positive and finite, got nan",
+        ),
+        (
+            "[model]",
+            "[grid]\ncoordinates = 3\n[model]",
+            "[grid] is none: coordinates must be a list per axis, got 3",
         ),
     ],
 )
@@ -215,6 +234,39 @@ def test_files_of_arrays_need_a_grid(tmp_path: Path, darcy: Path, capsys: Captur
     assert "is damaged or no file of numpy.savez" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_damaged_arrays_are_named(tmp_path: Path, save: Any):
+    place, grid = tmp_path / "x.npz", training.Grid.uniform((6, 5))
+    save(place, a=np.random.default_rng(0).random((7, 6, 5)))
+    whole = place.read_bytes()
+    # Behind the head of the only member, which nothing sums up.
+    for i in range(60, len(whole) - 200, 97):
+        place.write_bytes(whole[:i] + bytes([whole[i] ^ 255]) + whole[i + 1 :])
+        with pytest.raises(ValueError, match=r"x\.npz is damaged or no file of numpy"):
+            read(place, ["a"], ["a"], grid)
+
+
+def test_what_is_no_field_among_arrays_is_named(tmp_path: Path):
+    place, grid = tmp_path / "x.npz", training.Grid.uniform((6, 5))
+    arrays = {
+        "good": np.ones((7, 6, 5)),
+        "fewer": np.ones((6, 6, 5)),
+        "none": np.ones((0, 6, 5)),
+        "text": np.full(7, "x"),
+        "object": np.full(7, None),
+    }
+    np.savez(place, **arrays)
+    messages = {
+        "fewer": "fewer has 6 samples, good has 7",
+        "none": "none is empty, of shape",
+        "text": "text must hold real numbers, got <U1",
+        "object": r"x\.npz is damaged or no file of numpy.savez: Object arrays cannot",
+    }
+    for name, message in messages.items():
+        with pytest.raises(ValueError, match=message):
+            read(place, ["good", name], ["good"], grid)
+
+
 def test_places_that_cannot_be_written_to_are_named(
     tmp_path: Path, darcy: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ):
@@ -239,6 +291,8 @@ def test_what_is_not_there_is_named(run: Path, darcy: Path, capsys: Captured):
     assert main([*given, "7"]) == 2
     assert main([*given, "-1"]) == 2
     assert main([*given, "4", "--num-samples", "4"]) == 2
+    out = ["--out", str(run / "x" / "u.npy")]
+    assert main(["predict", str(run), str(darcy), *out]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert "there is no trained model at" in lines[0]
     assert (
@@ -246,3 +300,4 @@ def test_what_is_not_there_is_named(run: Path, darcy: Path, capsys: Captured):
     )
     assert lines[2].endswith("--first must be from 0 to 6, got -1")
     assert lines[3].endswith("--num-samples must be from 1 to 3, got 4")
+    assert f"there is no folder {run / 'x'} to write" in lines[4]

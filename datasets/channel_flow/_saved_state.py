@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ...operators._field import require_x64
 from ..store._record import record
 from ..store._trajectory import Trajectory
 from ._channel import Channel
@@ -37,7 +38,10 @@ def state_of_arrays(read: Callable[[str], Any]) -> State:
 
     def all_of(kind: type, prefix: str) -> dict[str, Any]:
         names = [field.name for field in fields(kind) if field.name != "sums"]
-        return {name: jnp.asarray(read(f"{prefix}.{name}")) for name in names}
+        found = {name: read(f"{prefix}.{name}") for name in names}
+        for name, values in found.items():
+            require_x64(values.dtype, f"the state's {name}")
+        return {name: jnp.asarray(values) for name, values in found.items()}
 
     sums = Sums(**all_of(Sums, f"{PREFIX}.sums"))
     return State(**all_of(State, PREFIX), sums=sums)
@@ -53,7 +57,8 @@ def final_state(flow: Channel, trajectory: Trajectory) -> State:
         trajectory: what `generate_trajectory` or `open_trajectory` returns.
 
     Raises:
-        ValueError: the state is of another grid or precision.
+        ValueError: the state is of another grid or precision, or in 64 bits while
+            `jax_enable_x64` is off.
     """
     state = state_of_arrays(trajectory.read)
     flow._require_fitting(state)

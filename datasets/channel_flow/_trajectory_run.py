@@ -10,12 +10,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
+import jax.numpy as jnp
 import numpy as np
 
 from .._names import working_path
 from ..generation._progress import Progress
 from ..generation._progress import progress as progress_display
-from ..generation._same_run import refuse_other, remove_leftovers, require_same_run
+from ..generation._same_run import (
+    opened,
+    refuse_other,
+    remove_leftovers,
+    require_same_run,
+)
 from ..store._commits import SNAPSHOT
 from ..store._publish_trajectory import (
     FinishedTrajectory,
@@ -66,7 +73,7 @@ class TrajectoryRun:
         Raises:
             FileExistsError: it has another configuration.
         """
-        trajectory = open_trajectory(self.target)
+        trajectory = opened(open_trajectory, self.target)
         if trajectory.configuration != self.configuration:
             refuse_other(self.target, trajectory.configuration, self.configuration)
         remove_leftovers(working_path(self.target), self.configuration)
@@ -96,7 +103,7 @@ class TrajectoryRun:
         except FloatingPointError as error:
             raise FloatingPointError(
                 f"{error}; {self._committed()} of {self._num_snapshots} snapshots are "
-                f"committed in {partial}, and another dt needs another path"
+                f"committed in {partial}, and another dt or dtype needs another path"
             ) from error
 
     def _recover(self, folder: WorkingFolder) -> list[Segment]:
@@ -148,12 +155,24 @@ class TrajectoryRun:
             else:
                 state = flow.restarted(flow.run(state, settings["spin_up"]))
             found = flow.filtered(state, settings["shape"])
-            kept.append(np.asarray(found, settings["dtype"]))
+            kept.append(_rounded(np.asarray(found), settings["dtype"]))
+            state, now = self._timed(state, index)
             seconds = round(time.perf_counter() - begin, 6)
-            records.append({"time": float(state.time), "wall_seconds": seconds})
+            records.append({"time": now, "wall_seconds": seconds})
             display.update(1)
         arrays = {VELOCITY: np.stack(kept), **state_arrays(state)}
         return Solved(segment, arrays, records), state
+
+    def _timed(self, state: State, index: int) -> tuple[State, float]:
+        """The state at the time of a snapshot, which is that of so many steps.
+
+        A sum of steps in float32 is off by up to a hundredth of them.
+        """
+        settings = self.configuration
+        num_steps = settings["spin_up"] + index * settings["interval"]
+        now = float(self.state.time) + num_steps * float(self.flow.dt)
+        rounded = jnp.asarray(now, state.time.dtype)
+        return eqx.tree_at(lambda s: s.time, state, rounded), now
 
     def _publish(self, folder: WorkingFolder) -> None:
         self._require_room(published_bytes(self.snapshot_bytes, self._num_snapshots))
@@ -183,6 +202,22 @@ class TrajectoryRun:
     @property
     def _num_snapshots(self) -> int:
         return self.configuration["num_snapshots"]
+
+
+def _rounded(snapshot: np.ndarray, dtype: str) -> np.ndarray:
+    """A snapshot in the dtype that is kept.
+
+    Raises:
+        FloatingPointError: it holds numbers beyond it.
+    """
+    with np.errstate(over="ignore"):
+        kept = snapshot.astype(dtype)
+    if not np.all(np.isfinite(kept)):
+        raise FloatingPointError(
+            f"a snapshot has velocities to {np.max(np.abs(snapshot)):.3g}, beyond what "
+            f"{dtype} holds"
+        )
+    return kept
 
 
 def _card(flow: Channel) -> dict[str, str]:

@@ -24,7 +24,7 @@ from ._method_request import MethodRequest
 from ._order import ORDERINGS, Ordering
 from ._place import require_place
 from ._run import Run
-from ._same_run import refuse_other
+from ._same_run import opened, refuse_other
 from ._shared_start import SharedStart
 from ._sizes import check_disk, check_memory
 from ._solve_segment import Work
@@ -128,7 +128,7 @@ def generate(
     request = MethodRequest(solver, preconditioner, start, recycle, rtol)
     is_published = os.path.lexists(target)
     if is_published:
-        stored = open_dataset(target).configuration
+        stored = opened(open_dataset, target).configuration
     else:
         require_place(target)
         stored = stored_configuration(working_path(target))

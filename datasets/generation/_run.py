@@ -28,7 +28,7 @@ from ._draws import Draws
 from ._failures import all_failed
 from ._order import solve_order
 from ._progress import progress as progress_display
-from ._same_run import refuse_other, remove_leftovers, require_same_run
+from ._same_run import opened, refuse_other, remove_leftovers, require_same_run
 from ._solve_segment import Work
 from ._workers import WorkerDiedError, solve_all
 
@@ -61,7 +61,7 @@ class Run:
         Raises:
             FileExistsError: it has another configuration.
         """
-        dataset = open_dataset(self.target)
+        dataset = opened(open_dataset, self.target)
         dataset.milliseconds_per_system = self._milliseconds()
         if dataset.configuration != self.configuration:
             refuse_other(self.target, dataset.configuration, self.configuration)

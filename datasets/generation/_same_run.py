@@ -1,9 +1,11 @@
 """Whether a run in the same place is the same: another is refused with differences."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ..store._checked import DamagedError
 from ..store._record import configuration_hash, differences
 from ..store._working_folder import (
     WorkingFolder,
@@ -27,6 +29,21 @@ def require_same_run(
     if is_other or folder.commits_of_others(configuration_hash(configuration)):
         refuse_other(folder.path, stored, configuration)
     return stored
+
+
+def opened(open_published: Callable[[Path], Any], target: Path) -> Any:
+    """Return what is published at a place, which may be somebody else's.
+
+    Raises:
+        DamagedError: it is ours, and damaged.
+        FileExistsError: it is something else, or of a newer krylax.
+    """
+    try:
+        return open_published(target)
+    except DamagedError:
+        raise
+    except ValueError as error:
+        raise FileExistsError(f"{error}; choose another path to write to") from error
 
 
 def refuse_other(

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from ._checked import SIMULATED_CONFIGURATION
+from ._checked import SIMULATED_CONFIGURATION, DamagedError
 from ._published import (
+    METADATA,
+    RESTORE,
     TRAJECTORY,
     attributes_misfit,
     index_of,
@@ -100,9 +102,16 @@ class Trajectory:
 
         Raises:
             KeyError: no array of that name.
-            DamagedError: its files cannot be decoded.
+            DamagedError: its files cannot be decoded, or one is missing.
         """
-        return values_of(self[name], self.path / name, selection)
+        values = values_of(self[name], self.path / name, selection)
+        # What `_assembled.py` has told Zarr to read where there is nothing; in the
+        # arrays of a trajectory, all finite and its counts at least 0, it is no value.
+        kind = values.dtype.kind
+        is_there = np.isfinite(values) if kind == "f" else kind in "iu" and values >= 0
+        if not np.all(is_there):
+            raise DamagedError(self.path / name, "values are missing", RESTORE)
+        return values
 
     def __len__(self) -> int:
         return self.configuration["num_snapshots"]
@@ -141,12 +150,17 @@ class Trajectory:
         if name not in (*shapes, *of_state):
             known = ", ".join((*shapes, *of_state))
             raise KeyError(f"no array {name!r}; there are {known}")
-        return stored_array(
+        array = stored_array(
             self._group,
             self.path,
             name,
             lambda shape: name in of_state or shape == shapes[name],
         )
+        wanted = self.configuration["dtype"] if name == VELOCITY else "float64"
+        if name in shapes and str(array.dtype) != wanted:
+            place, why = self.path / name / METADATA, f"its dtype is {array.dtype}"
+            raise DamagedError(place, why, RESTORE)
+        return array
 
 
 def open_trajectory(path: str | os.PathLike[str]) -> Trajectory:

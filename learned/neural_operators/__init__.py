@@ -37,6 +37,8 @@
   distance to them.
 - `_paper.py`: The published configurations of implicit factorised transformers, by
   name.
+- `_projected_axes.py`: The axes of a projection: derivatives and weights as matrices,
+  and eigenvectors.
 - `_rollout.py`: Predictions from predictions: a map of states, iterated.
 - `_spectral.py`: The spectral convolution: a linear map of each of the lowest Fourier
   modes.

@@ -26,13 +26,16 @@ from ...operators._arithmetic import (
     add,
     block_dot,
     combine,
+    divide,
     gram,
+    power_of_two,
     reciprocal,
     select,
     subtract,
 )
 from ...operators._control_flow import while_loop
 from ...operators._field import Field
+from ...solvers import InnerProduct
 from ._fixed_point_equation import Equation, Iterate
 
 NUM_DIFFERENCES = 5
@@ -46,8 +49,8 @@ RIDGE = 10
 class _State(eqx.Module):
     last: Iterate
     best: Iterate
-    steps: Field  # Δv, a row each
-    changes: Field  # Δr
+    steps: Field  # Δv, a row each, in units of the Δr beside it
+    changes: Field  # Δr, likewise: squares of it are then neither lost nor infinite
     num_steps: Int[Array, ""]
     best_step: Int[Array, ""]
 
@@ -90,13 +93,15 @@ def _advanced(equation: Equation, s: _State) -> _State:
     step = subtract(s.last.r, mixed)
     last = equation.at(add(s.last.v, step))
     row = s.num_steps % NUM_DIFFERENCES
+    change = subtract(last.r, s.last.r)
+    unit = _unit_of(change)
     is_better = last.relative < s.best.relative
     num_steps = s.num_steps + 1
     return _State(
         last=last,
         best=select(is_better, last, s.best),
-        steps=_with_row(s.steps, row, step),
-        changes=_with_row(s.changes, row, subtract(last.r, s.last.r)),
+        steps=_with_row(s.steps, row, divide(step, unit)),
+        changes=_with_row(s.changes, row, divide(change, unit)),
         num_steps=num_steps,
         best_step=jnp.where(is_better, num_steps, s.best_step),
     )
@@ -110,7 +115,13 @@ def _fitted(rows: Field, r: Field) -> Float[Array, " m"]:
     scaled = products * (inverse[:, None] * inverse[None])
     # Of rows of zeros the diagonal is the ridge alone.
     scaled = scaled + ridge * jnp.eye(len(inverse), dtype=inverse.dtype)
-    return inverse * jnp.linalg.solve(scaled, inverse * block_dot(rows, r))
+    unit = _unit_of(r)
+    heights = inverse * block_dot(rows, divide(r, unit))
+    return unit * (inverse * jnp.linalg.solve(scaled, heights))
+
+
+def _unit_of(x: Field) -> Float[Array, ""]:
+    return power_of_two(InnerProduct().max_abs(x))
 
 
 def _with_row(rows: Field, i: Int[Array, ""], row: Field) -> Field:

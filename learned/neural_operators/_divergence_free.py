@@ -6,9 +6,7 @@ the field v of least (v - u)ᵀ W (v - u) with D v = Σ D_i v_i = 0 is
     v = u - W⁻¹ Dᵀ p,    D W⁻¹ Dᵀ p = D u.
 
 In p = W^(1/2) q the operator is a Kronecker sum of the matrices B_i B_iᵀ, where B_i is
-W_i^(1/2) D_i W_i^(-1/2) along its own axis. Its eigenvectors are sines and cosines of
-the periodic axes, and left singular vectors of B_i between walls: the small ones of
-its eigenvalues, squares of singular values, are then accurate too. So one step of
+W_i^(1/2) D_i W_i^(-1/2) along its own axis (`_projected_axes.py`). So one step of
 `FastDiagonalization` solves it; a second solve, for the divergence of the result, takes
 away what rounding left, which on stretched points is more than that of D u itself.
 
@@ -26,31 +24,21 @@ from functools import reduce
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
-from jax.core import Tracer
-from jax.lax import Precision
 from jaxtyping import Array, Float
 
 from ...operators import Dense, KroneckerSum
 from ...operators._along_axis import multiply_along
 from ...operators._control_flow import scan
-from ...solvers import FastDiagonalization
+from ...solvers import FastDiagonalization, Status
 from ...solvers._solve import solve
 from ...solvers.core._linear_solve import linear_solve
 from ...solvers.factorization._fast_diagonalization import FastDiagonalInverse
 from ..training import register
-from ._derivative import fourier_modes, periodic_derivative, wall_derivative
 from ._grid import Grid
+from ._projected_axes import Line, is_suitable, lines_of, precise, require_suitable
 from ._walls import along, as_channels, fitted
-
-SMALLEST = 2 / 3
-"""Power of eps, in units of the largest, below which a singular value σ is a zero, as
-it is but for rounding where points are symmetric. Counted as one it would let (eps/σ)²
-of the field into the result, as a zero it leaves σ times the field in the divergence.
-The smallest that are none are about the smallest spacing over the length."""
 
 
 class DivergenceFree(eqx.Module):
@@ -73,8 +61,10 @@ class DivergenceFree(eqx.Module):
 
     Raises:
         ValueError: channels that are no numbers; on use, no grid, other channels than
-            axes, a periodic axis with points that are known not to be equally far from
-            each other, or fields that do not fit.
+            axes, fields that do not fit, or what is known of the grid: a periodic axis
+            whose points are not equally far from each other or have unequal weights,
+            weights between walls that are not positive. Where these are traced the
+            result is NaN.
 
     Cost: 2 solves, about 20 d products per point with matrices of the size of an axis,
     for d axes, and a singular value decomposition per axis with walls.
@@ -102,7 +92,7 @@ class DivergenceFree(eqx.Module):
         The grid has derivative zero.
 
         Args:
-            fields: (channels, *shape).
+            fields: (channels, *shape); in 16 bits they are projected in float32.
             grid: that it is on.
         """
         return _constrained(*self._fitted(fields, grid))
@@ -126,87 +116,33 @@ class DivergenceFree(eqx.Module):
                 f"{len(channels)} channels on {len(grid.shape)} axes; name them, in "
                 "the order of the axes, DivergenceFree(channels=(0, 1, 2))"
             )
-        _require_equal_spacings(grid)
+        require_suitable(grid)
         return fields, grid, channels
 
 
 register(DivergenceFree)
 
 
-class Line(eqx.Module):
-    """What the projection needs to know of an axis.
-
-    Attributes:
-        derivative: D_i.
-        slope: W_i⁻¹ D_iᵀ W_i^(1/2), zero on walls.
-        symmetric: B_i B_iᵀ.
-        scale: W_i^(1/2).
-        inverse_scale: W_i^(-1/2), zero where the weight is.
-        inside: 0 for points on walls, 1 for all others.
-        vectors: orthonormal eigenvectors of `symmetric`, as columns.
-        values: their eigenvalues.
-    """
-
-    derivative: Float[Array, "n n"]
-    slope: Float[Array, "n n"]
-    symmetric: Float[Array, "n n"]
-    scale: Float[Array, " n"]
-    inverse_scale: Float[Array, " n"]
-    inside: Float[Array, " n"]
-    vectors: Float[Array, "n n"]
-    values: Float[Array, " n"]
-
-
-def _lines(grid: Grid, dtype: Any) -> tuple[Line, ...]:
-    lines = [_line(grid, axis, dtype) for axis in range(len(grid.shape))]
-    # Found in the dtype of the grid, in which points that are symmetric are so.
-    return tuple(jax.tree.map(lambda a: lax.stop_gradient(a).astype(dtype), lines))
-
-
-def _line(grid: Grid, axis: int, other: Any) -> Line:
-    n, dtype = grid.shape[axis], grid.coordinates[axis].dtype
-    length = grid.lengths[axis]
-    if grid.periodic[axis]:
-        D, inside = periodic_derivative(n, length), jnp.ones(n, dtype)
-        weights = jnp.full(n, 1 / n, dtype) * length
-    else:
-        D, inside = wall_derivative(grid, axis)
-        weights = grid.weights[axis]
-    has_weight = weights > 0
-    safe = jnp.where(has_weight, weights, 1)
-    scale = jnp.where(has_weight, jnp.sqrt(safe), 0)
-    inverse_scale = jnp.where(has_weight, 1 / jnp.sqrt(safe), 0)
-    # A column that is not to change has no weight in the other direction.
-    free = inverse_scale * inside
-    B = scale[:, None] * D * free[None, :]
-    if grid.periodic[axis]:
-        modes, numbers = fourier_modes(n)
-        vectors = jnp.asarray(modes, dtype)
-        values = (2 * np.pi / length * jnp.asarray(numbers, dtype)) ** 2
-    else:
-        vectors, singular, _ = jnp.linalg.svd(lax.stop_gradient(B))
-        eps = max(float(jnp.finfo(each).eps) for each in (dtype, other))
-        floor = eps**SMALLEST * singular[0]
-        values = jnp.where(singular > floor, singular, 0) ** 2
-    slope = free[:, None] * B.T
-    symmetric = jnp.matmul(B, B.T, precision=Precision.HIGHEST)
-    return Line(D, slope, symmetric, scale, inverse_scale, inside, vectors, values)
-
-
 @eqx.filter_jit
 def _constrained(
     fields: Float[Array, "..."], grid: Grid, channels: tuple[int, ...]
 ) -> Float[Array, "..."]:
-    chosen = np.asarray(channels)
-    lines = _lines(grid, fields.dtype)
-    return fields.at[chosen].set(_projected(fields[chosen], lines))
+    chosen, dtype = np.asarray(channels), precise(fields.dtype)
+    lines, _ = lines_of(grid, dtype)
+    found = _projected(fields[chosen].astype(dtype), lines)
+    # What was not known of the grid before.
+    found = jnp.where(is_suitable(grid), found, jnp.nan)
+    return fields.at[chosen].set(found.astype(fields.dtype))
 
 
 @eqx.filter_jit
 def _divergence_of(
     fields: Float[Array, "..."], grid: Grid, channels: tuple[int, ...]
 ) -> Float[Array, "..."]:
-    return _divergence(_lines(grid, fields.dtype), fields[np.asarray(channels)])
+    dtype = precise(fields.dtype)
+    lines, unit = lines_of(grid, dtype)
+    found = _divergence(lines, fields[np.asarray(channels)].astype(dtype)) / unit
+    return found.astype(fields.dtype)
 
 
 def _projected(
@@ -227,7 +163,10 @@ def _projected(
         del matvec
         # Exactly one step, so that a divergence that is all rounding is no failure.
         solver = FastDiagonalization()
-        return solve(A, b, solver, preconditioner=inverse, unroll=1).value
+        found = solve(A, b, solver, preconditioner=inverse, unroll=1)
+        # One NaN is a field whose divergence nobody knows.
+        is_finite = found.status != Status.nonfinite_input
+        return jnp.where(is_finite, found.value, jnp.nan)
 
     def corrected(u: Float[Array, "axes ..."], _: None) -> tuple[Any, None]:
         b = _scaled(_divergence(lines, u), lines)
@@ -283,18 +222,3 @@ def _inverse(lines: tuple[Line, ...]) -> FastDiagonalInverse:
     vectors = tuple(line.vectors for line in lines)
     tags = frozenset({"symmetric", "hermitian", "positive_semidefinite"})
     return FastDiagonalInverse(vectors, inverse, tags)
-
-
-def _require_equal_spacings(grid: Grid) -> None:
-    """Check the periodic axes whose points are known."""
-    for axis, (x, length) in enumerate(
-        zip(grid.coordinates, grid.lengths, strict=True)
-    ):
-        if not grid.periodic[axis] or isinstance(x, Tracer):
-            continue
-        steps, mean = np.diff(np.asarray(x, np.float64)), float(length) / len(x)
-        if np.max(np.abs(steps - mean)) > 1e-3 * mean:
-            raise ValueError(
-                f"the points of the periodic axis {axis} are not equally far from each "
-                "other, as the derivatives of DivergenceFree ask for"
-            )

@@ -28,7 +28,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ...operators._arguments import require_count, require_flag, require_number
-from ...operators._arithmetic import add, all_finite, zeros_like
+from ...operators._arithmetic import add, all_finite, with_zeros, zeros_like
 from ...operators._field import Field, as_field, is_traced, structure_of
 from ...operators._traced_function import trace
 from ...solvers import GMRES, SolveError, Status, solve
@@ -88,8 +88,9 @@ def equilibrium(
     holds, are by the implicit function theorem, to the relative tolerance of v.
 
     Args:
-        f: function from a field to one of the same structure. An Equinox module is
-            compiled once, a closure once per `jit` around the call.
+        f: function from a field to one of the same structure, which JAX can
+            differentiate in forward mode. An Equinox module is compiled once, a closure
+            once per `jit` around the call.
         v0: the field v₀, real, also the start.
         rtol: relative tolerance, by default the root of the rounding unit: 3e-4 in
             float32, 1.5e-8 in float64.
@@ -211,15 +212,10 @@ def _differentiated(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> Any:
     f, v0, rtol, _, throw = primals
     f_dot, v0_dot, *_ = tangents
     v, rest = _solved(*primals)
-    rhs = jax.tree.map(
-        lambda a, dot: jnp.zeros_like(a) if dot is None else dot,
-        v0,
-        v0_dot,
-        is_leaf=lambda leaf: leaf is None,
-    )
+    rhs = with_zeros(v0, v0_dot)
     if jax.tree.leaves(f_dot):
         _, change = eqx.filter_jvp(lambda f: f(v), (f,), (f_dot,))
-        rhs = add(rhs, change)
+        rhs = add(rhs, with_zeros(v0, change))
     A = jacobian_at(f, v)
     solver = GMRES(rtol, restart=NUM_KRYLOV_STEPS, max_steps=MAX_KRYLOV_STEPS)
 

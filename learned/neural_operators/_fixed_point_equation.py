@@ -12,7 +12,7 @@ from ...operators._arithmetic import add, subtract
 from ...operators._field import Field, structure_of
 from ...solvers import InnerProduct
 
-norm_of = InnerProduct().norm
+norm_of = InnerProduct().scaled_norm
 
 
 class Iterate(eqx.Module):
@@ -22,7 +22,8 @@ class Iterate(eqx.Module):
         v: the field.
         r: what it leaves of the equation.
         norm: ‖r‖.
-        relative: ‖r‖ / ‖v‖, zero where r is, and infinity where v alone is.
+        relative: ‖r‖ / ‖v‖, zero where r and v are, and infinity where v alone is. What
+            is below the smallest normal number is not seen of r, which counts as that.
     """
 
     v: Field
@@ -40,8 +41,11 @@ class Equation(eqx.Module):
     def at(self, v: Field) -> Iterate:
         """Return a field with its residual, for one evaluation of f."""
         r = subtract(add(self.v0, self.f(v)), v)
-        norm = norm_of(r)
-        return Iterate(v, r, norm, jnp.where(norm > 0, norm / norm_of(v), norm))
+        norm, size = norm_of(r), norm_of(v)
+        is_nonzero = InnerProduct().max_abs(v) > 0
+        least = jnp.where(is_nonzero, jnp.finfo(norm.dtype).tiny, 0)
+        seen = jnp.maximum(norm, least)
+        return Iterate(v, r, norm, jnp.where(seen > 0, seen / size, seen))
 
 
 def jacobian_at(f: Callable[[Field], Field], v: Field) -> Function:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...datasets.store._card import table
+from ._constraint import as_sequence
 from ._grid import Grid
 from ._normalizer import Normalizer
 from ._parameters import num_parameters
@@ -74,7 +75,14 @@ def card(
         run = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
         lines = (folder / METRICS).read_text(encoding="utf-8").splitlines()
         return card_text(surrogate, run, list(map(json.loads, lines)), errors)
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        IndexError,
+        RecursionError,
+    ) as error:
         raise ValueError(
             f"{SETTINGS} or {METRICS} in {folder} is damaged: {error}; give the file "
             "of the model alone"
@@ -106,8 +114,8 @@ def card_text(
     lines = [
         f"# {type(model).__name__}: {sides[0]} to {sides[1]}",
         "",
-        f"{num_parameters(model):,} parameters in {dtype_of(model).name}, trained by "
-        "`krylax.learned.training`.",
+        f"{num_parameters(model):,} parameters in {dtype_of(model).name}"
+        + (", trained by `krylax.learned.training`." if surrogate.settings else "."),
         "",
         *table(_model_rows(surrogate)),
         "",
@@ -131,14 +139,9 @@ def card_text(
 
 
 def _model_rows(surrogate: Surrogate) -> list[tuple[str, str]]:
-    record = recorded(surrogate.model)
-    name = type(surrogate.model).__name__
-    made = f"`{name}`, of arguments that no file keeps"
-    if record is not None:
-        arguments = {key: repr(value) for key, value in record["arguments"].items()}
-        made = f"`{name}({_listed(arguments)})`"
-    return [
-        ("Model", made),
+    constraints = list(map(_made, as_sequence(surrogate.constraint)))
+    rows = [
+        ("Model", _made(surrogate.model)),
         (
             "Inputs, mean ± deviation",
             _channels(surrogate.input_names, surrogate.input_normalizer),
@@ -149,6 +152,19 @@ def _model_rows(surrogate: Surrogate) -> list[tuple[str, str]]:
         ),
         ("Grid", _grid(surrogate)),
     ]
+    if constraints:
+        rows.append(("Constraint of the predictions", ", then ".join(constraints)))
+    return rows
+
+
+def _made(instance: Any) -> str:
+    """How an object is made again."""
+    record = recorded(instance)
+    if record is None:
+        name = name_of(instance).rpartition(".")[2]
+        return f"`{name}`, of arguments that no file keeps"
+    arguments = {key: repr(value) for key, value in record["arguments"].items()}
+    return f"`{record['class']}({_listed(arguments)})`"
 
 
 def _run_rows(

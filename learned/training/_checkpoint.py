@@ -85,7 +85,8 @@ def write_arrays(
         FileNotFoundError: there is no such folder.
         PermissionError: it cannot be written to.
         TypeError: an array of another dtype than those of `DTYPES`.
-        ValueError: a floating-point array holds NaN or infinity.
+        ValueError: a floating-point array holds NaN or infinity; the configuration is
+            longer than what is read.
     """
     folder = Path(path).parent
     if not folder.is_dir():
@@ -111,6 +112,12 @@ def write_arrays(
         place = end
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
+    if len(text) > MAX_HEADER:
+        raise ValueError(
+            f"{path} was not written: what describes its arrays has {len(text)} "
+            f"bytes, and no more than {MAX_HEADER} are read again; give a constraint "
+            "or a grid of fewer numbers"
+        )
     data = [value.tobytes() for value in values.values()]
     with refusals_named(path):
         write_whole(Path(path), len(text).to_bytes(8, "little"), text, *data)

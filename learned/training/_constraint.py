@@ -6,6 +6,7 @@ constrained predictions, and its gradient goes through C. Of several one follows
 other.
 """
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ...operators._arguments import require_function
+from ...operators._arguments import require_function, shown
 from ._registry import made, recorded
 from ._state import recorded_function
 
@@ -44,7 +45,7 @@ def constrained(
     """Return fields (channels, *shape) that satisfy all constraints, in their dtype.
 
     Raises:
-        ValueError: a constraint returns a field of another shape.
+        ValueError: a constraint returns a field of another shape, or complex numbers.
     """
     for each in as_sequence(constraint):
         found = jnp.asarray(each(fields, grid))
@@ -53,6 +54,8 @@ def constrained(
                 f"constraint must return a field of the shape {fields.shape} that it "
                 f"is given, got {found.shape}"
             )
+        if jnp.iscomplexobj(found):
+            raise ValueError("constraint must return a real field, got complex numbers")
         fields = found.astype(fields.dtype)
     return fields
 
@@ -62,6 +65,7 @@ def records_of(constraint: Any) -> list[Any]:
 
     Raises:
         TypeError: the class of one is not registered.
+        ValueError: the record of one makes another one.
     """
     records = []
     for each in as_sequence(constraint):
@@ -72,8 +76,27 @@ def records_of(constraint: Any) -> list[Any]:
                 "that no file can name it; make it an Equinox module and use "
                 "training.register, or train without a folder"
             )
+        _require_same(each, record)
         records.append(record)
     return records
+
+
+def _require_same(constraint: Any, record: Any) -> None:
+    """Check that a file would give the constraint back."""
+    name = type(constraint).__name__
+    try:
+        again = recorded(_made(record))
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"a {name} cannot be made again of what a file keeps of it: {error}; give "
+            "training.register a recorder"
+        ) from error
+    # As text, where NaN is itself.
+    if json.dumps(again) != json.dumps(record):
+        raise ValueError(
+            f"a {name} of what a file keeps of this one, {shown(record['arguments'])}, "
+            "is another one; give training.register a recorder of the arguments"
+        )
 
 
 def constraint_from(records: Any) -> Any:
@@ -83,12 +106,19 @@ def constraint_from(records: Any) -> Any:
         TypeError: what they describe is no constraint.
         ValueError: a class is not registered, or refuses its arguments.
     """
-    found = tuple(made(record) for record in records or ())
-    for each in found:
-        leaves = jax.tree.leaves(each)
-        if any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in leaves):
-            raise TypeError(f"a {type(each).__name__} is no constraint but a model")
+    found = tuple(map(_made, records or ()))
     return as_constraint(found[0] if len(found) == 1 else found)
+
+
+def _made(record: Any) -> Any:
+    found = made(record)
+    leaves = jax.tree.leaves(found)
+    if any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in leaves):
+        raise TypeError(
+            f"a {type(found).__name__} is no constraint but a model, whose weights are "
+            "no part of its arguments"
+        )
+    return found
 
 
 def recorded_constraint(constraint: Any) -> list[Any]:

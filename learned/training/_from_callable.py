@@ -27,6 +27,16 @@ class WithoutGrid(eqx.Module):
         return self.function(x)
 
 
+class WithGridByName(eqx.Module):
+    """A function whose grid is not its second argument, called like a model."""
+
+    function: Callable[..., Any]
+
+    def __call__(self, x: Any, grid: Any = None) -> Any:
+        """Return the function's value."""
+        return self.function(x, grid=grid)
+
+
 def from_callable(
     function: Callable[..., Any],
     *,
@@ -59,7 +69,8 @@ def from_callable(
     Raises:
         TypeError: function cannot be called.
         ValueError: a number of axes or channels below one, names of another number of
-            channels; on use, a function that returns another number of channels.
+            channels; on use, a function that returns no real field of `out_channels` on
+            as many axes.
 
     Examples:
         >>> import equinox as eqx, jax, jax.numpy as jnp
@@ -80,7 +91,7 @@ def from_callable(
     dtype = dtype_of(function)
     mean, std = jnp.zeros, jnp.ones
     return Surrogate(
-        function if _takes_grid(function) else WithoutGrid(function),
+        _called_like_a_model(function),
         Normalizer(mean(in_channels, dtype), std(in_channels, dtype)),
         Normalizer(mean(out_channels, dtype), std(out_channels, dtype)),
         grid,
@@ -90,10 +101,14 @@ def from_callable(
     )
 
 
-def _takes_grid(function: Callable[..., Any]) -> bool:
+def _called_like_a_model(function: Callable[..., Any]) -> Any:
     try:
-        names = list(inspect.signature(function).parameters)
+        parameters = inspect.signature(function).parameters
     except (TypeError, ValueError):
         # NumPy's and JAX's ufuncs have none.
-        return False
-    return len(names) > 1 and names[1] == "grid"
+        return WithoutGrid(function)
+    if "grid" not in parameters:
+        return WithoutGrid(function)
+    kind, place = parameters["grid"].kind, list(parameters).index("grid")
+    is_second = place == 1 and kind is not inspect.Parameter.KEYWORD_ONLY
+    return function if is_second else WithGridByName(function)

@@ -42,8 +42,7 @@ def from_dataset(
     shape = tuple(len(x) for x in dataset.coordinates.values())
     sides = []
     for names, side in ((inputs, "inputs"), (outputs, "outputs")):
-        if isinstance(names, str) or not names:
-            raise ValueError(f"{side} must be a list of names, got {shown(names)}")
+        require_names(names, side)
         fields = {name: read_values(dataset, name)[good] for name in names}
         sides.append(as_channels(fields, num_axes, shape))
     (x, x_names), (y, y_names) = sides
@@ -51,16 +50,36 @@ def from_dataset(
     return Data(x, y, input_names=x_names, output_names=y_names, grid=grid)
 
 
+def require_names(names: Any, side: str) -> None:
+    """Check the names of arrays that are the channels of a side.
+
+    Raises:
+        ValueError: they are no list, one is no name or comes twice, or there are none.
+    """
+    is_list = isinstance(names, Sequence) and not isinstance(names, str)
+    if not is_list or not names or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{side} must be a list of names, got {shown(names)}")
+    if len(set(names)) < len(names):
+        raise ValueError(f"{side} must name each array once, got {shown(names)}")
+
+
 def as_channels(
     fields: dict[str, Any], num_axes: int, shape: tuple[int, ...]
 ) -> tuple[np.ndarray, list[str]]:
-    """Return fields (samples, ..., *shape) as channels, and their names."""
+    """Return fields (samples, ..., *shape) as channels, and their names.
+
+    Raises:
+        ValueError: one holds no real numbers, or is no field on the grid; numbers of
+            samples that differ.
+    """
     parts, names = [], []
     for name, values in fields.items():
         if np.iscomplexobj(values):
             raise ValueError(
                 f"{name} is complex; give real and imaginary part to training.Data"
             )
+        if values.dtype.kind not in "biuf":
+            raise ValueError(f"{name} must hold real numbers, got {values.dtype}")
         if values.ndim == 1:
             values = np.broadcast_to(
                 values.reshape(-1, *(1,) * num_axes), (len(values), *shape)
@@ -69,6 +88,13 @@ def as_channels(
             raise ValueError(
                 f"{name} has shape {values.shape[1:]} in each sample, which is no "
                 f"field on the grid {shape}"
+            )
+        if not values.size:
+            raise ValueError(f"{name} is empty, of shape {values.shape}")
+        if parts and len(values) != len(parts[0]):
+            raise ValueError(
+                f"{name} has {len(values)} samples, {next(iter(fields))} has "
+                f"{len(parts[0])}"
             )
         part = values.reshape(len(values), -1, *shape)
         parts.append(part)

@@ -49,11 +49,16 @@ def from_trajectory(
     """
     if not isinstance(trajectory, Trajectory):
         trajectory = open_trajectory(trajectory)
-    found = np.arange(len(trajectory))[times]
+    # What says how many there are has then been compared with the array.
+    num_times = trajectory[VELOCITY].shape[0]
+    try:
+        found = np.arange(num_times)[times]
+    except IndexError:
+        found = np.zeros(0)
     if found.ndim != 1 or not len(found) or np.any(np.diff(found) != 1):
         raise ValueError(
             "times must be snapshots that follow each other, such as slice(0, "
-            f"{len(trajectory)}), got {shown(times)}"
+            f"{num_times}), got {shown(times)}"
         )
     fields = trajectory.read(VELOCITY, slice(int(found[0]), int(found[-1]) + 1))
     data = Data.of_trajectories(

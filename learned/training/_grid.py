@@ -16,11 +16,13 @@ from jaxtyping import Array, DTypeLike, Float
 from ... import datasets
 from ...operators._arguments import (
     as_items,
+    as_reals,
     require_count,
     require_flag,
     require_number,
     shown,
 )
+from ...operators._field import require_finite
 from ._registry import register
 
 
@@ -44,7 +46,8 @@ class Grid(eqx.Module):
     Raises:
         ValueError: coordinates that are not increasing, finite 1-D arrays; arguments of
             another number of axes; a periodic axis whose points are not equally spaced
-            and that has no length, or whose points do not fit into its length.
+            and that has no length, or whose points do not fit into its length; weights
+            that are no finite real numbers.
     """
 
     coordinates: tuple[Float[Array, " _"], ...]
@@ -205,6 +208,8 @@ def _as_coordinates(x: Any, axis: int) -> Any:
     if not isinstance(x, Tracer):
         x = np.asarray(x)
     if not jnp.issubdtype(x.dtype, jnp.floating):
+        if not isinstance(x, Tracer):
+            x = as_reals(x, f"coordinates of axis {axis}")
         x = x.astype(jnp.result_type(float))
     if x.ndim != 1 or len(x) < 2:
         raise ValueError(
@@ -247,12 +252,19 @@ def _length(x: Any, is_periodic: bool, length: Any, axis: int) -> Any:
             f"the coordinates of axis {axis} extend over {extent:g}, not less than its "
             f"period {length:g}; leave out the last point"
         )
-    return x.dtype.type(length) if is_known else jnp.asarray(length, x.dtype)
+    return (
+        x.dtype.type(length) if is_known else jnp.asarray(length, jnp.asarray(x).dtype)
+    )
 
 
 def _weights(x: Any, is_periodic: bool, length: Any, weights: Any, axis: int) -> Any:
     if weights is not None:
-        weights = jnp.asarray(weights, x.dtype)
+        if isinstance(weights, Tracer):
+            weights = weights.astype(jnp.asarray(x).dtype)
+        else:
+            # JAX warns where it is asked for 64 bits while they are off.
+            weights = as_reals(weights, f"weights of axis {axis}").astype(x.dtype)
+            require_finite(weights, f"weights of axis {axis}")
         if weights.shape != x.shape:
             raise ValueError(
                 f"weights of axis {axis} must have shape {x.shape}, got {weights.shape}"

@@ -105,9 +105,11 @@ def made(record: Any, arrays: Mapping[str, np.ndarray] | None = None) -> Any:
     """
     try:
         cls, arguments = class_of(record["class"]), dict(record["arguments"])
-        _require_arrays(arguments, {} if arrays is None else arrays)
+        is_drawn = _is_drawn(cls)
+        if is_drawn:
+            _require_arrays(arguments, {} if arrays is None else arrays)
         arguments = {name: _from_plain(value) for name, value in arguments.items()}
-        if not _is_drawn(cls):
+        if not is_drawn:
             return cls(**arguments)
         return eqx.filter_eval_shape(
             lambda key: cls(**arguments, key=key), jax.random.key(0)

@@ -123,6 +123,7 @@ class Settings:
             require_number(number, name, 0, float("inf"), from_zero, closed=True)
         if self.ema is not None:
             require_number(self.ema, "ema", 0, 1, "between 0 and 1, or None")
+        require_flag(self.progress, "progress")
         require_flag(self.pushforward, "pushforward")
         if self.pushforward and self.num_unrolled == 1:
             raise ValueError(

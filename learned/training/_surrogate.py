@@ -78,6 +78,8 @@ class Surrogate(AbstractOperator):
         dtype = (
             x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else jnp.result_type(0.0)
         )
+        if grid is not None:
+            self._require_fitting(x.shape[1:], grid)
         y = _predicted(self, x, self.grid if grid is None else grid)
         return y.astype(dtype)
 
@@ -94,6 +96,7 @@ class Surrogate(AbstractOperator):
         own = self.input_normalizer.mean.dtype
         x = self.input_normalizer.normalized(x.astype(own))
         y = self.model(x if dtype is None else x.astype(dtype), grid)
+        _require_field(y, x.ndim)
         y = self.output_normalizer.denormalized(y.astype(own))
         return constrained(self.constraint, y, grid)
 
@@ -137,6 +140,12 @@ class Surrogate(AbstractOperator):
             f"parameters: {inputs} -> {outputs}, {self.num_dimensions} axes)"
         )
 
+    def _require_fitting(self, shape: tuple[int, ...], grid: Any) -> None:
+        """Let the constraint look at the numbers of a grid, that are then traced."""
+        mean = self.output_normalizer.mean
+        y = jax.ShapeDtypeStruct((*mean.shape, *shape), mean.dtype)
+        jax.eval_shape(lambda y: constrained(self.constraint, y, grid), y)
+
     def _stacked(self, parameters: Mapping[str, Any]) -> Array:
         """The fields of a table as channels; a number is a constant one."""
         names = list(dict.fromkeys(name.split("[")[0] for name in self.input_names))
@@ -162,6 +171,22 @@ class Surrogate(AbstractOperator):
             for field in fields
         ]
         return jnp.concatenate([c.reshape(-1, *shape) for c in channels])
+
+
+def _require_field(y: Any, ndim: int) -> None:
+    is_array = isinstance(y, jax.Array | np.ndarray)
+    if not is_array or y.ndim != ndim or jnp.iscomplexobj(y):
+        dtype = f" of {y.dtype.name}" if is_array else ""
+        raise ValueError(
+            "the model must return a real field (channels, *shape) on "
+            f"{ndim - 1} axes, got {shape_of(y)}{dtype}"
+        )
+
+
+def shape_of(found: Any) -> str:
+    """Return the shape of an array in words, or what else it is."""
+    shape = getattr(found, "shape", None)
+    return f"a {type(found).__name__}" if shape is None else f"shape {shape}"
 
 
 @eqx.filter_jit

@@ -27,7 +27,7 @@ from ._objective import AXIS, Objective
 from ._run_folder import RunFolder
 from ._settings import Settings, require_settings, total_steps
 from ._state import AXES, described, fingerprint, recorded_of
-from ._surrogate import Surrogate, dtype_of
+from ._surrogate import Surrogate, dtype_of, shape_of
 
 
 def train(
@@ -235,7 +235,7 @@ def _require_outputs(objective: Objective, model: Any, data: Data) -> None:
     wanted = data.outputs.shape[2:]
     if getattr(found, "shape", None) != wanted:
         raise ValueError(
-            f"model returns {_shape_of(found)} for inputs of shape {x.shape}, and the "
+            f"model returns {shape_of(found)} for inputs of shape {x.shape}, and the "
             f"outputs of data have shape {wanted}; give it as many output channels"
         )
     # With the grid as it is, so that a constraint can look at its numbers.
@@ -243,11 +243,6 @@ def _require_outputs(objective: Objective, model: Any, data: Data) -> None:
         lambda y: constrained(objective.constraint, y, objective.grid),
         jax.ShapeDtypeStruct(wanted, dtype),
     )
-
-
-def _shape_of(found: Any) -> str:
-    shape = getattr(found, "shape", None)
-    return f"a {type(found).__name__}" if shape is None else f"shape {shape}"
 
 
 def _noise_std(inputs: np.ndarray, dtype: Any) -> Float[Array, " channels"]:

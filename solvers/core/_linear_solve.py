@@ -3,7 +3,8 @@
 JAX (0.10) differentiates a solve only where the right-hand sides of all leaves have
 tangents or none has, and transposes it with zeros, that have none, for leaves that
 nothing depends on. The second derivative of one leaf of a solution then raises. Here
-each leaf depends on each other one, by zero times its sum.
+each leaf depends on each other one, of a product and its transpose too, by zero times
+its sum.
 
 For the same reason what `solve` and `transpose_solve` close over must be constant,
 unless `matvec` depends on it too.
@@ -27,7 +28,11 @@ def linear_solve(
 ) -> Field:
     """Return x of matvec(x) = rhs; arguments as `jax.lax.custom_linear_solve` has."""
     x = lax.custom_linear_solve(
-        matvec, _all_linear(rhs), solve, transpose_solve, symmetric
+        lambda x: _all_linear(matvec(_all_linear(x))),
+        _all_linear(rhs),
+        solve,
+        transpose_solve,
+        symmetric,
     )
     return _all_linear(x)
 

@@ -148,6 +148,11 @@ def predict(command: Predict) -> int:
     from .datasets.store._files import write_whole
     from .learned.training._checkpoint import refusals_named
 
+    # No news for after the predictions.
+    if not command.out.parent.is_dir():
+        raise FileNotFoundError(
+            f"there is no folder {command.out.parent} to write {command.out} to"
+        )
     surrogate, data = _surrogate_and_data(command)
 
     @eqx.filter_jit
@@ -223,7 +228,11 @@ def _model(table: dict[str, Any], path: Path) -> Any:
 
     from .learned.training._registry import model_of
 
-    key = jax.random.key(table.pop("seed", 0))
+    seed = table.pop("seed", 0)
+    is_integer = isinstance(seed, int) and not isinstance(seed, bool)
+    if not is_integer or not -(2**63) <= seed < 2**63:
+        raise ValueError(f"{path}: seed must be an integer of 64 bits, got {seed!r}")
+    key = jax.random.key(seed)
     return _made(table, path, "[model]", model_of, key=key)
 
 
@@ -249,6 +258,10 @@ def _made(
     name = table.pop("class", None)
     if not isinstance(name, str):
         raise ValueError(f"{path}: {place} needs the name of its class")
+    for key, value in table.items():
+        # Beyond them XLA ends the process.
+        if _largest(value) >= 2**31:
+            raise ValueError(f"{path}: {place} {key} must be below 2**31, got {value}")
     try:
         cls = class_of(name)
         known = set(inspect.signature(cls).parameters) - set(more)
@@ -264,7 +277,16 @@ def _settings(table: dict[str, Any], path: Path) -> Any:
 
     known = {field.name for field in fields(training.Settings)} - _NOT_IN_FILES
     require_keys(table, known, path, "[training]")
-    return training.Settings(**table)
+    try:
+        return training.Settings(**table)
+    except TypeError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _largest(value: Any) -> float:
+    if isinstance(value, list):
+        return max(map(_largest, value), default=0)
+    return abs(value) if isinstance(value, int | float) else 0
 
 
 def _as_tuple(value: Any) -> Any:

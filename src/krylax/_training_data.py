@@ -5,6 +5,9 @@ Data are a data set, which knows its grid, or a file of NumPy arrays, which does
 
 import difflib
 import io
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -38,11 +41,12 @@ def examples(
         )
     made = None if grid is None else _grid(grid, path)
     data = read(Path(table["path"]), table["inputs"], table["outputs"], made)
+    for name in ("num_train", "num_validation"):
+        count = table.get(name, 0)
+        if isinstance(count, bool) or not isinstance(count, int):
+            raise ValueError(f"{path}: {name} must be an integer, got {count!r}")
     num_validation = table.get("num_validation", 0)
     num_train = table.get("num_train", len(data) - num_validation)
-    for name, count in (("num_train", num_train), ("num_validation", num_validation)):
-        if not isinstance(count, int):
-            raise ValueError(f"{path}: {name} must be an integer, got {count!r}")
     if num_train < 1 or num_validation < 0 or num_train + num_validation > len(data):
         raise ValueError(
             f"{path}: [data] asks for {num_train} and {num_validation} of {len(data)} "
@@ -121,9 +125,8 @@ def require_keys(
 
 
 def _read_arrays(path: Path, inputs: Any, outputs: Any, grid: Any) -> Any:
-
     from .learned import training
-    from .learned.training._from_dataset import as_channels
+    from .learned.training._from_dataset import as_channels, require_names
 
     if grid is None:
         raise ValueError(
@@ -133,15 +136,14 @@ def _read_arrays(path: Path, inputs: Any, outputs: Any, grid: Any) -> Any:
     sides = []
     with _opened(path) as file:
         for names, side in ((inputs, "inputs"), (outputs, "outputs")):
-            if isinstance(names, str) or not names:
-                raise ValueError(f"{side} must be a list of names, got {names!r}")
+            require_names(names, side)
             unknown = [name for name in names if name not in file.files]
             if unknown:
                 raise ValueError(
                     f"{path} has no array {unknown[0]!r}, it has "
                     f"{', '.join(map(repr, file.files))}"
                 )
-            fields = {name: file[name] for name in names}
+            fields = {name: _member(file, name, path) for name in names}
             sides.append(as_channels(fields, len(grid.shape), grid.shape))
     (x, x_names), (y, y_names) = sides
     return training.Data(x, y, input_names=x_names, output_names=y_names, grid=grid)
@@ -150,17 +152,36 @@ def _read_arrays(path: Path, inputs: Any, outputs: Any, grid: Any) -> Any:
 def _opened(path: Path) -> Any:
     import numpy as np
 
-    try:
+    with _damage_named(path):
         # NumPy leaves a file open that is no archive.
         file = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
-        if isinstance(file, np.lib.npyio.NpzFile):
-            return file
-        reason = "it holds one array without a name"
-    except (ValueError, EOFError, BadZipFile) as error:
-        reason = str(error)
-    raise ValueError(
-        f"{path} is damaged or no file of numpy.savez: {reason}; write it again"
-    )
+        if not isinstance(file, np.lib.npyio.NpzFile):
+            raise ValueError("it holds one array without a name")
+    return file
+
+
+def _member(file: Any, name: str, path: Path) -> Any:
+    with _damage_named(path):
+        values = file[name]
+        # Of a member that is no array NumPy returns the bytes.
+        if isinstance(values, bytes):
+            raise ValueError(f"{name} is no array")
+    return values
+
+
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    """Say of which file it is that something cannot be read.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    try:
+        yield
+    except (ValueError, EOFError, BadZipFile, zlib.error, NotImplementedError) as error:
+        raise ValueError(
+            f"{path} is damaged or no file of numpy.savez: {error}; write it again"
+        ) from error
 
 
 def _grid(table: dict[str, Any], path: Path) -> Any:
@@ -179,7 +200,10 @@ def _grid(table: dict[str, Any], path: Path) -> Any:
                 raise ValueError("weights are for coordinates")
             lengths = table.get("lengths", 1.0)
             return training.Grid.uniform(table["num_points"], lengths, periodic)
-        coordinates = [_numbers(x, "coordinates") for x in table["coordinates"]]
+        axes = table["coordinates"]
+        if not isinstance(axes, list):
+            raise ValueError(f"coordinates must be a list per axis, got {axes!r}")
+        coordinates = [_numbers(x, "coordinates") for x in axes]
         flags = (
             periodic if isinstance(periodic, list) else [periodic] * len(coordinates)
         )
@@ -194,13 +218,17 @@ def _numbers(values: Any, name: str) -> Any:
     import numpy as np
 
     array = np.asarray(values)
-    if array.dtype.kind not in "if":
+    if array.dtype.kind not in "if" or not array.size:
         raise ValueError(f"{name} must be a list of numbers per axis, got {values!r}")
     return array.astype(np.float64)
 
 
 def _periods(lengths: Any, coordinates: Any, periodic: Any) -> Any:
     """The lengths as the grid takes them: TOML has no word for none."""
+    import numpy as np
+
+    from .operators._arguments import require_number
+
     if lengths is None:
         return None
     given = lengths if isinstance(lengths, list) else [lengths] * len(coordinates)
@@ -208,6 +236,9 @@ def _periods(lengths: Any, coordinates: Any, periodic: Any) -> Any:
         raise ValueError(f"lengths and periodic must be of {len(coordinates)} axes")
     found = []
     for x, length, is_periodic in zip(coordinates, given, periodic, strict=True):
+        if x.ndim != 1:
+            raise ValueError("coordinates must be a list of numbers per axis")
+        require_number(length, "lengths", 0, np.inf, "positive and finite")
         extent = x[-1] - x[0]
         if not is_periodic and abs(extent - length) > _ROUNDING * abs(length):
             raise ValueError(

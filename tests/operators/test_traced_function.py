@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -79,6 +80,32 @@ def test_derivative_of_what_a_closure_holds_is_that_of_the_dense_solve(mode: Any
         return kx.solve(function(lambda x: k * x), X, CG).value
 
     assert np.allclose(jax.jit(mode(value))(2 * X), np.diag(-X / (2 * X) ** 2))
+
+
+class Through(eqx.Module):
+    """A module that holds a function."""
+
+    factor: Any
+    inner: Any
+
+    def __call__(self, x: Any) -> Any:
+        return self.inner(self.factor * x)
+
+
+@pytest.mark.parametrize("mode", [jax.jacrev, jax.jacfwd])
+def test_derivative_of_what_a_function_in_a_module_closes_over_is_not_lost(mode: Any):
+    def value(k: Any) -> Any:
+        return kx.solve(function(Through(2 * X, lambda x: k * x)), X, CG).value
+
+    assert np.allclose(jax.jit(mode(value))(2 * X), np.diag(-0.5 / (2 * X) ** 2))
+
+
+def test_modules_without_such_a_function_stay_what_they_are():
+    modules = [Through(X, jnp.sin), Through(X, lambda x: x + X)]
+    assert [traced(module) for module in modules] == modules
+    kinds: list[type] = []
+    jax.eval_shape(lambda a: kinds.append(type(traced(Through(a, jnp.sin)))), X)
+    assert kinds == [Through]
 
 
 def test_function_of_another_precision_is_computed_in_its_own():

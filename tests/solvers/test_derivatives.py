@@ -256,3 +256,47 @@ def test_second_derivative_of_one_leaf_of_a_solution(kind: Any):
         lambda t: [jax.hessian(value)(t, solve) for solve in (by_solver, dense_solve)]
     )(0.7)
     assert relative_error(found, expected) <= 1e-8
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_leaves_whose_products_depend_on_nothing_have_a_derivative_of_zero(order: int):
+    b = {"x": jnp.ones(2), "y": jnp.ones(2)}
+
+    def value(a: Any) -> Any:
+        # x = 1 + a y and y = 1 + x / 2, so that x = (1 + a) / (1 - a / 2).
+        A = kx.operators.Function(
+            lambda v: {"x": v["x"] - a * v["y"], "y": v["y"] - v["x"] / 2},
+            jax.eval_shape(lambda: b),
+        )
+        return kx.solve(A, b, kx.solvers.GMRES(rtol=1e-12), throw=False).value["x"][0]
+
+    exact = {1: 1.5 / (1 - 0.2) ** 2, 2: 1.5 / (1 - 0.2) ** 3}
+    differentiated = jax.grad(value) if order == 1 else jax.grad(jax.grad(value))
+    assert np.isclose(jax.jit(differentiated)(0.4), exact[order], rtol=1e-9)
+
+
+class Held(kx.operators.AbstractLinearOperator):
+    """An operator of one's own, that holds a function."""
+
+    function: Any
+
+    @property
+    def in_structure(self) -> Any:
+        return jax.ShapeDtypeStruct((24,), jnp.float64)
+
+    def mv(self, x: Any) -> Any:
+        return self.function(x)
+
+
+@pytest.mark.parametrize("solver", [kx.solvers.GMRES(), kx.solvers.LSMR()])
+def test_derivative_by_what_an_operator_hides_is_refused(solver: Any):
+    def value(k: Any, b: Any) -> Any:
+        A = Held(lambda x: k * x)
+        return functional(A, b, solver, WEIGHTS, throw=False)
+
+    found = jax.jit(value)(2.0, EIGENVECTOR)
+    assert np.isclose(found, np.cos(5) / 2)
+    with pytest.raises(ValueError, match="A holds a function that closes over an arr"):
+        jax.eval_shape(jax.grad(value), 2.0, EIGENVECTOR)
+    with pytest.raises(ValueError, match="A holds a function that closes over an arr"):
+        jax.eval_shape(jax.grad(jax.jit(value)), 2.0, EIGENVECTOR)

@@ -17,6 +17,7 @@ import pytest
 
 import krylax as kx
 from krylax.datasets import channel_flow
+from krylax.datasets.channel_flow._trajectory_run import TrajectoryRun
 from krylax.datasets.store._commits import sealed
 
 Tree = Callable[[Path], dict[str, bytes]]
@@ -90,22 +91,60 @@ def test_snapshots_are_the_filtered_velocities_of_the_run(
     finished: Path, flow: channel_flow.Channel, state: channel_flow.State
 ):
     trajectory = kx.datasets.open_trajectory(finished)
-    now, expected, times = flow.restarted(flow.run(state, 3)), [], []
+    now, expected = flow.restarted(flow.run(state, 3)), []
     for index in range(7):
         now = flow.run(now, 2) if index else now
         expected.append(np.asarray(flow.filtered(now, SHAPE), np.float32))
-        times.append(float(now.time))
+    times = float(state.time) + (3 + 2 * np.arange(7)) * float(flow.dt)
+    assert np.isclose(times[-1], float(now.time), rtol=1e-13)
+    now = eqx.tree_at(lambda s: s.time, now, jnp.asarray(times[-1]))
     velocity = trajectory["velocity"]
     assert velocity.shape == (7, 3, *SHAPE)
     assert velocity.dtype == np.float32
     assert np.array_equal(velocity[...], np.stack(expected))
-    assert trajectory.times.tolist() == times
+    assert trajectory.times.tolist() == times.tolist()
     assert len(trajectory) == len(list(trajectory)) == 7
     assert np.array_equal(trajectory[-1]["velocity"], expected[-1])
     found = channel_flow.final_state(flow, trajectory)
     pairs = zip(jax.tree.leaves(found), jax.tree.leaves(now), strict=True)
     assert all(np.array_equal(a, b) and a.dtype == b.dtype for a, b in pairs)
     assert int(flow.statistics(found).num_samples) == 6
+
+
+def test_time_in_single_precision_is_that_of_so_many_steps(
+    flow: channel_flow.Channel, state: channel_flow.State
+):
+    def single(tree: Any) -> Any:
+        return jax.tree.map(
+            lambda a: a.astype(np.float32) if a.dtype == np.float64 else a, tree
+        )
+
+    late = single(eqx.tree_at(lambda s: s.time, state, jnp.asarray(200.0)))
+    settings = {"spin_up": 0, "interval": 20_000}
+    run = TrajectoryRun(Path("x"), single(flow), late, settings, progress=False)
+    found, now = run._timed(late, 5)
+    assert now == 200 + 100_000 * float(np.float32(flow.dt))
+    assert found.time.dtype == np.float32
+    assert float(found.time) == pytest.approx(now, rel=1e-7)
+
+
+def test_velocities_beyond_the_dtype_that_is_kept_are_refused(
+    generate: Generate, tmp_path: Path
+):
+    flow, state, _ = generate.args  # pyright: ignore[reportFunctionMemberAccess]
+    slow = eqx.tree_at(lambda f: f.dt, flow, jnp.asarray(1e-9))
+    fast = eqx.tree_at(lambda s: s.u, state, state.u + 1e5)
+    with pytest.raises(FloatingPointError, match="beyond what float16 holds; 0 of 1"):
+        channel_flow.generate_trajectory(
+            slow,
+            fast,
+            1,
+            tmp_path / "channel",
+            interval=2,
+            shape=SHAPE,
+            dtype="float16",
+            progress=False,
+        )
 
 
 def test_grid_and_provenance_are_kept(finished: Path, flow: channel_flow.Channel):
@@ -356,12 +395,48 @@ def test_hostile_attributes_are_a_sentence(copy: Path, change: dict[str, Any]):
         kx.datasets.open_trajectory(copy)
 
 
-def test_an_array_of_another_shape_is_refused(copy: Path):
+@pytest.mark.parametrize(
+    "change", [{"shape": [7, 3, 4, 6, 4]}, {"data_type": "int32", "fill_value": 0}]
+)
+def test_an_array_of_another_shape_or_dtype_is_refused(
+    copy: Path, change: dict[str, Any]
+):
     place = copy / "velocity" / "zarr.json"
-    shape = {"shape": [7, 3, 4, 6, 4]}
-    place.write_text(json.dumps(json.loads(place.read_text()) | shape))
+    place.write_text(json.dumps(json.loads(place.read_text()) | change))
     with pytest.raises(ValueError, match=r"velocity.zarr\.json is damaged"):
         kx.datasets.open_trajectory(copy)[0]
+
+
+@pytest.mark.parametrize(
+    "name", ["velocity", "time", "x", "weights_y", "state.u", "state.num_steps"]
+)
+def test_a_file_that_is_gone_is_no_number(copy: Path, name: str):
+    files = [path for path in (copy / name / "c").rglob("*") if path.is_file()]
+    for path in files or [copy / name / "c"]:
+        path.unlink()
+    with pytest.raises(ValueError, match=r"is damaged .values are missing.: take it"):
+        kx.datasets.open_trajectory(copy).read(name)
+
+
+def test_state_in_double_precision_is_not_rounded(
+    finished: Path, flow: channel_flow.Channel
+):
+    trajectory = kx.datasets.open_trajectory(finished)
+    with (
+        jax.enable_x64(False),
+        pytest.raises(ValueError, match="the state's u asks for float64 while jax_en"),
+    ):
+        channel_flow.final_state(flow, trajectory)
+
+
+@pytest.mark.parametrize("is_file", [True, False])
+def test_something_else_in_its_place_is_told(
+    generate: Generate, tmp_path: Path, is_file: bool
+):
+    place = tmp_path / "channel"
+    place.write_text("") if is_file else place.mkdir()
+    with pytest.raises(FileExistsError, match=r"is not a krylax trajectory: .*another"):
+        generate(path=place)
 
 
 @pytest.mark.parametrize(

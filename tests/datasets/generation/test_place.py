@@ -31,6 +31,12 @@ def test_file_in_the_place_of_a_folder_is_told_first(tmp_path: Path) -> None:
         generate(tmp_path / "file" / "darcy")
 
 
+def test_something_else_in_its_place_is_told(tmp_path: Path) -> None:
+    (tmp_path / "darcy").mkdir()
+    with pytest.raises(FileExistsError, match=r"is not a krylax data set: .*another"):
+        generate(tmp_path / "darcy", solver=kx.solvers.CG(rtol=1e-8))
+
+
 def test_working_folder_of_somebody_else_is_told_first(tmp_path: Path) -> None:
     (tmp_path / "darcy.partial").mkdir()
     (tmp_path / "darcy.partial" / "notes").write_text("")

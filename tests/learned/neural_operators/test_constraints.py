@@ -24,7 +24,8 @@ EMPTY_WALLS = no.Grid(
     weights=(CHANNEL.weights[0], np.r_[0, 0.2, 0.25, 0.25, 0.25, 0.25, 0]),
 )
 CELLS = grid_of_cells((np.array([0.1, 0.3, 0.5, 0.7]), np.array([0.2, 0.7, 0.9])))
-GRIDS = {"channel": CHANNEL, "empty walls": EMPTY_WALLS, "cells": CELLS}
+FEW = no.Grid((np.arange(2) * 0.5, np.array([0.0, 0.4, 1.0])), periodic=(True, False))
+GRIDS = {"channel": CHANNEL, "empty walls": EMPTY_WALLS, "cells": CELLS, "few": FEW}
 PROJECT, LIFT = no.DivergenceFree(), no.NoSlip(width=0.25)
 
 
@@ -93,13 +94,14 @@ def oracle(grid: no.Grid, walls: list[Any]) -> tuple[np.ndarray, np.ndarray]:
 def walls_of(name: str) -> list[Any]:
     if name == "cells":
         return [(0.0, 0.8), (-0.05, 1.0)]
-    return [None, (0.0, 1.2), None][: len(GRIDS[name].shape)]
+    grid = GRIDS[name]
+    return [None, (0.0, grid.coordinates[1][-1]), None][: len(grid.shape)]
 
 
 @eqx.filter_jit
 def computed(fields: dict[str, Any], cotangent: Any) -> Any:
     """All that is needed, in one program."""
-    others = ("empty walls", "cells")
+    others = ("empty walls", "cells", "few")
     found = {name: PROJECT(fields[name], GRIDS[name]) for name in others}
     u = fields["channel"]
 
@@ -178,6 +180,44 @@ def test_velocity_may_be_some_of_the_channels_in_any_order(results: Any):
 
 
 @jax.jit
+def rough(u: Any, grid: no.Grid) -> Any:
+    single, half = u.astype(jnp.float32), u.astype(jnp.bfloat16)
+    return PROJECT(single, grid), PROJECT(half, grid)
+
+
+def in_units(unit: float) -> no.Grid:
+    """A grid in single precision with lengths of another unit."""
+    return jax.tree.map(
+        lambda a: (np.asarray(a, np.float64) * unit).astype(np.float32), EMPTY_WALLS
+    )
+
+
+@pytest.mark.parametrize("unit", [1e-25, 1.0, 1e25])
+def test_unit_of_length_does_not_matter(unit: float, results: Any):
+    single, half = rough(FIELDS["empty walls"], in_units(unit))
+    assert single.dtype == np.float32
+    assert np.allclose(single, results[0]["empty walls"], rtol=0, atol=1e-5)
+    assert half.dtype == jnp.bfloat16
+    half = np.asarray(half, np.float64)
+    assert np.allclose(half, results[0]["empty walls"], rtol=0, atol=0.03)
+
+
+def test_what_is_not_finite_is_not_half_projected():
+    u = FIELDS["empty walls"].copy()
+    u[0, 1, 2] = np.nan
+    assert np.all(np.isnan(rough(u, in_units(1.0))[0]))
+
+
+def test_traced_grid_that_does_not_suit_gives_nan():
+    grid = in_units(1.0)
+    changed = eqx.tree_at(lambda g: g.weights[1], grid, grid.weights[1] * 0)
+    assert np.all(np.isnan(rough(FIELDS["empty walls"], changed)[0]))
+    moved = grid.coordinates[0] + np.array([0, 0.1, 0, 0], np.float32)
+    changed = eqx.tree_at(lambda g: g.coordinates[0], grid, moved)
+    assert np.all(np.isnan(rough(FIELDS["empty walls"], changed)[0]))
+
+
+@jax.jit
 def seen(u: Any, grid: no.Grid, wide: no.Grid) -> Any:
     one = no.NoSlip(width=0.25, channels=(2,))
     together = PROJECT(LIFT(u, grid), grid)
@@ -216,6 +256,8 @@ def test_projected_velocity_still_vanishes_on_the_walls(lifted: Any):
 
 PERIODIC = no.Grid.uniform((4, 4), periodic=True)
 UNEQUAL = no.Grid((np.r_[0, 0.1, 0.5],), periodic=True, lengths=(1.0,))
+UNEVEN = no.Grid((np.arange(4) * 0.5,), periodic=True, weights=([1.0, 0.1, 1.0, 0.1],))
+HOLE = no.Grid((np.arange(4) * 0.5,), weights=([1.0, 0.0, 1.0, 1.0],))
 REFUSED: dict[str, tuple[Any, Any, Any, str]] = {
     "no grid": (LIFT, (2, 4, 4), None, "NoSlip needs the grid of the field"),
     "nor here": (PROJECT, (2, 4, 4), None, "DivergenceFree needs the grid of the"),
@@ -225,6 +267,8 @@ REFUSED: dict[str, tuple[Any, Any, Any, str]] = {
     "batch": (LIFT, (5, 2, 4, 3), CELLS, "batches by jax.vmap"),
     "few": (no.NoSlip(channels=(2,)), (2, 4, 3), CELLS, "and the field has 2"),
     "spacings": (PROJECT, (1, 3), UNEQUAL, "axis 0 are not equally far"),
+    "weights": (PROJECT, (1, 4), UNEVEN, "weights of axis 0 must be equal, as the"),
+    "no weight": (PROJECT, (1, 4), HOLE, "axis 0 must be positive between its ends"),
 }
 
 

@@ -75,6 +75,68 @@ def test_second_derivative_is_that_of_dense_algebra(linear: Any):
     assert relative_error(linear["second"], expected) < 1e-8
 
 
+@jax.jit
+def shrunken(v0: Any) -> Any:
+    matrix = jnp.asarray(SHRINKING, v0.dtype)
+    return no.equilibrium(lambda v: matrix @ v, v0, throw=False)
+
+
+@pytest.mark.parametrize(
+    ("scale", "dtype"),
+    [
+        (1e-30, np.float32),
+        (1e-18, np.float32),
+        (1e30, np.float32),
+        (1e-200, np.float64),
+        (1e200, np.float64),
+    ],
+)
+def test_fields_whose_squares_no_number_holds_are_solved_too(scale: float, dtype: Any):
+    found = shrunken((scale * V0).astype(dtype))
+    expected = np.linalg.solve(EYE - SHRINKING, V0)
+    assert found.status == Status.converged
+    assert found.num_newton_steps == 0
+    value = np.asarray(found.value, np.float64) / scale
+    assert relative_error(value, expected) < 2 * np.finfo(dtype).eps ** 0.5
+
+
+def test_what_is_too_small_to_be_seen_has_not_converged():
+    found = shrunken((1e-38 * V0).astype(np.float32))
+    assert found.status == Status.stagnated
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_leaves_that_depend_on_nothing_have_a_derivative_of_zero(order: int):
+    def value(a: Any) -> Any:
+        v0 = {"x": jnp.ones(2), "y": jnp.ones(2)}
+        # x = 1 + a y and y = 1 + x / 2, so that x = (1 + a) / (1 - a / 2).
+        found = no.equilibrium(
+            lambda v: {"x": a * v["y"], "y": v["x"] / 2}, v0, rtol=1e-12, throw=False
+        )
+        return found.value["x"][0]
+
+    exact = {1: 1.5 / (1 - 0.2) ** 2, 2: 1.5 / (1 - 0.2) ** 3}
+    differentiated = jax.grad(value) if order == 1 else jax.grad(jax.grad(value))
+    assert np.isclose(jax.jit(differentiated)(0.4), exact[order], rtol=1e-9)
+
+
+class Through(eqx.Module):
+    """A module that holds a function."""
+
+    function: Any
+
+    def __call__(self, v: Any) -> Any:
+        return self.function(v)
+
+
+def test_gradient_flows_to_what_a_function_in_a_module_closes_over():
+    def total(a: Any) -> Any:
+        f = Through(lambda v: a * v)
+        return jnp.sum(no.equilibrium(f, V0, rtol=1e-12, throw=False).value)
+
+    assert np.isclose(jax.jit(jax.grad(total))(0.4), np.sum(V0) / 0.6**2, rtol=1e-9)
+
+
 STARTS = np.stack([scale * V0 for scale in (0.0, 0.01, 1.0, 30.0)])
 
 

@@ -1,6 +1,7 @@
 """Model cards: each says what its surrogate and its training are."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from krylax.learned import neural_operators as no
 from krylax.learned import training
 from krylax.learned.training._card import METRICS, SETTINGS
 from krylax.learned.training._normalizer import Normalizer
@@ -71,6 +73,13 @@ def test_card_of_a_surrogate_says_what_it_is():
     ):
         assert row in text
     assert "Steps" not in text
+
+
+def test_constraint_of_the_predictions_is_named():
+    assert "Constraint" not in training.card(surrogate())
+    several = (no.NoSlip(0.25), lambda fields, grid: fields)
+    text = training.card(replace(surrogate(), constraint=several))
+    assert "`NoSlip(width=0.25, channels=None)`, then `<lambda>`, of arg" in text
 
 
 def test_grid_is_described_axis_by_axis():

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from krylax.learned.training import _checkpoint
 from krylax.learned.training._checkpoint import read_arrays, write_arrays
 
 ARRAYS = {
@@ -113,3 +114,13 @@ def test_what_is_not_finite_is_neither_written_nor_read(file: Path):
 def test_unknown_dtypes_are_refused(tmp_path: Path):
     with pytest.raises(TypeError, match="cannot store a, of dtype complex128"):
         write_arrays(tmp_path / "x", "example", 1, {}, {"a": np.ones(2, complex)})
+
+
+def test_what_could_not_be_read_again_is_not_written(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+):
+    before = file.read_bytes()
+    monkeypatch.setattr(_checkpoint, "MAX_HEADER", 1000)
+    with pytest.raises(ValueError, match="was not written: what describes its arrays"):
+        write_arrays(file, "kind", 1, {"mask": [0.5] * 1000}, {})
+    assert file.read_bytes() == before

@@ -7,6 +7,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.core import Tracer
 
 from krylax.learned import training
 from krylax.learned.training import _run_folder
@@ -32,7 +33,20 @@ class Private(eqx.Module):
         return fields
 
 
+class Rounded(eqx.Module):
+    """A constraint that does not keep what it was made of."""
+
+    digits: int = eqx.field(static=True)
+
+    def __init__(self, digits: int) -> None:
+        self.digits = digits + 1
+
+    def __call__(self, fields: Any, grid: Any) -> Any:
+        return jnp.round(fields, self.digits)
+
+
 training.register(Mean)
+training.register(Rounded)
 HALF = Mean(0.5)
 DATA = examples()
 TRAIN, VALIDATION = DATA[:16], DATA[16:]
@@ -140,3 +154,43 @@ def test_files_without_a_constraint_have_none_and_others_what_they_say(
             training.load(tmp_path / "x")
     with pytest.raises(TypeError, match="class Private is not registered"):
         training.save(tmp_path / "y", surrogate(Private()))
+
+
+def test_records_that_make_another_constraint_are_refused(tmp_path: Path):
+    with pytest.raises(ValueError, match=r"Rounded of what .*'digits': 3.* is another"):
+        trained(tmp_path / "run", Rounded(2))
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(ValueError, match="is another one; give training"):
+        training.save(tmp_path / "x", surrogate(Rounded(2)))
+
+
+def test_model_whose_weights_no_record_holds_is_refused(tmp_path: Path):
+    with pytest.raises(ValueError, match=r"cannot be made again .* but a model, whose"):
+        trained(tmp_path / "run", pointwise())
+    assert not (tmp_path / "run").exists()
+
+
+def test_constraint_of_any_number_is_read_again(tmp_path: Path):
+    for value in (100_000, float("nan"), float("inf")):
+        training.save(tmp_path / "x", surrogate(Mean(value)))
+        assert str(training.load(tmp_path / "x").constraint.value) == str(value)
+
+
+class Positive(eqx.Module):
+    """A constraint that looks at the numbers of its grid."""
+
+    def __call__(self, fields: Any, grid: Any) -> Any:
+        if not isinstance(grid, Tracer) and grid < 0:
+            raise ValueError("a grid of positive numbers")
+        return fields
+
+
+def test_another_grid_is_looked_at_by_the_constraint():
+    model = surrogate(Positive())
+    with pytest.raises(ValueError, match="a grid of positive numbers"):
+        model(DATA.inputs[0], np.float64(-1))
+
+
+def test_complex_numbers_are_no_field():
+    with pytest.raises(ValueError, match="constraint must return a real field"):
+        trained(None, lambda fields, grid: fields.astype(jnp.complex64))

@@ -116,3 +116,32 @@ def test_bad_arguments_are_refused(change: Any, message: str):
 def test_a_complex_weight_is_two_numbers():
     scaled = training.from_callable(Scaled(jnp.ones(3, complex)), num_dimensions=2)
     assert training.num_parameters(scaled.model) == 6
+
+
+def by_name(x: Any, scale: float = 3.0, *, grid: Any = None) -> Any:
+    return x if grid is None else scale * x
+
+
+def third(x: Any, scale: float = 3.0, grid: Any = None) -> Any:
+    return by_name(x, scale, grid=grid)
+
+
+@pytest.mark.parametrize("function", [by_name, third])
+def test_grid_is_given_wherever_the_parameter_is(function: Any):
+    grid = Grid((np.arange(5.0), np.arange(4.0)))
+    s = training.from_callable(function, num_dimensions=2, grid=grid)
+    assert np.array_equal(s(X), 3 * X)
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda x: x.astype(complex), r"got shape \(1, 5, 4\) of complex128"),
+        (lambda x: (x,), "on 2 axes, got a tuple"),
+        (lambda x: x[None], r"got shape \(1, 1, 5, 4\)"),
+    ],
+)
+def test_what_is_no_real_field_is_refused(function: Any, message: str):
+    s = training.from_callable(function, num_dimensions=2)
+    with pytest.raises(ValueError, match=message):
+        eqx.filter_eval_shape(s, X)

@@ -76,7 +76,9 @@ def test_blocks_in_time_are_kept_apart(path: Path):
     assert np.array_equal(parts[1].inputs, FIELDS[3:5])
 
 
-@pytest.mark.parametrize("times", [[0, 2, 3], slice(0, 6, 2), slice(6, 9), 3])
+@pytest.mark.parametrize(
+    "times", [[0, 2, 3], slice(0, 6, 2), slice(6, 9), 3, [6, 7], [0.5], "x"]
+)
 def test_times_that_do_not_follow_each_other_are_refused(path: Path, times: Any):
     with pytest.raises(ValueError, match="times must be snapshots that follow"):
         training.from_trajectory(path, times=times)

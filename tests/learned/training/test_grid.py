@@ -74,6 +74,16 @@ def test_points_of_a_channel_integrate_over_its_box():
         training.Grid.of_channel(other)
 
 
+def test_grid_of_double_precision_is_one_of_single_precision_without_x64():
+    with jax.enable_x64(False):
+        grid = training.Grid(([0.0, 1.0, 2.0],), weights=(np.array([0.5, 1.0, 0.5]),))
+        traced = jax.eval_shape(
+            lambda w: training.Grid((np.arange(3.0),), weights=(w,)), grid.weights[0]
+        )
+    assert grid.weights[0].dtype == grid.coordinates[0].dtype == np.float32
+    assert traced.weights[0].dtype == np.float32
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -81,11 +91,14 @@ def test_points_of_a_channel_integrate_over_its_box():
         ((([0.0],),), "two points or more"),
         ((([0.0, 1.0, 1.0],),), "coordinates of axis 0 must be finite and increase"),
         ((([0.0, np.nan],),), "finite and increase"),
+        ((([0.0, 1 + 1j],),), "coordinates of axis 0 must be real numbers"),
         ((([0.0, 1.0],), (True, False)), "one for each of the 1 axes, got 2"),
         ((([0.0, 1.0, 3.0],), True), "give its period in lengths"),
         ((([0.0, 1.0],), True, (1.0,)), "leave out the last point"),
         ((([0.0, 1.0],), False, (1.0,)), "axis 0 is not periodic"),
         ((([0.0, 1.0],), False, None, ([1.0],)), "weights of axis 0 must have shape"),
+        ((([0.0, 1.0],), False, None, ([1.0, np.nan],)), "weights of axis 0 must be f"),
+        ((([0.0, 1.0],), False, None, ([1.0, 1j],)), "weights of axis 0 must be real"),
     ],
 )
 def test_bad_grids_are_refused(arguments: tuple[Any, ...], message: str):
