@@ -128,12 +128,12 @@ def test_predictions_are_written(run: Path, darcy: Path, expected: Any, tmp_path
         (
             "[model]",
             "[grid]\ncoordinates = [[0, 1, 1], [0, 1]]\n[model]",
-            "[grid] is none: coordinates of axis 0 must be finite and increase",
+            "[grid] makes no grid: coordinates of axis 0 must be finite and increase",
         ),
         (
             "[model]",
             "[grid]\ncoordinates = [[0, 1], [0, 2]]\nlengths = 1\n[model]",
-            "[grid] is none: lengths of an axis that is not periodic must be 2, from",
+            "[grid] makes no grid: lengths of an axis that is not periodic must be 2,",
         ),
     ],
 )

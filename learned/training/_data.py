@@ -155,8 +155,8 @@ class Data:
             raise ValueError(f"expected {wanted}, got shapes {inputs} and {outputs}")
         if inputs[0] != outputs[0]:
             raise ValueError(
-                f"there are {inputs[0]} inputs and {outputs[0]} outputs, expected as "
-                "many"
+                f"there are {inputs[0]} inputs and {outputs[0]} outputs, expected one "
+                "output per input"
             )
         if inputs[2:] != outputs[3:]:
             raise ValueError(

@@ -81,7 +81,7 @@ class Card:
 
     Attributes:
         run: the folder of a training, or the file of a model.
-        data: a data set, for the errors on its samples; none unless said.
+        data: a data set or a file of NumPy arrays, for the errors on its samples.
         first: the first sample, such as the number of those that were trained on.
         num_samples: how many samples, all that follow unless said.
     """
