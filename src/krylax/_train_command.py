@@ -62,7 +62,7 @@ class Predict:
 
     Attributes:
         run: the folder of a training, or the file of a model.
-        data: the data set, or a file of NumPy arrays.
+        data: the data set, or a file of NumPy arrays, which holds the outputs too.
         out: the file to write, a NumPy array (samples, channels, *shape).
         first: the first sample, counted from 0 among those with a solution.
         num_samples: how many samples, all that follow unless said.
