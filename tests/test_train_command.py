@@ -138,12 +138,12 @@ def test_predictions_are_written(run: Path, darcy: Path, expected: Any, tmp_path
         (
             "[model]",
             "[grid]\ncoordinates = [[0, 1, 1], [0, 1]]\n[model]",
-            "[grid] is none: coordinates of axis 0 must be finite and increase",
+            "[grid] makes no grid: coordinates of axis 0 must be finite and increase",
         ),
         (
             "[model]",
             "[grid]\ncoordinates = [[0, 1], [0, 2]]\nlengths = 1\n[model]",
-            "[grid] is none: lengths of an axis that is not periodic must be 2, from",
+            "[grid] makes no grid: lengths of an axis that is not periodic must be 2,",
         ),
         (
             "[model]",
@@ -164,12 +164,12 @@ def test_predictions_are_written(run: Path, darcy: Path, expected: Any, tmp_path
         (
             "[model]",
             "[grid]\ncoordinates = [[0, 1], [0, 2]]\nlengths = [nan, 2]\n[model]",
-            "[grid] is none: lengths must be positive and finite, got nan",
+            "[grid] makes no grid: lengths must be positive and finite, got nan",
         ),
         (
             "[model]",
             "[grid]\ncoordinates = 3\n[model]",
-            "[grid] is none: coordinates must be a list per axis, got 3",
+            "[grid] makes no grid: coordinates must be a list per axis, got 3",
         ),
     ],
 )

@@ -64,17 +64,17 @@ class Trajectory:
 
     @property
     def coordinates(self) -> dict[str, np.ndarray]:
-        """The grid's coordinates, one array per axis."""
+        """The grid's coordinates: an array per axis, by the names x, y and z."""
         return {axis: self.read(axis) for axis in AXES}
 
     @property
     def weights(self) -> dict[str, np.ndarray]:
-        """The grid's quadrature weights, one array per axis."""
+        """The grid's quadrature weights, by the same names."""
         return {axis: self.read(WEIGHTS[axis]) for axis in AXES}
 
     @property
     def lengths(self) -> tuple[float, ...]:
-        """Of the box; x and z are periodic with them."""
+        """Of the box in x, y and z; the first and the last are periods."""
         return tuple(map(float, self.attributes["lengths"]))
 
     @property

@@ -42,7 +42,8 @@ def from_callable(function: Callable[[Any], Any]) -> AbstractOperator:
 
     Args:
         function: returns a field of the structure of r, of any scale; computed in
-            another precision, it is converted to that of r.
+            another precision, it is converted to that of r. Like the fields of a
+            solve, r has no axis of channels: `lambda r: net(r[None])[0]`.
 
     Raises:
         TypeError: it cannot be called.

@@ -59,10 +59,11 @@ class IFNO(AbstractOperator):
         remat: whether training keeps v alone of each iteration and computes the rest
             again on the way back, a third more work.
         equilibrium: relative tolerance to which v = P [u, x] + σ(W v + b + K v) is
-            solved, as for `IFactFormer`, in the place of the iterations. By default
-            None, `num_iterations` of them. There is one solution where σ(W v + K v) is
-            a contraction, as at the start of a training; where there is none, the
-            result is NaN.
+            solved, as for `IFactFormer`, in the place of the iterations; at least ten
+            times the rounding unit of `dtype`, 1.2e-6 in float32. By default None,
+            `num_iterations` of them. There is one solution where σ(W v + K v) is a
+            contraction, as at the start of a training; where none is found, the result
+            is NaN, and `model.equilibrium(x, grid)` says why.
         dtype: of the weights and of the computation; the result has that of the input.
 
     Raises:

@@ -155,8 +155,8 @@ class Data:
             raise ValueError(f"expected {wanted}, got shapes {inputs} and {outputs}")
         if inputs[0] != outputs[0]:
             raise ValueError(
-                f"there are {inputs[0]} inputs and {outputs[0]} outputs, expected as "
-                "many"
+                f"there are {inputs[0]} inputs and {outputs[0]} outputs, expected one "
+                "output per input"
             )
         if inputs[2:] != outputs[3:]:
             raise ValueError(
@@ -182,7 +182,8 @@ def blocks(
     """Cut one trajectory into contiguous blocks in time, as for training and test.
 
     Args:
-        times: the trajectory, (times, ...).
+        times: the trajectory, (times, ...), or the numbers of its snapshots; of one on
+            the disk `range(len(trajectory))`, for `from_trajectory`.
         fractions: of the times that each block gets, with a sum of at most 1.
         gap: number of times left out between blocks, so that the end of one is not
             correlated with the beginning of the next.

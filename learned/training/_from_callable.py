@@ -56,14 +56,15 @@ def from_callable(
 
     Args:
         function: of a field (in_channels, *shape) in physical units, without a batch
-            axis, to (out_channels, *shape). If it has a parameter called `grid`, it is
-            also given the grid. It computes in the precision of its weights, or without
-            weights in JAX's default.
+            axis, to (out_channels, *shape). If its second parameter is called `grid`,
+            it is also given the grid. It computes in the precision of its weights, or
+            without weights in JAX's default.
         num_dimensions: axes of the grid.
         in_channels: of the input.
         out_channels: of the output.
         grid: that the function is given, None for its own default.
-        input_names: of the channels, the names of the fields that `start` looks for.
+        input_names: of the channels, the names of the fields that `start` looks for
+            in the parameters of a family; without them, give `start` the field.
         output_names: likewise.
 
     Raises:

@@ -64,8 +64,8 @@ def is_constant(fields: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.nda
 def _as_channels(values: Float[Array, " c"], x: Float[Array, "..."]) -> Any:
     if x.ndim < 1 or len(x) != len(values):
         raise ValueError(
-            f"expected a field of {len(values)} channels, (channels, *shape), got "
-            f"shape {x.shape}"
+            f"expected {len(values)} channels, (channels, *shape), of what the model "
+            f"is given or returns, got shape {x.shape}"
         )
     return values.reshape((-1,) + (1,) * (x.ndim - 1))
 

@@ -103,9 +103,9 @@ class Surrogate(AbstractOperator):
     def start(self, parameters: Any, grid: Any = None) -> ScaledStart:
         """Return a prediction as a start of a solve, `solve(A, b, x0=...)`.
 
-        `solve` scales it to the length that is nearest to the solution, so that it is
-        never worse than zero, and certifies the result. The prediction itself is the
-        start's `value`.
+        `solve` multiplies it by the number that brings it nearest to the solution, so
+        that it is never worse than zero, and certifies the result. The prediction
+        itself is the start's `value`.
 
         Args:
             parameters: what a family draws, a table with the fields that
@@ -151,10 +151,13 @@ class Surrogate(AbstractOperator):
         names = list(dict.fromkeys(name.split("[")[0] for name in self.input_names))
         missing = [name for name in names if name not in parameters]
         if missing or not names:
-            wanted = ", ".join(names) or "none, as the data had no names"
+            wanted = (
+                f"takes the fields {', '.join(names)}"
+                if names
+                else "has no input_names, so give it the field itself"
+            )
             raise ValueError(
-                f"the surrogate is of {wanted}; parameters hold "
-                f"{shown(sorted(parameters))}"
+                f"the surrogate {wanted}; parameters hold {shown(sorted(parameters))}"
             )
         fields = [jnp.asarray(parameters[name]) for name in names]
         shapes = [field.shape[-self.num_dimensions :] for field in fields if field.ndim]

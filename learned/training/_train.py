@@ -55,9 +55,10 @@ def train(
             trajectories; None to keep the last model.
         settings: how long, how fast and on what loss.
         folder: of this training: its state, the best model, `settings.json`,
-            `metrics.jsonl` with a line per validation, and at the end `curves.png` and
-            `card.md`. The same call with the same folder goes on where it stopped, to
-            the same result as without a stop; of what is done it returns the result.
+            `metrics.jsonl` with a line per validation, and at the end `card.md` and,
+            where matplotlib is installed, `curves.png`. The same call with the same
+            folder goes on where it stopped, to the same result as without a stop; of
+            what is done it returns the result.
         grid: that the model is given with each field, any pytree; by default that of
             the data, and where they have none the model's own.
         constraint: (fields, grid) → fields, that predictions (channels, *shape) in

@@ -64,7 +64,7 @@ class Predict:
 
     Attributes:
         run: the folder of a training, or the file of a model.
-        data: the data set, or a file of NumPy arrays.
+        data: the data set, or a file of NumPy arrays, which holds the outputs too.
         out: the file to write, a NumPy array (samples, channels, *shape).
         first: the first sample, counted from 0 among those with a solution.
         num_samples: how many samples, all that follow unless said.
@@ -83,7 +83,7 @@ class Card:
 
     Attributes:
         run: the folder of a training, or the file of a model.
-        data: a data set, for the errors on its samples; none unless said.
+        data: a data set or a file of NumPy arrays, for the errors on its samples.
         first: the first sample, such as the number of those that were trained on.
         num_samples: how many samples, all that follow unless said.
     """

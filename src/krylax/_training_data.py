@@ -211,7 +211,7 @@ def _grid(table: dict[str, Any], path: Path) -> Any:
         weights = table.get("weights")
         return training.Grid(coordinates, flags, lengths, weights)
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{path}: [grid] is none: {error}") from error
+        raise ValueError(f"{path}: [grid] makes no grid: {error}") from error
 
 
 def _numbers(values: Any, name: str) -> Any:
@@ -233,7 +233,10 @@ def _periods(lengths: Any, coordinates: Any, periodic: Any) -> Any:
         return None
     given = lengths if isinstance(lengths, list) else [lengths] * len(coordinates)
     if len(given) != len(coordinates) or len(periodic) != len(coordinates):
-        raise ValueError(f"lengths and periodic must be of {len(coordinates)} axes")
+        raise ValueError(
+            "lengths and periodic must be one value for all axes, or one for each of "
+            f"the {len(coordinates)}"
+        )
     found = []
     for x, length, is_periodic in zip(coordinates, given, periodic, strict=True):
         if x.ndim != 1:

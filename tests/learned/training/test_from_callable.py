@@ -77,7 +77,7 @@ def test_modules_of_equinox_are_taken_as_they_are():
     found = eqx.filter_eval_shape(s, jax.ShapeDtypeStruct((2, 6, 5), np.float32))
     assert (found.shape, found.dtype) == ((3, 6, 5), np.float32)
     wrong = training.from_callable(net, num_dimensions=2, in_channels=2)
-    with pytest.raises(ValueError, match=r"a field of 1 channels.* got shape .3, 6, 5"):
+    with pytest.raises(ValueError, match=r"1 channels.* returns, got shape .3, 6, 5"):
         eqx.filter_eval_shape(wrong, jax.ShapeDtypeStruct((2, 6, 5), np.float32))
 
 
