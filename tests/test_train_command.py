@@ -154,7 +154,7 @@ def test_predictions_are_written(run: Path, darcy: Path, expected: Any, tmp_path
         (
             "[model]",
             '[[constraint]]\nclass = "NoSlipp"\n[model]',
-            "the constraints are DivergenceFree, NoSlip; did you mean 'NoSlip'?",
+            "'NoSlipp' is no constraint; the constraints are DivergenceFree, ",
         ),
         (
             "[model]",
