@@ -64,7 +64,7 @@ class Predict:
 
     Attributes:
         run: the folder of a training, or the file of a model.
-        data: the data set, or a file of NumPy arrays, which holds the outputs too.
+        data: the data set, or a file of NumPy arrays; the inputs are all that is read.
         out: the file to write, a NumPy array (samples, channels, *shape).
         first: the first sample, counted from 0 among those with a solution.
         num_samples: how many samples, all that follow unless said.
@@ -187,14 +187,18 @@ def _surrogate_and_data(command: Evaluate | Predict) -> tuple[Any, Any]:
 
     _register_models()
     surrogate = training.load(command.run)
+    # Of a prediction nobody looks at the outputs, which new inputs do not have.
+    is_prediction = isinstance(command, Predict)
+    used = surrogate.input_names if is_prediction else surrogate.output_names
     inputs, outputs = (
         list(dict.fromkeys(name.split("[")[0] for name in each))
-        for each in (surrogate.input_names, surrogate.output_names)
+        for each in (surrogate.input_names, used)
     )
     if not inputs or not outputs:
+        instead = "the surrogate" if is_prediction else "training.evaluate"
         raise ValueError(
             f"{command.run} was trained on data without names, so that nothing says "
-            "which arrays it is for; use krylax.learned.training.evaluate"
+            f"which arrays it is for; call {instead} in Python"
         )
     grid = surrogate.grid if command.data.suffix == ".npz" else None
     data = read(command.data, inputs, outputs, grid)

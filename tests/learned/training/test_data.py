@@ -171,8 +171,10 @@ def test_data_sets_of_krylax_are_examples(darcy: Path):
 
 
 def test_arrays_that_are_not_there_are_named(darcy: Path, as_users_run_it: None):
-    with pytest.raises(KeyError, match="no array 'pressure'; there are coefficient"):
+    with pytest.raises(ValueError, match="no array 'pressure', it has 'coefficient'"):
         training.from_dataset(darcy, inputs=["coefficient"], outputs=["pressure"])
+    with pytest.raises(ValueError, match="; did you mean 'coefficient'"):
+        training.from_dataset(darcy, inputs=["coeff"], outputs=["solution"])
     name: Any = "coefficient"
     with pytest.raises(ValueError, match="inputs must be a list of names"):
         training.from_dataset(darcy, inputs=name, outputs=["solution"])
