@@ -43,6 +43,7 @@ class Network(eqx.Module):
         return self.weight @ r.reshape(r.shape[0])
 
 
+THREE: Any = lambda A: 3  # noqa: E731  # a function without a name
 NET = Network(jnp.ones((4, 4)))
 VALUES: dict[str, Any] = {
     "none": None,
@@ -170,7 +171,7 @@ SENTENCES: dict[str, tuple[Callable[[], Any], str]] = {
         r"a Network, which for A, a Dense, raised AttributeError: .*shape.*; a map of",
     ),
     "function_for_preconditioner": (
-        lambda: kx.solve(A, np.ones(4), S.CG(), preconditioner=lambda A: 3),
+        lambda: kx.solve(A, np.ones(4), S.CG(), preconditioner=THREE),
         r"got <lambda>, which for A, a Dense, made a int; a map of residuals is one as",
     ),
     "frozen": (

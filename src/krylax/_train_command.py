@@ -104,6 +104,7 @@ def train(command: Train) -> int:
         ValueError: the file is no such TOML, or as `training.train`.
     """
     from .learned import training
+    from .operators._arguments import counted
 
     path = command.config
     config = _read(path)
@@ -124,7 +125,7 @@ def train(command: Train) -> int:
         folder=folder,
     )
     assert result.surrogate is not None
-    print(f"{folder}: {len(result.history['loss'])} steps")
+    print(f"{folder}: {counted(len(result.history['loss']), 'step')}")
     if validation is not None:
         _print_errors(training.evaluate(result.surrogate, validation), "validation")
     return 0
@@ -298,8 +299,10 @@ def _as_tuple(value: Any) -> Any:
 
 
 def _print_errors(found: dict[str, Any], what: str) -> None:
+    from .operators._arguments import counted
+
     per_sample = found["per_sample"]
     count = len(next(iter(per_sample.values())))
-    print(f"{what}: {count} samples")
+    print(f"{what}: {counted(count, 'sample')}")
     for name, values in per_sample.items():
         print(f"  {name:12} mean {found[name]:.4g}, worst {values.max():.4g}")

@@ -99,8 +99,10 @@ def chosen(data: Any, path: Path, first: int, num_samples: int | None) -> Any:
     Raises:
         ValueError: there are none or not as many.
     """
+    from .operators._arguments import counted
+
     kind = "" if path.suffix == ".npz" else " with a solution"
-    total = f"{path} has {len(data)} sample{'' if len(data) == 1 else 's'}{kind}"
+    total = f"{path} has {counted(len(data), 'sample')}{kind}"
     if not 0 <= first < len(data):
         raise ValueError(
             f"{total}, so that --first must be from 0 to {len(data) - 1}, got {first}"

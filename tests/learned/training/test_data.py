@@ -92,7 +92,7 @@ def test_blocks_are_apart_from_each_other():
     [
         ((0.7, 0.7), "at most 1 in all"),
         ((0.5, -0.1), "fractions must be positive"),
-        ((0.99, 0.01), "12 times are too few for 2 blocks"),
+        ((0.99, 0.01), "12 times cannot be cut into 2 blocks"),
     ],
 )
 def test_blocks_without_times_are_refused(fractions: Any, message: str):
