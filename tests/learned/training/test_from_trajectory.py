@@ -73,9 +73,7 @@ def test_grid_is_periodic_along_the_walls_and_has_no_weight_on_them(path: Path):
 def test_blocks_in_time_are_kept_apart(path: Path):
     trajectory = kx.datasets.open_trajectory(path)
     past, later = training.blocks(range(len(trajectory)), (0.4, 0.6), gap=1)
-    with pytest.raises(
-        ValueError, match=r"got a Trajectory, .* range\(len\(trajectory"
-    ):
+    with pytest.raises(TypeError, match=r"got a Trajectory, .* range\(len\(trajectory"):
         training.blocks(trajectory, (0.5, 0.5))
     parts = [training.from_trajectory(trajectory, times=t) for t in (past, later)]
     assert np.array_equal(parts[0].inputs, FIELDS[:1])
