@@ -257,16 +257,10 @@ def test_derivatives_are_nan_where_the_value_is():
     assert relative_error(np.array(slopes(0.3)), expected) < 1e-6
 
 
-def test_advice_is_that_for_equilibria():
-    with pytest.raises(
-        SolveError, match=r"stagnated: no step brings v₀ \+ f\(v\) near"
-    ):
-        no.equilibrium(lambda v: v + 1, np.ones(2), max_steps=1)
-
-
 def test_failure_raises_unless_it_is_asked_for():
-    with pytest.raises(SolveError, match="The solve for an equilibrium"):
-        no.equilibrium(lambda v: v + v**2 + 1, np.zeros(N), max_newton_steps=0)
+    advice = r"The solve for an equilibrium stagnated: no step brings v₀ \+ f\(v\) near"
+    with pytest.raises(SolveError, match=advice):
+        no.equilibrium(lambda v: v + 1, np.ones(2), max_steps=1)
 
 
 @pytest.mark.parametrize(
@@ -410,16 +404,6 @@ def test_model_without_an_equilibrium_is_nan_and_says_so(trained: Any):
 def test_equilibrium_needs_a_tolerance(name: str):
     with pytest.raises(ValueError, match="equilibrium must be a relative tolerance"):
         eqx.filter_eval_shape(MAKERS[name], equilibrium=-1.0)
-    with pytest.raises(
-        ValueError, match=r"equilibrium must be at least 1\.2e-06 in fl"
-    ):
-        eqx.filter_eval_shape(MAKERS[name], equilibrium=1e-9)
-    with pytest.raises(ValueError, match="equilibrium is for models that compute in 3"):
-        eqx.filter_eval_shape(MAKERS[name], equilibrium=1e-3, dtype=jnp.bfloat16)
-    wide = eqx.filter_eval_shape(MAKERS[name], equilibrium=1e-9, dtype=jnp.float64)
-    narrow = jax.tree.map(lambda a: jnp.zeros(a.shape, jnp.float32), wide)
-    with pytest.raises(ValueError, match=r"equilibrium must be at least 1\.2e-06"):
-        eqx.filter_eval_shape(narrow, X[0].astype(np.float32))
     found = eqx.filter_eval_shape(
         lambda: MAKERS[name](equilibrium=1e-3).equilibrium(X[0])
     )
@@ -427,3 +411,17 @@ def test_equilibrium_needs_a_tolerance(name: str):
     model = eqx.filter_eval_shape(MAKERS[name])
     with pytest.raises(ValueError, match="iterates; make one with equilibrium=1e-4"):
         eqx.filter_eval_shape(model.equilibrium, X[0])
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_tolerance_that_the_dtype_cannot_meet_is_refused(name: str):
+    with pytest.raises(
+        ValueError, match=r"equilibrium must be at least 1\.2e-06 in fl"
+    ):
+        eqx.filter_eval_shape(MAKERS[name], equilibrium=1e-9)
+    with pytest.raises(ValueError, match="equilibrium is for models that compute in 3"):
+        eqx.filter_eval_shape(MAKERS[name], equilibrium=1e-3, dtype=jnp.bfloat16)
+    wide = eqx.filter_eval_shape(MAKERS[name], equilibrium=1e-9, dtype=jnp.float64)
+    narrow = jax.tree.map(lambda a: np.zeros(a.shape, np.float32), wide)
+    with pytest.raises(ValueError, match=r"equilibrium must be at least 1\.2e-06"):
+        eqx.filter_eval_shape(narrow, X[0].astype(np.float32))
