@@ -24,6 +24,11 @@ def shown(value: Any) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
+def counted(number: int, singular: str, plural: str = "") -> str:
+    """Return a number with its noun, by default with an s for any number but one."""
+    return f"{number} {singular if number == 1 else plural or singular + 's'}"
+
+
 def number_of(value: Any) -> float:
     """Return one known real number, NaN for anything else.
 
@@ -103,6 +108,15 @@ def require_function(value: Any, name: str, wanted: str) -> None:
     """Raise a `TypeError` where this cannot be called."""
     if not callable(value):
         raise TypeError(f"{name} must be a function {wanted}, got {shown(value)}")
+
+
+def require_object(value: Any, name: str) -> None:
+    """Raise a `TypeError` where a class is given in the place of one of its objects."""
+    if isinstance(value, type):
+        raise TypeError(
+            f"{name} must be an object, got the class {value.__name__}; make one, as "
+            f"{value.__name__}(...)"
+        )
 
 
 def as_items(value: Any, name: str, wanted: str) -> tuple[Any, ...]:

@@ -15,6 +15,11 @@ from .core._least_squares import AbstractLeastSquares
 from .core._scaled_start import ScaledStart
 from .core._solver import AbstractSolver
 
+_WRAP = (
+    "a map of residuals is one as Function(f, A.in_structure, tags=...) if it is "
+    "linear, and else by krylax.learned.conjugate_directions.from_callable"
+)
+
 
 def require_types(A: Any, solver: Any, preconditioner: Any) -> None:
     """Raise a `TypeError` where an argument is not what its name says."""
@@ -22,6 +27,18 @@ def require_types(A: Any, solver: Any, preconditioner: Any) -> None:
     if not isinstance(solver, AbstractLeastSquares):
         require_solver(solver)
     require_maker(preconditioner)
+
+
+def require_values(values: Any, name: str, advice: str = "") -> None:
+    """Raise a `TypeError` where an operator, a model or a function is given for one.
+
+    Those are trees of arrays too, and would be told that their structure is another.
+    """
+    if callable(values):
+        what = _name_of(values)
+        raise TypeError(
+            f"{name} must be a field, an array or a tree of arrays, got {what}{advice}"
+        )
 
 
 def require_unroll(unroll: Any) -> None:
@@ -138,7 +155,18 @@ def made(preconditioner: Any, A: AbstractLinearOperator) -> AbstractOperator | N
     """The preconditioner, made where a factory is given."""
     if preconditioner is None or isinstance(preconditioner, AbstractOperator):
         return preconditioner
-    M = preconditioner(A)
+    try:
+        M = preconditioner(A)
+    except (TypeError, AttributeError, IndexError) as error:
+        # What a function of arrays raises for an operator; factories raise others.
+        raise TypeError(
+            f"{_asked(preconditioner, A)} raised {type(error).__name__}: {error}; "
+            f"{_WRAP}"
+        ) from error
+    if not isinstance(M, AbstractOperator):
+        raise TypeError(
+            f"{_asked(preconditioner, A)} made a {type(M).__name__}; {_WRAP}"
+        )
     if _is_multiple_of(A, M):
         raise ValueError(
             "preconditioner is called with A to make an operator, and made a multiple "
@@ -146,6 +174,19 @@ def made(preconditioner: Any, A: AbstractLinearOperator) -> AbstractOperator | N
             "Function(preconditioner, A.in_structure, tags=...)"
         )
     return M
+
+
+def _asked(preconditioner: Any, A: Any) -> str:
+    return (
+        "preconditioner must be an operator or a function that makes one from A, got "
+        f"{_name_of(preconditioner)}, which for A, a {type(A).__name__},"
+    )
+
+
+def _name_of(value: Any) -> str:
+    """What a message calls an operator, a model or a function."""
+    name = getattr(value, "__name__", None)
+    return f"a {type(value).__name__}" if name is None else f"{name}"
 
 
 def _is_multiple_of(A: Any, M: Any) -> bool:
@@ -161,11 +202,6 @@ def require_preconditioner(
     """Raise where M is no operator on A's fields, or not linear but has to be."""
     if M is None:
         return
-    if not isinstance(M, AbstractOperator):
-        raise TypeError(
-            "preconditioner must be an operator or a function that makes one from A, "
-            f"got one that makes a {type(M).__name__}"
-        )
     if not (solver.is_flexible or isinstance(M, AbstractLinearOperator)):
         raise ValueError(
             f"{type(solver).__name__} needs a linear preconditioner, got a "

@@ -40,6 +40,7 @@ from ._requirements import (
     require_solvable,
     require_types,
     require_unroll,
+    require_values,
 )
 from .core._compilation import compile_modules
 from .core._least_squares import AbstractLeastSquares
@@ -142,8 +143,10 @@ def solve(
         >>> sol.value.round(6), kx.Status(sol.status).name
         (Array([1., 1., 1.], dtype=float64), 'converged')
     """
+    require_values(b, "b")
     b = as_field(b, "b")
     if x0 is not None and not isinstance(x0, ScaledStart):
+        require_values(x0, "x0", "; a surrogate makes one by surrogate.start(...)")
         x0 = as_field(x0, "x0")
     require_types(A, solver, preconditioner)
     require_types(A, solver, transpose_preconditioner)

@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import krylax as kx
+from krylax.learned import training
 
 ops: Any = kx.operators
 S: Any = kx.solvers
@@ -29,6 +31,20 @@ LIBRARY = Path(kx.__file__).resolve().parents[2]
 A = ops.Dense(2 * np.eye(4), tags="positive_definite")
 K, FEATURES, ARMS = np.ones((3, 4)), np.ones((5, 3)), np.array([1.0, 1.2, 1.4])
 STRUCTURE = jax.ShapeDtypeStruct((4,), jnp.float64)
+SURROGATE = training.from_callable(jnp.sin, num_dimensions=1)
+
+
+class Network(eqx.Module):
+    """A map of residuals."""
+
+    weight: Any
+
+    def __call__(self, r: Any) -> Any:
+        return self.weight @ r.reshape(r.shape[0])
+
+
+THREE: Any = lambda A: 3  # noqa: E731  # a function without a name
+NET = Network(jnp.ones((4, 4)))
 VALUES: dict[str, Any] = {
     "none": None,
     "text": "x",
@@ -137,6 +153,26 @@ SENTENCES: dict[str, tuple[Callable[[], Any], str]] = {
     "order_for_preconditioner": (
         lambda: kx.solve(A, np.ones(4), S.CG(), preconditioner=S.Neumann()),
         r"preconditioner must be an operator or a function.*got Neumann\(\)",
+    ),
+    "model_for_start": (
+        lambda: kx.solve(A, np.ones(4), S.CG(), x0=SURROGATE),
+        r"x0 must be a field.*got a Surrogate; a surrogate makes one by surrogate\.st",
+    ),
+    "function_for_start": (
+        lambda: kx.solve(A, np.ones(4), S.CG(), x0=jnp.sin),
+        "x0 must be a field, an array or a tree of arrays, got sin;",
+    ),
+    "operator_for_b": (
+        lambda: kx.solve(A, A, S.CG()),
+        "b must be a field, an array or a tree of arrays, got a Dense",
+    ),
+    "model_for_preconditioner": (
+        lambda: kx.solve(A, np.ones(4), S.FGMRES(), preconditioner=NET),
+        r"a Network, which for A, a Dense, raised AttributeError: .*shape.*; a map of",
+    ),
+    "function_for_preconditioner": (
+        lambda: kx.solve(A, np.ones(4), S.CG(), preconditioner=THREE),
+        r"got <lambda>, which for A, a Dense, made a int; a map of residuals is one as",
     ),
     "frozen": (
         lambda: seq.solve_batch(

@@ -117,6 +117,7 @@ def test_predictions_are_written(run: Path, darcy: Path, expected: Any, tmp_path
         ("num_train = 4\nnum_validation = 2", 'num_validation = "2"', "an integer, g"),
         ('inputs = ["coefficient"]', "inputs = 3", "inputs must be a list of names"),
         ('["coefficient"]', '["coefficient", "coefficient"]', "name each array once"),
+        ('["coefficient"]', '["coeff"]', "; did you mean 'coefficient'?"),
         ("width = 3", "width = 3\nseed = 1.5", "seed must be an integer of 64 bits"),
         ("width = 3", "width = 9999999999", "[model] width must be below 2**31, got"),
         ("progress = false", 'progress = "no"', "progress must be True or False"),
@@ -229,6 +230,13 @@ def test_files_of_arrays_need_a_grid(tmp_path: Path, darcy: Path, capsys: Captur
     np.savez(arrays, solution=data.outputs[:, 0])
     assert main(["evaluate", str(tmp_path / "run"), str(arrays)]) == 2
     assert "has no array 'coefficient', it has 'solution'" in capsys.readouterr().err
+    np.savez(arrays, coefficient=data.inputs[:1, 0])
+    out = tmp_path / "u.npy"
+    predict = ["predict", str(tmp_path / "run"), str(arrays), "--out", str(out)]
+    assert main(predict) == 0
+    assert np.load(out).shape == (1, 1, 6, 5)
+    assert main([*predict, "--first", "1"]) == 2
+    assert "arrays.npz has 1 sample, so that --first" in capsys.readouterr().err
     arrays.write_bytes(arrays.read_bytes()[:-9])
     assert main(["evaluate", str(tmp_path / "run"), str(arrays)]) == 2
     assert "is damaged or no file of numpy.savez" in capsys.readouterr().err
@@ -283,6 +291,24 @@ def test_places_that_cannot_be_written_to_are_named(
     monkeypatch.undo()
     assert main(["train", write(tmp_path, darcy, 'run"', 'x/run"')]) == 2
     assert f"there is no folder {tmp_path / 'x'} to make" in capsys.readouterr().err
+
+
+def test_arrays_that_a_data_set_has_not_are_named(
+    darcy: Path, tmp_path: Path, capsys: Captured
+):
+    own = training.from_callable(
+        models.pointwise(),
+        num_dimensions=2,
+        input_names=["coefficient"],
+        output_names=["pressure"],
+    )
+    training.save(tmp_path / "own", own)
+    assert main(["evaluate", str(tmp_path / "own"), str(darcy)]) == 2
+    error = capsys.readouterr().err
+    assert f"{darcy} has no array 'pressure', it has 'coefficient'" in error
+    out = ["--out", str(tmp_path / "u.npy")]
+    assert main(["predict", str(tmp_path / "own"), str(darcy), *out]) == 0
+    assert np.load(tmp_path / "u.npy").shape == (7, 1, 6, 5)
 
 
 def test_what_is_not_there_is_named(run: Path, darcy: Path, capsys: Captured):

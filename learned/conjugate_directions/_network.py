@@ -25,7 +25,7 @@ from jaxtyping import Array, DTypeLike, Float, Key
 from typing_extensions import override
 
 from ...operators import AbstractOperator
-from ...operators._arguments import shown
+from ...operators._arguments import counted, shown
 from ...solvers import InnerProduct
 from ...solvers.core._arguments import require_inner_product
 
@@ -246,7 +246,8 @@ def _as_grid(r: Any, num_dimensions: int) -> Float[Array, "..."]:
     r = jnp.asarray(r)
     if r.ndim != num_dimensions or not jnp.issubdtype(r.dtype, jnp.floating):
         raise ValueError(
-            f"the network is for real arrays with {num_dimensions} axes, got "
+            f"the network is for real arrays with "
+            f"{counted(num_dimensions, 'axis', 'axes')}, got "
             f"{r.dtype.name} of shape {r.shape}; make one with as many num_dimensions, "
             "or give it the real and the imaginary part"
         )

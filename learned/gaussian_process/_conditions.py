@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from ...operators._arguments import counted
 from ._basis import Functional
 
 Side = Literal["low", "high"]
@@ -232,7 +233,9 @@ def _of_remaining(g: Any, axis: int, has_parameters: bool) -> Any:
 
 def _axis_of(axis: int, num_axes: int) -> int:
     if not -num_axes <= axis < num_axes:
-        raise ValueError(f"the domain has {num_axes} axes, got axis {axis}")
+        raise ValueError(
+            f"the domain has {counted(num_axes, 'axis', 'axes')}, got axis {axis}"
+        )
     return axis % num_axes
 
 

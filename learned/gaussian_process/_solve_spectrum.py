@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ...operators._arguments import counted
 from ...operators._arithmetic import all_finite
 from ...solvers import Status
 from ...solvers.core._status import first_of
@@ -84,8 +85,8 @@ def prepare(pde: PDE, spectrum: Spectrum, is_exact: bool) -> Prepared:
     """Return the functions, and the equations on the grid and between its points."""
     if len(spectrum.num_points) != pde.num_axes:
         raise ValueError(
-            f"spectrum has {len(spectrum.num_points)} axes, and the equation "
-            f"{pde.num_axes}; take that of a solution of this equation"
+            f"spectrum has {counted(len(spectrum.num_points), 'axis', 'axes')}, and "
+            f"the equation {pde.num_axes}; take that of a solution of this equation"
         )
     axes, bases = axes_and_bases(pde, spectrum, is_exact)
     if not can_solve(pde, is_exact, bases):

@@ -30,6 +30,7 @@ from jaxtyping import Array, Float
 
 from ...operators import Dense, KroneckerSum
 from ...operators._along_axis import multiply_along
+from ...operators._arguments import counted
 from ...operators._control_flow import scan
 from ...solvers import FastDiagonalization, Status
 from ...solvers._solve import solve
@@ -113,7 +114,8 @@ class DivergenceFree(eqx.Module):
         if len(channels) != len(grid.shape):
             raise ValueError(
                 f"DivergenceFree is for a velocity of one channel per axis, got "
-                f"{len(channels)} channels on {len(grid.shape)} axes; name them, in "
+                f"{counted(len(channels), 'channel')} on "
+                f"{counted(len(grid.shape), 'axis', 'axes')}; name them, in "
                 "the order of the axes, DivergenceFree(channels=(0, 1, 2))"
             )
         require_suitable(grid)

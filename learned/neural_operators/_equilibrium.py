@@ -42,6 +42,20 @@ NUM_KRYLOV_STEPS = 30
 """Of GMRES between restarts."""
 MAX_KRYLOV_STEPS = 120
 """Of GMRES for a derivative."""
+FEWEST_EPS = 10
+"""The smallest tolerance, in rounding units."""
+
+_SENTENCES = {
+    Status.max_steps_reached: "The solve for an equilibrium reached max_steps and "
+    "max_newton_steps before v₀ + f(v) was v to rtol; allow more steps or loosen rtol.",
+    Status.stagnated: "The solve for an equilibrium stagnated: no step brings v₀ + "
+    "f(v) nearer to v, as where there is no equilibrium; loosen rtol, use a higher "
+    "precision, another v₀, or an f of smaller slope.",
+    Status.nonfinite: "The solve for an equilibrium overflowed or met NaN although v₀ "
+    "and f are finite; use a smaller v₀, or an f of smaller slope.",
+    Status.nonfinite_input: "v₀ or an array in f holds infinite or NaN values, so that "
+    "there is no equilibrium; nothing was solved.",
+}
 
 
 class Equilibrium(eqx.Module):
@@ -152,20 +166,21 @@ def _checked_rtol(rtol: Any, v0: Field) -> float:
     eps = float(jnp.finfo(dtype).eps)
     if rtol is None:
         return math.sqrt(eps)
+    least = FEWEST_EPS * eps
     wanted = (
-        f"between 10 times the rounding unit of {dtype.name}, {10 * eps:.1e}, and 1"
+        f"between {FEWEST_EPS} times the rounding unit of {dtype.name}, {least:.1e}, "
+        "and 1"
     )
-    require_number(rtol, "rtol", 10 * eps, 1, wanted, closed=True)
+    require_number(rtol, "rtol", least, 1, wanted, closed=True)
     return float(rtol)
 
 
 def _raised(found: Equilibrium) -> Equilibrium:
-    subject = "The solve for an equilibrium"
     if is_traced(found.status):
-        return raise_traced(found, found.status, subject)
+        return raise_traced(found, found.status, own=_SENTENCES)
     if is_solved(found.status):
         return found
-    sentence = Status(found.status).sentence.replace("The solve", subject)
+    sentence = _SENTENCES[Status(found.status)]
     raise SolveError(
         f"{sentence} ({int(found.num_evaluations)} evaluations, relative residual "
         f"{float(found.relative_residual):.2e}); throw=False returns it",

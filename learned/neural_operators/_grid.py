@@ -5,7 +5,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ...operators._arguments import shown
+from ...operators._arguments import counted, shown
 from ..training import Grid as Grid
 from ..training._grid import per_axis as per_axis
 
@@ -24,8 +24,9 @@ def fitted(
     if x.ndim != num_dimensions + 1 or x.shape[0] != num_channels:
         raise ValueError(
             f"the model is for fields of shape ({num_channels}, *grid), its channels "
-            f"first and {num_dimensions} axes behind them, got {x.shape}; batches by "
-            "jax.vmap, other channels by in_channels and num_frames"
+            f"first and {counted(num_dimensions, 'axis', 'axes')} behind them, got "
+            f"{x.shape}; batches by jax.vmap, other channels by in_channels and "
+            "num_frames"
         )
     if not jnp.issubdtype(x.dtype, jnp.floating):
         raise ValueError(f"the model is for real fields, got {x.dtype.name}")

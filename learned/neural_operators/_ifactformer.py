@@ -144,7 +144,6 @@ class IFactFormer(AbstractOperator):
         key: Key[Array, ""],
     ) -> None:
         require_count(num_iterations, "num_iterations")
-        self.rtol = as_tolerance(equilibrium)
         require_key(key)
         self.layout = checked_layout(
             num_dimensions=num_dimensions,
@@ -166,6 +165,7 @@ class IFactFormer(AbstractOperator):
             remat=remat,
             dtype=dtype,
         )
+        self.rtol = as_tolerance(equilibrium, self.layout.dtype)
         self.num_iterations = int(num_iterations)
         self.ends, (self.block,) = drawn_parts(self.layout, 1, key)
 

@@ -118,7 +118,7 @@ class IFNO(AbstractOperator):
         require_count(num_iterations, "num_iterations")
         require_flag(remat, "remat")
         self.padding, dtype = as_padding(padding), as_dtype(dtype)
-        self.rtol = as_tolerance(equilibrium)
+        self.rtol = as_tolerance(equilibrium, dtype)
         keys = split_key(key, 2)
         self.ends = Ends(frames, width, hidden_channels, key=keys[0], dtype=dtype)
         self.layer = SpectralBlock(width, modes, key=keys[1], dtype=dtype)

@@ -13,25 +13,30 @@ from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, DTypeLike, Float
 
 from ...operators._arguments import require_number
 from ...solvers.core._status import is_solved
-from ._equilibrium import Equilibrium, equilibrium
+from ._equilibrium import FEWEST_EPS, Equilibrium, equilibrium
 
 Features = Float[Array, "*points width"]
 
 
-def as_tolerance(rtol: Any) -> float | None:
+def as_tolerance(rtol: Any, dtype: DTypeLike) -> float | None:
     """Return the tolerance of an equilibrium, None where a model iterates.
 
+    Args:
+        rtol: what a model was given as `equilibrium`.
+        dtype: that the model computes in.
+
     Raises:
-        ValueError: it is no number between 0 and 1.
+        ValueError: it is no number below 1 that numbers of this dtype can meet.
     """
     if rtol is None:
         return None
     wanted = "a relative tolerance between 0 and 1, or None to iterate"
     require_number(rtol, "equilibrium", 0, 1, wanted)
+    _require_attainable(float(rtol), dtype)
     return float(rtol)
 
 
@@ -47,10 +52,35 @@ def require_tolerance(rtol: float | None, cls: type) -> None:
 def solved(
     F: Callable[[Features], Features], v0: Features, rtol: float | None
 ) -> Equilibrium:
-    """Return the implicit step, with what it has cost and whether it has converged."""
+    """Return the implicit step, with what it has cost and whether it has converged.
+
+    Raises:
+        ValueError: the model computes in a dtype that cannot meet the tolerance.
+    """
+    if rtol is not None:
+        # The dtype may be another one than at the start, by a conversion of weights.
+        _require_attainable(rtol, v0.dtype)
     return equilibrium(F, v0, rtol=rtol, throw=False)
 
 
+def _require_attainable(rtol: float, dtype: DTypeLike) -> None:
+    info = jnp.finfo(dtype)
+    if info.bits < 32:
+        raise ValueError(
+            f"equilibrium is for models that compute in 32 or 64 bits, got {info.dtype}"
+            "; give another dtype, or None to iterate"
+        )
+    least = FEWEST_EPS * float(info.eps)
+    if rtol < least:
+        raise ValueError(
+            f"equilibrium must be at least {least:.1e} in {info.dtype}, {FEWEST_EPS} "
+            f"times its rounding unit, got {rtol:g}; for a smaller one give "
+            "dtype=jnp.float64"
+        )
+
+
 def value_or_nan(found: Equilibrium) -> Features:
-    """Return v, or NaN where it has not converged."""
-    return jnp.where(is_solved(found.status), found.value, jnp.nan)
+    """Return v, or NaN where it has not converged, and so for its derivatives."""
+    one = jnp.ones((), found.value.dtype)
+    # A factor, as the derivative of the NaN of a `where` would be zero.
+    return found.value * jnp.where(is_solved(found.status), one, jnp.nan)

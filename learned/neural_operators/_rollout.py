@@ -16,7 +16,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Inexact, Int
 
-from ...operators._arguments import require_count, require_function
+from ...operators._arguments import counted, require_count, require_function
 
 _NONE = np.int32(-1)
 """The number of a step that there is not."""
@@ -199,6 +199,6 @@ def _require_frame(surrogate: Any, u0: Any, num_channels: int) -> None:
         found = type(new).__name__ if shape is None else f"shape {shape}"
         raise ValueError(
             f"surrogate must return the next frame, an array of shape {expected}, got "
-            f"{found}; u0 has {len(u0)} channels, give num_frames if these are several "
-            "frames"
+            f"{found}; u0 has {counted(len(u0), 'channel')}, give num_frames if "
+            "these are several frames"
         )

@@ -1,6 +1,8 @@
 """What the training of all learned operators has in common.
 
 - `_augment.py`: Examples turned into others that are as true.
+- `_called_like_a_model.py`: Functions of a field alone, called like models, with a
+  grid.
 - `_card.py`: The model card: what a trained model is, for someone who finds only its
   file.
 - `_checkpoint.py`: Arrays with a description in one file, in the format safetensors.

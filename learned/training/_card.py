@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from ...datasets.store._card import table
+from ...operators._arguments import counted
+from ._called_like_a_model import called, name_of_model
 from ._constraint import as_sequence
 from ._grid import Grid
 from ._normalizer import Normalizer
@@ -111,10 +113,11 @@ def card_text(
             (surrogate.output_names, surrogate.output_normalizer),
         )
     ]
+    noun = "parameter" if num_parameters(model) == 1 else "parameters"
     lines = [
-        f"# {type(model).__name__}: {sides[0]} to {sides[1]}",
+        f"# {name_of_model(model)}: {sides[0]} to {sides[1]}",
         "",
-        f"{num_parameters(model):,} parameters in {dtype_of(model).name}"
+        f"{num_parameters(model):,} {noun} in {dtype_of(model).name}"
         + (", trained by `krylax.learned.training`." if surrogate.settings else "."),
         "",
         *table(_model_rows(surrogate)),
@@ -141,7 +144,7 @@ def card_text(
 def _model_rows(surrogate: Surrogate) -> list[tuple[str, str]]:
     constraints = list(map(_made, as_sequence(surrogate.constraint)))
     rows = [
-        ("Model", _made(surrogate.model)),
+        ("Model", _made(called(surrogate.model))),
         (
             "Inputs, mean ± deviation",
             _channels(surrogate.input_names, surrogate.input_normalizer),
@@ -212,7 +215,7 @@ def _errors(errors: Mapping[str, Any] | None) -> list[str]:
         found = (np.mean(values), np.median(values), np.max(values))
         rows.append(f"| {name} | " + " | ".join(f"{x:.4g}" for x in found) + " |")
     count = len(next(iter(per_sample.values())))
-    return [f"Over {count} samples, in physical units.", "", *rows]
+    return [f"Over {counted(count, 'sample')}, in physical units.", "", *rows]
 
 
 def _limits(surrogate: Surrogate, metrics: Sequence[Any]) -> list[str]:
@@ -234,13 +237,14 @@ def _limits(surrogate: Surrogate, metrics: Sequence[Any]) -> list[str]:
 
 
 def _names(names: Sequence[str], normalizer: Normalizer) -> str:
-    count = normalizer.mean.shape[0]
-    return ", ".join(names) or f"{count} channel{'s' if count > 1 else ''}"
+    return ", ".join(names) or counted(normalizer.mean.shape[0], "channel")
 
 
 def _channels(names: Sequence[str], normalizer: Normalizer) -> str:
     means, deviations = (np.asarray(a) for a in (normalizer.mean, normalizer.std))
     names = names or [f"channel {i}" for i in range(len(means))]
+    if np.all(means == 0) and np.all(deviations == 1):
+        return f"{', '.join(names)}, not normalised"
     return ", ".join(
         f"{name} {mean:.3g} ± {deviation:.3g}"
         for name, mean, deviation in zip(names, means, deviations, strict=True)
@@ -248,19 +252,19 @@ def _channels(names: Sequence[str], normalizer: Normalizer) -> str:
 
 
 def _grid(surrogate: Surrogate) -> str:
-    grid = surrogate.grid
+    grid, axes = surrogate.grid, counted(surrogate.num_dimensions, "axis", "axes")
     if grid is None:
-        return f"none given, {surrogate.num_dimensions} axes; that of the model"
+        return f"none given, {axes}; that of the model"
     if not isinstance(grid, Grid):
-        return f"a `{type(grid).__name__}`, {surrogate.num_dimensions} axes"
-    axes = [
+        return f"a `{type(grid).__name__}`, {axes}"
+    described = [
         f"{len(x)} points from {float(x[0]):.3g} to {float(x[-1]):.3g}"
         + (f" of the period {float(length):.3g}" if is_periodic else "")
         for x, is_periodic, length in zip(
             grid.coordinates, grid.periodic, grid.lengths, strict=True
         )
     ]
-    return "; ".join(axes)
+    return "; ".join(described)
 
 
 def _listed(arguments: Mapping[str, str]) -> str:

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ...operators._arguments import require_function, shown
+from ...operators._arguments import require_function, require_object, shown
 from ._registry import made, recorded
 from ._state import recorded_function
 
@@ -23,7 +23,7 @@ def as_constraint(constraint: Any) -> Any:
     """Return None, a constraint, or a tuple of several.
 
     Raises:
-        TypeError: something that cannot be called.
+        TypeError: something that cannot be called, or a class of constraints.
     """
     if isinstance(constraint, Sequence) and not isinstance(constraint, str):
         constraint = tuple(constraint) or None
@@ -33,10 +33,18 @@ def as_constraint(constraint: Any) -> Any:
 
 
 def as_sequence(constraint: Any) -> tuple[Any, ...]:
-    """Return the constraints one by one, none for None."""
+    """Return the constraints one by one, none for None.
+
+    Raises:
+        TypeError: the class of one is given, such as `NoSlip` for `NoSlip()`.
+    """
     if constraint is None:
         return ()
-    return tuple(constraint) if isinstance(constraint, tuple | list) else (constraint,)
+    is_several = isinstance(constraint, tuple | list)
+    found = tuple(constraint) if is_several else (constraint,)
+    for each in found:
+        require_object(each, "constraint")
+    return found
 
 
 def constrained(

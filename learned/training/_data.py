@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from ...operators._arguments import require_count, shown
+from ...datasets import Trajectory
+from ...operators._arguments import counted, require_count, shown
 from ._grid import Grid
 
 
@@ -92,8 +93,8 @@ class Data:
         num_times, length = fields.shape[1], num_frames + num_targets
         if num_times < length:
             raise ValueError(
-                f"trajectories of {num_times} times are too short for {num_frames} "
-                f"frames and {num_targets} targets"
+                f"trajectories of {counted(num_times, 'time')} are too short for "
+                f"{counted(num_frames, 'frame')} and {counted(num_targets, 'target')}"
             )
         _require_finite(fields, "fields", "trajectory")
         shape = fields.shape[3:]
@@ -146,7 +147,8 @@ class Data:
         n = self.num_targets
         inputs, outputs = self.inputs.shape[1:], self.outputs.shape[2:]
         targets = f" at {n} times" if n > 1 else ""
-        return f"Data({len(self)} samples: inputs {inputs}, outputs {outputs}{targets})"
+        count = counted(len(self), "sample")
+        return f"Data({count}: inputs {inputs}, outputs {outputs}{targets})"
 
     def _require_fitting(self) -> None:
         inputs, outputs = self.inputs.shape, self.outputs.shape
@@ -172,7 +174,8 @@ class Data:
             names = getattr(self, name)
             if names and len(names) != size:
                 raise ValueError(
-                    f"{name} must name the {size} channels, got {shown(names)}"
+                    f"{name} must name the {counted(size, 'channel')}, got "
+                    f"{shown(names)}"
                 )
 
 
@@ -189,6 +192,7 @@ def blocks(
             correlated with the beginning of the next.
 
     Raises:
+        TypeError: a `Trajectory` itself.
         ValueError: fractions that are not positive or sum to more than 1, or too few
             times for a block.
 
@@ -198,6 +202,13 @@ def blocks(
         >>> training.blocks(np.arange(12), (0.5, 0.5), gap=2)
         (array([0, 1, 2, 3, 4]), array([ 7,  8,  9, 10, 11]))
     """
+    if isinstance(times, Trajectory):
+        raise TypeError(
+            "times must be fields or numbers of snapshots, got a Trajectory, which is "
+            "read by trajectory.read('velocity'); or give its numbers, "
+            "range(len(trajectory)), and each block to from_trajectory(trajectory, "
+            "times=block)"
+        )
     times = np.asarray(times)
     require_count(gap, "gap", 0)
     if not all(f > 0 for f in fractions) or not 0 < sum(fractions) <= 1 + 1e-9:
@@ -208,8 +219,9 @@ def blocks(
     sizes = [int(f * left + 1e-9) for f in fractions]
     if min(sizes) < 1:
         raise ValueError(
-            f"{len(times)} times are too few for {len(sizes)} blocks of "
-            f"{shown(tuple(fractions))} with gaps of {gap}"
+            f"{counted(len(times), 'time')} cannot be cut into "
+            f"{counted(len(sizes), 'block')} of {shown(tuple(fractions))} with gaps of "
+            f"{gap}"
         )
     starts = np.cumsum([0, *(size + gap for size in sizes[:-1])])
     return tuple(times[a : a + n] for a, n in zip(starts, sizes, strict=True))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ...operators._arguments import require_count
+from ...operators._arguments import counted, require_count
 from ._data import Data
 from ._losses import h1, relative_l2, vrmse
 from ._surrogate import Surrogate
@@ -46,8 +46,8 @@ def evaluate(
     wanted = surrogate.output_normalizer.mean.shape[0]
     if data.num_channels[1] != wanted:
         raise ValueError(
-            f"the surrogate is for outputs of {wanted} channels, the data have "
-            f"{data.num_channels[1]}"
+            f"the surrogate is for outputs of {counted(wanted, 'channel')}, the data "
+            f"have {data.num_channels[1]}"
         )
     dtype = surrogate.input_normalizer.mean.dtype
     x, y = data.inputs.astype(dtype), data.outputs[:, 0].astype(dtype)

@@ -4,37 +4,20 @@ The normalisers are those of mean 0 and deviation 1, so that the function is giv
 the surrogate is given.
 """
 
-import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import equinox as eqx
 import jax.numpy as jnp
 
-from ...operators._arguments import require_count, require_function
+from ...operators._arguments import (
+    counted,
+    require_count,
+    require_function,
+    require_object,
+)
+from ._called_like_a_model import called_like_a_model
 from ._normalizer import Normalizer
 from ._surrogate import Surrogate, dtype_of
-
-
-class WithoutGrid(eqx.Module):
-    """A function of a field alone, called like a model."""
-
-    function: Callable[[Any], Any]
-
-    def __call__(self, x: Any, grid: Any = None) -> Any:
-        """Return the function's value."""
-        del grid
-        return self.function(x)
-
-
-class WithGridByName(eqx.Module):
-    """A function whose grid is not its second argument, called like a model."""
-
-    function: Callable[..., Any]
-
-    def __call__(self, x: Any, grid: Any = None) -> Any:
-        """Return the function's value."""
-        return self.function(x, grid=grid)
 
 
 def from_callable(
@@ -68,7 +51,7 @@ def from_callable(
         output_names: likewise.
 
     Raises:
-        TypeError: function cannot be called.
+        TypeError: function cannot be called, or is the class of a module.
         ValueError: a number of axes or channels below one, names of another number of
             channels; on use, a function that returns no real field of `out_channels` on
             as many axes.
@@ -81,6 +64,7 @@ def from_callable(
         >>> surrogate(jnp.ones((1, 8, 6))).shape
         (1, 8, 6)
     """
+    require_object(function, "function")
     require_function(function, "function", "of a field to a field")
     counts = dict(num_dimensions=num_dimensions, in_channels=in_channels)
     for name, count in {**counts, "out_channels": out_channels}.items():
@@ -88,11 +72,13 @@ def from_callable(
     sides = (("input_names", input_names, in_channels),)
     for name, names, size in (*sides, ("output_names", output_names, out_channels)):
         if isinstance(names, str) or len(names) not in (0, size):
-            raise ValueError(f"{name} must name the {size} channels, got {names!r}")
+            raise ValueError(
+                f"{name} must name the {counted(size, 'channel')}, got {names!r}"
+            )
     dtype = dtype_of(function)
     mean, std = jnp.zeros, jnp.ones
     return Surrogate(
-        _called_like_a_model(function),
+        called_like_a_model(function),
         Normalizer(mean(in_channels, dtype), std(in_channels, dtype)),
         Normalizer(mean(out_channels, dtype), std(out_channels, dtype)),
         grid,
@@ -100,16 +86,3 @@ def from_callable(
         input_names=tuple(input_names),
         output_names=tuple(output_names),
     )
-
-
-def _called_like_a_model(function: Callable[..., Any]) -> Any:
-    try:
-        parameters = inspect.signature(function).parameters
-    except (TypeError, ValueError):
-        # NumPy's and JAX's ufuncs have none.
-        return WithoutGrid(function)
-    if "grid" not in parameters:
-        return WithoutGrid(function)
-    kind, place = parameters["grid"].kind, list(parameters).index("grid")
-    is_second = place == 1 and kind is not inspect.Parameter.KEYWORD_ONLY
-    return function if is_second else WithGridByName(function)

@@ -1,5 +1,6 @@
 """Examples from the data sets that `krylax.datasets.generate` publishes."""
 
+import difflib
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +12,7 @@ from ...datasets.store._dataset import read_values
 from ...operators._arguments import shown
 from ._data import Data
 from ._grid import grid_of_cells
+from ._registry import ALIKE
 
 
 def from_dataset(
@@ -30,8 +32,8 @@ def from_dataset(
 
     Raises:
         FileNotFoundError: there is no such data set.
-        KeyError: it has no array of that name; the message lists those it has.
-        ValueError: an array is not a field on the grid, or no sample is solved.
+        ValueError: it has no array of that name, an array is not a field on the grid,
+            or no sample is solved.
     """
     if not isinstance(dataset, Dataset):
         dataset = open_dataset(dataset)
@@ -43,6 +45,7 @@ def from_dataset(
     sides = []
     for names, side in ((inputs, "inputs"), (outputs, "outputs")):
         require_names(names, side)
+        require_known(names, dataset.names, dataset.path)
         fields = {name: read_values(dataset, name)[good] for name in names}
         sides.append(as_channels(fields, num_axes, shape))
     (x, x_names), (y, y_names) = sides
@@ -61,6 +64,22 @@ def require_names(names: Any, side: str) -> None:
         raise ValueError(f"{side} must be a list of names, got {shown(names)}")
     if len(set(names)) < len(names):
         raise ValueError(f"{side} must name each array once, got {shown(names)}")
+
+
+def require_known(names: Sequence[str], known: Sequence[str], place: Any) -> None:
+    """Check that arrays are there.
+
+    Raises:
+        ValueError: one is not; the message names those that are, and the nearest.
+    """
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=ALIKE)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValueError(
+                f"{place} has no array {name!r}, it has "
+                f"{', '.join(map(repr, known))}{hint}"
+            )
 
 
 def as_channels(

@@ -12,6 +12,9 @@ from ...operators._arguments import shown
 from ._data import Data
 from ._grid import Grid
 
+COMPONENTS = ("u", "v", "w")
+"""Of the velocity, the names of its channels."""
+
 
 def from_trajectory(
     trajectory: str | os.PathLike[str] | Trajectory,
@@ -21,6 +24,8 @@ def from_trajectory(
     num_targets: int = 1,
 ) -> Data:
     """Return the windows of a trajectory, frames and targets, and its grid.
+
+    The channels are named u, v and w, those of earlier frames u(t-1), v(t-1), ...
 
     Args:
         trajectory: the folder of one, or what `open_trajectory` returns.
@@ -64,6 +69,12 @@ def from_trajectory(
     data = Data.of_trajectories(
         fields[None], num_frames=num_frames, num_targets=num_targets
     )
+    data.input_names = tuple(
+        f"{name}(t-{age})" if age else name
+        for age in range(num_frames - 1, -1, -1)
+        for name in COMPONENTS
+    )
+    data.output_names = COMPONENTS
     data.grid = Grid.of_channel(_points(trajectory))
     return data
 

@@ -180,7 +180,7 @@ def per_axis(value: Any, num_axes: int, name: str) -> tuple[Any, ...]:
         return (value,) * num_axes
     if len(value) != num_axes:
         raise ValueError(
-            f"{name} must be one value or one for each of the {num_axes} axes, got "
+            f"{name} must be one value, or {num_axes}, one for each axis, got "
             f"{len(value)}"
         )
     return tuple(value)

@@ -206,8 +206,7 @@ def _trained(
     if not np.all(np.isfinite(losses)):
         i = int(np.argmin(np.isfinite(losses)))
         raise FloatingPointError(
-            f"the loss of step {first + i + 1} is {losses[i]:g}; train with a smaller "
-            "learning_rate or max_norm"
+            f"the loss of step {first + i + 1} is {losses[i]:g}; {_advice(state.model)}"
         )
     return replace(
         state,
@@ -287,8 +286,7 @@ def _validated(
             raise FloatingPointError(f"after step {end}, {error}") from error
         if not np.isfinite(measured):
             raise FloatingPointError(
-                f"after step {end}, the validation is {measured:g}; train with a "
-                "smaller learning_rate or max_norm"
+                f"after step {end}, the validation is {measured:g}; {_advice(model)}"
             )
     # Losses of a training are no reason to stop early: those of later steps may be of
     # harder tasks, such as more steps in time.
@@ -300,6 +298,19 @@ def _validated(
         validated=np.append(state.validated, end),
         validation=np.append(state.validation, measured),
         seconds=np.append(state.seconds, before + elapsed),
+    )
+
+
+def _advice(model: Any) -> str:
+    """What to do about a loss that is not finite."""
+    advice = "train with a smaller learning_rate or max_norm"
+    # Of the implicit models, None where they iterate.
+    if getattr(model, "rtol", None) is None:
+        return advice
+    return (
+        f"{advice}, or, as the model is NaN where it finds no equilibrium, with a "
+        "larger tolerance `equilibrium`; model.equilibrium(x, grid) says how "
+        "far a model comes"
     )
 
 

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, DTypeLike, Float
 
+from ...operators._arguments import counted
+
 
 class Normalizer(eqx.Module):
     """Mean and standard deviation of each channel of a field.
@@ -64,8 +66,8 @@ def is_constant(fields: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.nda
 def _as_channels(values: Float[Array, " c"], x: Float[Array, "..."]) -> Any:
     if x.ndim < 1 or len(x) != len(values):
         raise ValueError(
-            f"expected {len(values)} channels, (channels, *shape), of what the model "
-            f"is given or returns, got shape {x.shape}"
+            f"expected {counted(len(values), 'channel')}, (channels, *shape), of what "
+            f"the model is given or returns, got shape {x.shape}"
         )
     return values.reshape((-1,) + (1,) * (x.ndim - 1))
 

@@ -11,8 +11,9 @@ from jaxtyping import Array, DTypeLike, Float
 from typing_extensions import override
 
 from ...operators import AbstractOperator
-from ...operators._arguments import shown
+from ...operators._arguments import counted, shown
 from ...solvers import ScaledStart
+from ._called_like_a_model import name_of_model
 from ._constraint import constrained
 from ._normalizer import Normalizer
 from ._parameters import num_parameters
@@ -69,9 +70,10 @@ class Surrogate(AbstractOperator):
         num_channels = self.input_normalizer.mean.shape[0]
         if x.ndim != self.num_dimensions + 1 or x.shape[0] != num_channels:
             raise ValueError(
-                f"the surrogate is for fields (channels, *shape) of {num_channels} "
-                f"channels on {self.num_dimensions} axes, got shape {x.shape}; batches "
-                "by jax.vmap"
+                f"the surrogate is for fields (channels, *shape) of "
+                f"{counted(num_channels, 'channel')} on "
+                f"{counted(self.num_dimensions, 'axis', 'axes')}, got shape {x.shape}; "
+                "batches by jax.vmap"
             )
         if jnp.iscomplexobj(x):
             raise ValueError("the surrogate is for real fields, got complex numbers")
@@ -129,15 +131,16 @@ class Surrogate(AbstractOperator):
 
     def __repr__(self) -> str:
         inputs, outputs = (
-            ", ".join(names) or f"{normalizer.mean.shape[0]} channels"
+            ", ".join(names) or counted(normalizer.mean.shape[0], "channel")
             for names, normalizer in (
                 (self.input_names, self.input_normalizer),
                 (self.output_names, self.output_normalizer),
             )
         )
         return (
-            f"Surrogate({type(self.model).__name__}, {num_parameters(self.model)} "
-            f"parameters: {inputs} -> {outputs}, {self.num_dimensions} axes)"
+            f"Surrogate({name_of_model(self.model)}, "
+            f"{counted(num_parameters(self.model), 'parameter')}: "
+            f"{inputs} -> {outputs}, {counted(self.num_dimensions, 'axis', 'axes')})"
         )
 
     def _require_fitting(self, shape: tuple[int, ...], grid: Any) -> None:
@@ -182,7 +185,7 @@ def _require_field(y: Any, ndim: int) -> None:
         dtype = f" of {y.dtype.name}" if is_array else ""
         raise ValueError(
             "the model must return a real field (channels, *shape) on "
-            f"{ndim - 1} axes, got {shape_of(y)}{dtype}"
+            f"{counted(ndim - 1, 'axis', 'axes')}, got {shape_of(y)}{dtype}"
         )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from ._called_like_a_model import called_like_a_model
 from ._checkpoint import Contents, read_arrays, write_arrays
 from ._constraint import constraint_from, records_of
 from ._normalizer import Normalizer
@@ -88,7 +89,8 @@ def load(path: str | PathLike[str], *, like: Any = None) -> Surrogate:
 
     Args:
         path: of a file, or of a folder.
-        like: a model of the same structure, for classes that are not registered.
+        like: a model of the same structure, for classes that are not registered, such
+            as what `from_callable` was given.
 
     Raises:
         FileNotFoundError: there is no such file, or the folder holds no model yet.
@@ -132,6 +134,9 @@ def _read(contents: Contents, like: Any, path: Path) -> Surrogate:
                 "the same structure, load(path, like=model)"
             )
         like = _made(configuration["model"], path, weights)
+    elif named_arrays(through := called_like_a_model(like)).keys() == weights.keys():
+        # What `from_callable` has made of it.
+        like = through
     grid = configuration["grid"]
     return Surrogate(
         filled(like, weights, str(path)),

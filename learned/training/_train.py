@@ -12,7 +12,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
 
-from ...operators._arguments import require_function
+from ...operators._arguments import counted, require_function, require_object
 from ._constraint import (
     as_constraint,
     constrained,
@@ -98,6 +98,7 @@ def train(
         True
     """
     require_settings(settings)
+    require_object(model, "model")
     require_function(model, "model", "(x, grid) -> y")
     grid = data.grid if grid is None and isinstance(data, Data) else grid
     _require_fitting(data, validation, settings)
@@ -197,7 +198,7 @@ def _require_fitting(data: Data, validation: Data | None, settings: Settings) ->
         if each.num_targets < settings.num_unrolled:
             raise ValueError(
                 f"num_unrolled is {settings.num_unrolled}, and the outputs of {name} "
-                f"hold {each.num_targets} steps in time; make them by "
+                f"hold {counted(each.num_targets, 'step')} in time; make them by "
                 f"Data.of_trajectories(..., num_targets={settings.num_unrolled})"
             )
     if validation is not None and validation.num_channels != data.num_channels:
@@ -207,7 +208,8 @@ def _require_fitting(data: Data, validation: Data | None, settings: Settings) ->
         )
     if len(data) < settings.batch_size:
         raise ValueError(
-            f"batch_size is {settings.batch_size}, and there are {len(data)} samples; "
+            f"batch_size is {settings.batch_size}, and data has "
+            f"{counted(len(data), 'sample')}; "
             f"give a batch_size of at most {len(data)}"
         )
     if settings.checkpoint is not None:
@@ -218,8 +220,8 @@ def _require_fitting(data: Data, validation: Data | None, settings: Settings) ->
     inputs, outputs = data.num_channels
     if settings.num_unrolled > 1 and inputs % outputs:
         raise ValueError(
-            f"predictions of {outputs} channels cannot become inputs of {inputs}, as "
-            f"num_unrolled = {settings.num_unrolled} asks for"
+            f"predictions of {counted(outputs, 'channel')} cannot become inputs of "
+            f"{inputs}, as num_unrolled = {settings.num_unrolled} asks for"
         )
 
 

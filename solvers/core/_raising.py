@@ -1,5 +1,6 @@
 """Raising where a solve has failed, outside of `jit` and inside of it."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -37,10 +38,21 @@ def raise_failure(solution: Solution) -> Solution:
 
 
 def raise_traced(
-    value: PyTree, status: Int[Array, ""], subject: str = "The solve"
+    value: PyTree,
+    status: Int[Array, ""],
+    subject: str = "The solve",
+    own: Mapping[Status, str] | None = None,
 ) -> Any:
-    """Return the value; the compiled program raises if the status is a failure."""
-    sentences = [member.sentence.replace("The solve", subject) for member in Status]
+    """Return the value; the compiled program raises if the status is a failure.
+
+    Args:
+        value: what is returned.
+        status: of a solve.
+        subject: what the sentences call the solve.
+        own: sentences in the place of some of those of `Status`.
+    """
+    said = {member: member.sentence.replace("The solve", subject) for member in Status}
+    sentences = list({**said, **(own or {})}.values())
     raise_on_host: Any = partial(_raise_on_host, sentences)
     status = lax.stop_gradient(status)
     if is_sharded():

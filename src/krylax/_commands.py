@@ -120,17 +120,20 @@ def _run(command: Any) -> int:
 
 
 def _verify(path: Path) -> int:
+    from .operators._arguments import counted
+
     report = datasets.verify(path)
     for problem in report.problems:
         print(f"krylax: {problem}", file=sys.stderr)
-    verdict = "all well" if report.ok else f"{len(report.problems)} problems"
+    verdict = "all well" if report.ok else counted(len(report.problems), "problem")
     attained = f", {report.num_attained} of them attained: residuals at rounding level"
     samples = (
-        f", {report.num_samples} samples{attained if report.num_attained else ''}, "
+        f", {counted(report.num_samples, 'sample')}"
+        f"{attained if report.num_attained else ''}, "
         f"worst relative residual {report.worst_residual:.3g}"
     )
     print(
-        f"{path}: {verdict}; {report.num_files} files"
+        f"{path}: {verdict}; {counted(report.num_files, 'file')}"
         f"{samples if report.num_samples else ''}"
     )
     return 0 if report.ok else _FAILED

@@ -64,7 +64,7 @@ class Predict:
 
     Attributes:
         run: the folder of a training, or the file of a model.
-        data: the data set, or a file of NumPy arrays, which holds the outputs too.
+        data: the data set, or a file of NumPy arrays; the inputs are all that is read.
         out: the file to write, a NumPy array (samples, channels, *shape).
         first: the first sample, counted from 0 among those with a solution.
         num_samples: how many samples, all that follow unless said.
@@ -104,6 +104,7 @@ def train(command: Train) -> int:
         ValueError: the file is no such TOML, or as `training.train`.
     """
     from .learned import training
+    from .operators._arguments import counted
 
     path = command.config
     config = _read(path)
@@ -124,7 +125,7 @@ def train(command: Train) -> int:
         folder=folder,
     )
     assert result.surrogate is not None
-    print(f"{folder}: {len(result.history['loss'])} steps")
+    print(f"{folder}: {counted(len(result.history['loss']), 'step')}")
     if validation is not None:
         _print_errors(training.evaluate(result.surrogate, validation), "validation")
     return 0
@@ -187,14 +188,18 @@ def _surrogate_and_data(command: Evaluate | Predict) -> tuple[Any, Any]:
 
     _register_models()
     surrogate = training.load(command.run)
+    # Of a prediction nobody looks at the outputs, which new inputs do not have.
+    is_prediction = isinstance(command, Predict)
+    used = surrogate.input_names if is_prediction else surrogate.output_names
     inputs, outputs = (
         list(dict.fromkeys(name.split("[")[0] for name in each))
-        for each in (surrogate.input_names, surrogate.output_names)
+        for each in (surrogate.input_names, used)
     )
     if not inputs or not outputs:
+        instead = "the surrogate" if is_prediction else "training.evaluate"
         raise ValueError(
             f"{command.run} was trained on data without names, so that nothing says "
-            "which arrays it is for; use krylax.learned.training.evaluate"
+            f"which arrays it is for; call {instead} in Python"
         )
     grid = surrogate.grid if command.data.suffix == ".npz" else None
     data = read(command.data, inputs, outputs, grid)
@@ -294,8 +299,10 @@ def _as_tuple(value: Any) -> Any:
 
 
 def _print_errors(found: dict[str, Any], what: str) -> None:
+    from .operators._arguments import counted
+
     per_sample = found["per_sample"]
     count = len(next(iter(per_sample.values())))
-    print(f"{what}: {count} samples")
+    print(f"{what}: {counted(count, 'sample')}")
     for name, values in per_sample.items():
         print(f"  {name:12} mean {found[name]:.4g}, worst {values.max():.4g}")

@@ -99,7 +99,10 @@ def chosen(data: Any, path: Path, first: int, num_samples: int | None) -> Any:
     Raises:
         ValueError: there are none or not as many.
     """
-    total = f"{path} has {len(data)} samples with a solution"
+    from .operators._arguments import counted
+
+    kind = "" if path.suffix == ".npz" else " with a solution"
+    total = f"{path} has {counted(len(data), 'sample')}{kind}"
     if not 0 <= first < len(data):
         raise ValueError(
             f"{total}, so that --first must be from 0 to {len(data) - 1}, got {first}"
@@ -126,7 +129,11 @@ def require_keys(
 
 def _read_arrays(path: Path, inputs: Any, outputs: Any, grid: Any) -> Any:
     from .learned import training
-    from .learned.training._from_dataset import as_channels, require_names
+    from .learned.training._from_dataset import (
+        as_channels,
+        require_known,
+        require_names,
+    )
 
     if grid is None:
         raise ValueError(
@@ -137,12 +144,7 @@ def _read_arrays(path: Path, inputs: Any, outputs: Any, grid: Any) -> Any:
     with _opened(path) as file:
         for names, side in ((inputs, "inputs"), (outputs, "outputs")):
             require_names(names, side)
-            unknown = [name for name in names if name not in file.files]
-            if unknown:
-                raise ValueError(
-                    f"{path} has no array {unknown[0]!r}, it has "
-                    f"{', '.join(map(repr, file.files))}"
-                )
+            require_known(names, file.files, path)
             fields = {name: _member(file, name, path) for name in names}
             sides.append(as_channels(fields, len(grid.shape), grid.shape))
     (x, x_names), (y, y_names) = sides

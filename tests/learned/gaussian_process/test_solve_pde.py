@@ -185,7 +185,7 @@ def test_traced_parameters_without_a_spectrum_are_refused():
         ({"domain": (0.0, 1.0)}, "sequence of intervals"),
         ({"conditions": [Dirichlet(0.0), Dirichlet(1.0)]}, "is given twice"),
         ({"conditions": [Periodic(0), Dirichlet(0.0, [(0, "low")])]}, "is periodic"),
-        ({"conditions": [Dirichlet(0.0, [(1, "low")])]}, "has 1 axes, got axis 1"),
+        ({"conditions": [Dirichlet(0.0, [(1, "low")])]}, "has 1 axis, got axis 1"),
         ({"residual": lambda x, u: u(5)}, "orders 0 to 4"),
         ({"residual": lambda x, u: u(1, 1)}, "one order per axis"),
         ({"residual": lambda x, u: jnp.sum(u(2))}, "array of the grid's shape"),

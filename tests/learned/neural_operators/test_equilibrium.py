@@ -10,6 +10,7 @@ import pytest
 
 from krylax.learned import neural_operators as no
 from krylax.learned import training
+from krylax.learned.neural_operators._implicit_step import value_or_nan
 from krylax.learned.training._registry import made, recorded
 from krylax.solvers import SolveError, Status
 
@@ -238,9 +239,28 @@ def test_equation_without_a_solution_is_reported(hard: Any):
     assert hard["nan"].status == Status.nonfinite_input
 
 
+@jax.jit
+def slopes(a: Any) -> Any:
+    def value(a: Any) -> Any:
+        found = no.equilibrium(lambda v: a * (v**2 + 1), jnp.zeros(2), throw=False)
+        return jnp.sum(value_or_nan(found))
+
+    return value(a), jax.jvp(value, (a,), (1.0,))[1], jax.grad(value)(a)
+
+
+def test_derivatives_are_nan_where_the_value_is():
+    assert np.all(np.isnan(slopes(2.0)))
+    # v = a (v² + 1), so that v = (1 - √(1 - 4a²)) / 2a.
+    root = np.sqrt(1 - 4 * 0.3**2)
+    value = (1 - root) / 0.6
+    expected = 2 * np.array([value, *[(value**2 + 1) / root] * 2])
+    assert relative_error(np.array(slopes(0.3)), expected) < 1e-6
+
+
 def test_failure_raises_unless_it_is_asked_for():
-    with pytest.raises(SolveError, match="The solve for an equilibrium"):
-        no.equilibrium(lambda v: v + v**2 + 1, np.zeros(N), max_newton_steps=0)
+    advice = r"The solve for an equilibrium stagnated: no step brings v₀ \+ f\(v\) near"
+    with pytest.raises(SolveError, match=advice):
+        no.equilibrium(lambda v: v + 1, np.ones(2), max_steps=1)
 
 
 @pytest.mark.parametrize(
@@ -391,3 +411,17 @@ def test_equilibrium_needs_a_tolerance(name: str):
     model = eqx.filter_eval_shape(MAKERS[name])
     with pytest.raises(ValueError, match="iterates; make one with equilibrium=1e-4"):
         eqx.filter_eval_shape(model.equilibrium, X[0])
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_tolerance_that_the_dtype_cannot_meet_is_refused(name: str):
+    with pytest.raises(
+        ValueError, match=r"equilibrium must be at least 1\.2e-06 in fl"
+    ):
+        eqx.filter_eval_shape(MAKERS[name], equilibrium=1e-9)
+    with pytest.raises(ValueError, match="equilibrium is for models that compute in 3"):
+        eqx.filter_eval_shape(MAKERS[name], equilibrium=1e-3, dtype=jnp.bfloat16)
+    wide = eqx.filter_eval_shape(MAKERS[name], equilibrium=1e-9, dtype=jnp.float64)
+    narrow = jax.tree.map(lambda a: np.zeros(a.shape, np.float32), wide)
+    with pytest.raises(ValueError, match=r"equilibrium must be at least 1\.2e-06"):
+        eqx.filter_eval_shape(narrow, X[0].astype(np.float32))

@@ -121,6 +121,10 @@ def test_what_is_no_constraint_is_refused_before_training(tmp_path: Path):
     for other in ("mean", 3, (Mean(0.5), None)):
         with pytest.raises(TypeError, match="constraint must be a function"):
             trained(None, other)
+    with pytest.raises(TypeError, match=r"got the class Mean; make one, as Mean\("):
+        trained(None, Mean)
+    with pytest.raises(TypeError, match="constraint must be an object, got the class"):
+        surrogate(Mean)(DATA.inputs[0])
     with pytest.raises(
         ValueError, match=r"shape \(1, 4, 5\) that it is given, got \(4"
     ):

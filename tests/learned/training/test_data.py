@@ -92,7 +92,7 @@ def test_blocks_are_apart_from_each_other():
     [
         ((0.7, 0.7), "at most 1 in all"),
         ((0.5, -0.1), "fractions must be positive"),
-        ((0.99, 0.01), "12 times are too few for 2 blocks"),
+        ((0.99, 0.01), "12 times cannot be cut into 2 blocks"),
     ],
 )
 def test_blocks_without_times_are_refused(fractions: Any, message: str):
@@ -171,8 +171,10 @@ def test_data_sets_of_krylax_are_examples(darcy: Path):
 
 
 def test_arrays_that_are_not_there_are_named(darcy: Path, as_users_run_it: None):
-    with pytest.raises(KeyError, match="no array 'pressure'; there are coefficient"):
+    with pytest.raises(ValueError, match="no array 'pressure', it has 'coefficient'"):
         training.from_dataset(darcy, inputs=["coefficient"], outputs=["pressure"])
+    with pytest.raises(ValueError, match="; did you mean 'coefficient'"):
+        training.from_dataset(darcy, inputs=["coeff"], outputs=["solution"])
     name: Any = "coefficient"
     with pytest.raises(ValueError, match="inputs must be a list of names"):
         training.from_dataset(darcy, inputs=name, outputs=["solution"])

@@ -120,6 +120,12 @@ def power(x: Any) -> Any:
     return x**2
 
 
+class Implicit(Line):
+    """A model that solves to a tolerance."""
+
+    rtol: Any = eqx.field(static=True, default=1e-3)
+
+
 class Curve(eqx.Module):
     """y = slope f(x), of which a checkpoint holds the slope alone."""
 
@@ -178,6 +184,13 @@ def test_loss_that_is_not_finite_is_named():
     settings = Settings(**QUIET)
     with pytest.raises(FloatingPointError, match="loss of step 5 is inf"):
         fit(MODEL, broken, settings, data=jnp.zeros((), jnp.int32))
+
+
+def test_equilibria_that_are_not_found_are_advised_about():
+    model, zero = Implicit(jnp.zeros(()), jnp.zeros(())), jnp.zeros((), jnp.int32)
+    message = "max_norm, or, as the model is NaN .* larger tolerance `equilibrium`"
+    with pytest.raises(FloatingPointError, match=message):
+        fit(model, loss, Settings(**QUIET), data=zero, validate=lambda model: np.nan)
 
 
 def test_a_checkpoint_that_cannot_be_written_is_named(tmp_path: Path):

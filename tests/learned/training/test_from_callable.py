@@ -29,6 +29,24 @@ class Scaled(eqx.Module):
         return self.factor * length * x
 
 
+class Weighted(eqx.Module):
+    """A model of a field alone."""
+
+    weight: Any
+
+    def __call__(self, x: Any) -> Any:
+        return self.weight * x
+
+
+class Keyword(eqx.Module):
+    """A model that takes its grid by name."""
+
+    weight: Any
+
+    def __call__(self, x: Any, *, grid: Any = None) -> Any:
+        return self.weight * x
+
+
 MODULE = Scaled(jnp.asarray(2.0))
 
 
@@ -77,7 +95,7 @@ def test_modules_of_equinox_are_taken_as_they_are():
     found = eqx.filter_eval_shape(s, jax.ShapeDtypeStruct((2, 6, 5), np.float32))
     assert (found.shape, found.dtype) == ((3, 6, 5), np.float32)
     wrong = training.from_callable(net, num_dimensions=2, in_channels=2)
-    with pytest.raises(ValueError, match=r"1 channels.* returns, got shape .3, 6, 5"):
+    with pytest.raises(ValueError, match=r"1 channel,.* returns, got shape .3, 6, 5"):
         eqx.filter_eval_shape(wrong, jax.ShapeDtypeStruct((2, 6, 5), np.float32))
 
 
@@ -91,9 +109,31 @@ def test_modules_are_kept_in_files_and_functions_are_not(tmp_path: Path):
     ):
         training.load(tmp_path / "y")
     assert training.load(tmp_path / "y", like=MODULE).model.factor == 2
+    for net in (Weighted(jnp.asarray(2.0)), Keyword(jnp.asarray(2.0))):
+        own = training.from_callable(net, num_dimensions=2)
+        training.save(tmp_path / "w", own)
+        for like in (type(net)(jnp.zeros(())), own.model):
+            loaded = training.load(tmp_path / "w", like=like)
+            assert jax.tree.structure(loaded) == jax.tree.structure(own)
+            assert loaded.model.function.weight == 2
+    with pytest.raises(ValueError, match=r"other weights.*function\.weight"):
+        training.load(tmp_path / "w", like=MODULE)
     function = training.from_callable(jnp.sin, num_dimensions=2)
     with pytest.raises(TypeError, match="a function without weights, which no file"):
         training.save(tmp_path / "z", function)
+
+
+def test_cards_name_what_is_called_and_no_deviations_that_nobody_measured():
+    net = Weighted(jnp.asarray(2.0))
+    own = training.from_callable(net, num_dimensions=1, input_names=["k"])
+    assert repr(own) == "Surrogate(Weighted, 1 parameter: k -> 1 channel, 1 axis)"
+    text = training.card(own)
+    assert text.startswith("# Weighted: k to 1 channel\n\n1 parameter in float64.\n")
+    assert "| Model | `Weighted`, of arguments that no file keeps |" in text
+    assert "| Inputs, mean ± deviation | k, not normalised |" in text
+    assert "| Outputs, mean ± deviation | channel 0, not normalised |" in text
+    plain = training.from_callable(jnp.sin, num_dimensions=2)
+    assert repr(plain).startswith("Surrogate(sin, 0 parameters")
 
 
 @pytest.mark.parametrize(
@@ -101,13 +141,15 @@ def test_modules_are_kept_in_files_and_functions_are_not(tmp_path: Path):
     [
         ({"num_dimensions": 0}, "num_dimensions must be at least 1"),
         ({"out_channels": 1.5}, "out_channels must be an integer"),
-        ({"input_names": ("a", "b")}, "input_names must name the 1 channels"),
-        ({"output_names": "u"}, "output_names must name the 1 channels"),
+        ({"input_names": ("a", "b")}, "input_names must name the 1 channel"),
+        ({"output_names": "u"}, "output_names must name the 1 channel"),
     ],
 )
 def test_bad_arguments_are_refused(change: Any, message: str):
     with pytest.raises(ValueError, match=message):
         training.from_callable(jnp.sin, **{"num_dimensions": 2, **change})
+    with pytest.raises(TypeError, match="function must be an object, got the class We"):
+        training.from_callable(Weighted, num_dimensions=2)
     function: Any = 3
     with pytest.raises(TypeError, match="function must be a function of a field"):
         training.from_callable(function, num_dimensions=2)

@@ -55,6 +55,8 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_windows_are_those_of_the_fields(path: Path):
     data = training.from_trajectory(path, num_frames=2, num_targets=2)
     assert len(data) == 3
+    assert data.input_names == ("u(t-1)", "v(t-1)", "w(t-1)", "u", "v", "w")
+    assert data.output_names == ("u", "v", "w")
     assert np.array_equal(data.inputs[1], FIELDS[1:3].reshape(6, 4, 5, 2))
     assert np.array_equal(data.outputs[1], FIELDS[3:5])
 
@@ -71,6 +73,8 @@ def test_grid_is_periodic_along_the_walls_and_has_no_weight_on_them(path: Path):
 def test_blocks_in_time_are_kept_apart(path: Path):
     trajectory = kx.datasets.open_trajectory(path)
     past, later = training.blocks(range(len(trajectory)), (0.4, 0.6), gap=1)
+    with pytest.raises(TypeError, match=r"got a Trajectory, .* range\(len\(trajectory"):
+        training.blocks(trajectory, (0.5, 0.5))
     parts = [training.from_trajectory(trajectory, times=t) for t in (past, later)]
     assert np.array_equal(parts[0].inputs, FIELDS[:1])
     assert np.array_equal(parts[1].inputs, FIELDS[3:5])
@@ -85,5 +89,5 @@ def test_times_that_do_not_follow_each_other_are_refused(path: Path, times: Any)
 
 
 def test_a_trajectory_that_is_too_short_is_refused(path: Path):
-    with pytest.raises(ValueError, match="too short for 6 frames and 1 targets"):
+    with pytest.raises(ValueError, match="too short for 6 frames and 1 target"):
         training.from_trajectory(path, num_frames=6)

@@ -92,7 +92,7 @@ def test_grid_of_double_precision_is_one_of_single_precision_without_x64():
         ((([0.0, 1.0, 1.0],),), "coordinates of axis 0 must be finite and increase"),
         ((([0.0, np.nan],),), "finite and increase"),
         ((([0.0, 1 + 1j],),), "coordinates of axis 0 must be real numbers"),
-        ((([0.0, 1.0],), (True, False)), "one for each of the 1 axes, got 2"),
+        ((([0.0, 1.0],), (True, False)), "or 1, one for each axis, got 2"),
         ((([0.0, 1.0, 3.0],), True), "give its period in lengths"),
         ((([0.0, 1.0],), True, (1.0,)), "leave out the last point"),
         ((([0.0, 1.0],), False, (1.0,)), "axis 0 is not periodic"),

@@ -71,7 +71,7 @@ def test_predictions_are_in_physical_units_and_in_the_precision_of_the_input():
 
 @pytest.mark.parametrize("shape", [(4, 5), (2, 4, 5), (1, 4, 5, 3)])
 def test_fields_of_other_channels_and_axes_are_refused(shape: Any):
-    with pytest.raises(ValueError, match="of 1 channels on 2 axes, got shape"):
+    with pytest.raises(ValueError, match="of 1 channel on 2 axes, got shape"):
         surrogate()(np.zeros(shape))
 
 
@@ -365,7 +365,7 @@ def applied_to_all(s: Any, x: Any) -> Any:
 
 def test_what_cannot_be_evaluated_is_refused(as_users_run_it: None):
     data = training.Data(fields(2, 1, 4, 5), fields(2, 3, 4, 5))
-    with pytest.raises(ValueError, match="outputs of 1 channels, the data have 3"):
+    with pytest.raises(ValueError, match="outputs of 1 channel, the data have 3"):
         training.evaluate(surrogate(), data)
     other: Any = fields(2, 1, 4, 5)
     with pytest.raises(TypeError, match="expected a Data, got a ndarray"):

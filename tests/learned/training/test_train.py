@@ -183,7 +183,7 @@ def test_validation_may_be_left_out():
         ({"validation": 3}, TypeError, "validation must be training.Data"),
         ({"settings": None}, TypeError, "settings must be Settings"),
         ({"model": 3}, TypeError, "model must be a function"),
-        ({"data": DATA[:3]}, ValueError, "batch_size is 4, and there are 3 samples"),
+        ({"data": DATA[:3]}, ValueError, "batch_size is 4, and data has 3 samples"),
         (
             {"validation": training.Data(fields(4, 2, 4, 5), fields(4, 1, 4, 5))},
             ValueError,
@@ -197,7 +197,7 @@ def test_validation_may_be_left_out():
         (
             {"settings": training.Settings(num_unrolled=2, **QUIET)},
             ValueError,
-            "num_unrolled is 2, and the outputs of data hold 1 steps in time",
+            "num_unrolled is 2, and the outputs of data hold 1 step in time",
         ),
         (
             {"settings": training.Settings(checkpoint="x", **QUIET)},
