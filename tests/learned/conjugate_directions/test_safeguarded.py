@@ -354,7 +354,9 @@ def test_none_is_no_map():
 
 
 def test_function_of_residuals_is_named_where_a_factory_is_meant():
-    with pytest.raises(TypeError, match="wrap a function of residuals in from_call"):
+    with pytest.raises(
+        TypeError, match="a map of residuals is one as Function.* from_call"
+    ):
         cd.Masked(lambda A: 3)(operator(MASKS[0]))
 
 

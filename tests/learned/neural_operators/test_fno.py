@@ -173,7 +173,11 @@ def test_model_is_an_operator_of_any_resolution():
         ((4,), {}, "num_dimensions must be 1, 2 or 3, got 4"),
         ((2.0,), {}, "num_dimensions must be an integer"),
         ((2, 0), {}, "in_channels must be at least 1"),
-        ((2, 1, 1, (3, 3, 3)), {}, "num_modes must be one value or one for each"),
+        (
+            (2, 1, 1, (3, 3, 3)),
+            {},
+            "num_modes must be one value, or 2, one for each axis",
+        ),
         ((2, 1, 1, (3, 0)), {}, "num_modes must be at least 1"),
         ((), {"width": 0}, "width must be at least 1"),
         ((), {"num_layers": 0}, "num_layers must be at least 1"),

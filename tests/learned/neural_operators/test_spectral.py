@@ -203,7 +203,7 @@ def test_more_modes_than_points_are_refused(shape: Any, num_modes: Any):
 
 @pytest.mark.parametrize(
     ("num_modes", "message"),
-    [(0, "at least 1"), (2.5, "integer"), ((3, 3), "each of the 3 axes, got 2")],
+    [(0, "at least 1"), (2.5, "integer"), ((3, 3), "or 3, one for each axis, got 2")],
 )
 def test_bad_numbers_of_modes_are_refused(num_modes: Any, message: str):
     with pytest.raises(ValueError, match=message):

@@ -332,7 +332,9 @@ def test_fields_and_numbers_become_the_channels_of_their_names():
     x = {"source": jnp.asarray(3.0), "coefficient": jnp.asarray(fields(4, 5))}
     found, expected = stacked(s, x)
     assert np.array_equal(found, expected[0])
-    with pytest.raises(ValueError, match="is of coefficient, source; parameters hold"):
+    with pytest.raises(
+        ValueError, match="takes the fields coefficient, source; parameters hold"
+    ):
         s.start({"coefficient": np.ones((4, 5))})
     with pytest.raises(ValueError, match="must hold a field, got numbers alone"):
         s.start({"coefficient": 1.0, "source": 2.0})
