@@ -353,7 +353,7 @@ def draw(found: dict[str, Any], folder: Path) -> None:
     axes[1, 4].axis("off")
     handles, names = axes[0, 0].get_legend_handles_labels()
     axes[1, 4].legend(handles, names, loc="center")
-    figure.savefig(folder / "channel-profiles.png", dpi=75)
+    figure.savefig(folder / "channel-profiles.png", dpi=65)
     plt.close(figure)
     planes = {"simulation": base["plane"]} | {
         k: row["plane"] for k, row in rows.items()

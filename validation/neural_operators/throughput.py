@@ -45,7 +45,7 @@ def measure_part(part: str, folder: Path, *, is_fast: bool) -> dict[str, Any]:
             found[name] = None
         else:
             found[name] = timed(rival, case, seconds)
-    return found
+    return {"libraries": found}
 
 
 def timed(model: Any, case: Case, seconds: float) -> dict[str, Any]:
@@ -128,8 +128,9 @@ def markdown(found: dict[str, Any]) -> str:
     ]
     lines = []
     for name, part in found.items():
-        ours = part["krylax"]["per_sample"]
-        for library, row in part.items():
+        rows = part["libraries"]
+        ours = rows["krylax"]["per_sample"]
+        for library, row in rows.items():
             if row is None:
                 lines.append([name, library, "not installed", *[""] * 4])
                 continue
