@@ -155,7 +155,7 @@ def run(state: State, settings: Settings, task: Task) -> State:
 
 
 def _next_size(size: int, elapsed: float) -> int:
-    """Steps of the next chunk: as take about a second, but at most twice as many."""
+    """Steps of the next chunk: those of about a second, at most twice as many."""
     fitting = int(size * SECONDS / max(elapsed, 1e-9))
     return max(1, min(fitting, 2 * size, MAX_CHUNK))
 
@@ -237,10 +237,11 @@ class _Parts:
         return self._hash
 
     def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
         if not isinstance(other, _Parts):
             return False
-        same_arrays = self._structures == other._structures
-        return self is other or (same_arrays and self._rest == other._rest)
+        return (self._structures, self._rest) == (other._structures, other._rest)
 
     @staticmethod
     def arrays_of(tree: Any) -> list[Any]:
