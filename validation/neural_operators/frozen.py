@@ -3,7 +3,7 @@
 In Δ, 11 wall units, the flow passes a third of the box, so that the next snapshot has
 little to do with the last one at the same place: their fluctuations are 1.1 apart,
 relative to their size. Carried in x by the mean velocity, and by 10 u_τ where that is
-less (Kim and Hussain, Phys. Fluids A 5, 1993, propagation next to a wall), 0.40.
+less (Kim and Hussain, Phys. Fluids A 5, 1993, propagation next to a wall), 0.42.
 """
 
 from typing import Any, NamedTuple, Self
