@@ -15,6 +15,7 @@ USERS = "does what users type, outside of jit"
 ALLOWED: dict[str, str] = {
     "src/krylax": USERS,
     "tests/test_cli.py": USERS,
+    "tests/test_train_command.py": USERS,
     "tests/test_bad_arguments.py": USERS,
     "tests/test_notebooks.py": USERS,
     "tests/datasets": "families draw and assemble outside of jit, as `generate` does",

@@ -110,6 +110,7 @@ def train(command: Train) -> int:
     config = _read(path)
     require_keys(config, _TABLES, path, "the file")
     model = _model(_table(config, "model", path), path)
+    constraints = _constraints(config, path)
     grid = _table(config, "grid", path) if "grid" in config else None
     data, validation = examples(_table(config, "data", path), grid, path)
     settings = _settings(_table(config, "training", path), path)
@@ -121,7 +122,7 @@ def train(command: Train) -> int:
         data,
         validation,
         settings,
-        constraint=_constraints(config, path),
+        constraint=constraints,
         folder=folder,
     )
     assert result.surrogate is not None
